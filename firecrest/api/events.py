@@ -1,0 +1,244 @@
+"""`/events`: task transitions pushed over a websocket (Contract: events)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from typing import Any
+
+import orjson
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from redis.exceptions import RedisError
+
+from firecrest.api.http.call import PRINCIPAL
+from firecrest.api.http.parts import PARTS, Parts
+from firecrest.api.task_view import resource, timestamp
+from firecrest.errors import ForeignTask, TaskNotFound, TaskStoreUnavailable
+from firecrest.events.hub import Subscription, TooSlow
+from firecrest.model.principal import Principal
+from firecrest.model.tasks import Task
+
+_log = logging.getLogger(__name__)
+
+PROTOCOL = "firecrest.events.v1"
+
+_TOKEN_EXPIRED = 4401
+_TOO_SLOW = 4409
+_TOO_MANY = 4429
+_MAX_MESSAGE = 64 * 1024
+_ALL = "*"
+
+SOCKETS: web.AppKey[set[web.WebSocketResponse]] = web.AppKey("event_sockets", set)
+CONNECTIONS: web.AppKey[Counter[str]] = web.AppKey("event_connections", Counter)
+
+
+def add_routes(app: web.Application, path: str) -> None:
+    """Serve the stream, and close every socket when the server stops."""
+    app[SOCKETS] = set()
+    app[CONNECTIONS] = Counter()
+    app.router.add_get(path, events)
+    app.on_shutdown.append(_close_sockets)
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """Upgrade to a websocket and serve it until either side ends it."""
+    if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+        return _json(426, {"error": "Upgrade to a websocket"}, {hdrs.UPGRADE: "websocket"})
+    parts = request.app[PARTS]
+    principal = request[PRINCIPAL]
+    if not _origin_allowed(request, parts):
+        return _json(403, {"error": "Origin not allowed"})
+    socket = web.WebSocketResponse(
+        protocols=(PROTOCOL,),
+        heartbeat=parts.settings.events.heartbeat,
+        max_msg_size=_MAX_MESSAGE,
+    )
+    public_url = parts.settings.server.public_url or f"{request.scheme}://{request.host}"
+    await socket.prepare(request)
+    connections = request.app[CONNECTIONS]
+    if connections[principal.user] >= parts.settings.events.max_connections_per_user:
+        await socket.close(code=_TOO_MANY, message=b"too many connections")
+        return socket
+    connections[principal.user] += 1
+    request.app[SOCKETS].add(socket)
+    try:
+        async with parts.hub.subscribe(principal.user) as subscription:
+            stream = _Stream(socket, parts, principal, subscription, public_url)
+            await stream.serve(request.query.get("tasks"))
+    except (RedisError, OSError) as error:
+        _log.warning("event stream of %s ended: %s", principal.user, error)
+        await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"event log not available")
+    finally:
+        request.app[SOCKETS].discard(socket)
+        connections[principal.user] -= 1
+        if not connections[principal.user]:
+            del connections[principal.user]
+    return socket
+
+
+class _Stream:
+    """One connection: what it subscribed to, and what it was already told."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        parts: Parts,
+        principal: Principal,
+        subscription: Subscription,
+        public_url: str,
+    ) -> None:
+        self._socket = socket
+        self._parts = parts
+        self._principal = principal
+        self._subscription = subscription
+        self._public_url = public_url
+        self._wanted: dict[str, frozenset[str]] = {}
+        self._told: dict[str, int] = {}
+        self._position = subscription.position
+
+    async def serve(self, initially: str | None) -> None:
+        """Send and receive until the socket closes."""
+        await self._send(
+            {
+                "event": "hello",
+                "user": self._principal.user,
+                "last_event_id": self._position,
+                "heartbeat": self._parts.settings.events.heartbeat,
+                "expires": f"{timestamp(self._principal.expires)}Z",
+            }
+        )
+        if initially:
+            tasks = _ALL if initially == _ALL else initially.split(",")
+            await self._subscribe(None, {"tasks": tasks})
+        sending = asyncio.create_task(self._push(), name="event stream")
+        try:
+            async for message in self._socket:
+                if message.type is not WSMsgType.TEXT:
+                    await self._socket.close(code=WSCloseCode.UNSUPPORTED_DATA)
+                    break
+                await self._act(message.data)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    # -- server to client ----------------------------------------------------------
+
+    async def _push(self) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, self._principal.expires - time.time())):
+                while True:
+                    event_id, task = await self._subscription.get()
+                    self._position = event_id
+                    if self._wants(task) and self._told.get(task.id, 0) < task.version:
+                        await self._send_task(event_id, task)
+        except TooSlow:
+            await self._socket.close(code=_TOO_SLOW, message=b"too slow")
+        except TimeoutError:
+            await self._socket.close(code=_TOKEN_EXPIRED, message=b"token expired")
+        except (ConnectionError, RuntimeError) as error:
+            _log.debug("event stream cut: %s", error)
+
+    def _wants(self, task: Task) -> bool:
+        return any(_ALL in ids or task.id in ids for ids in self._wanted.values())
+
+    async def _send_task(self, event_id: str, task: Task) -> None:
+        self._told[task.id] = task.version
+        await self._send(
+            {
+                "event": "task",
+                "id": event_id,
+                "task": resource(task, self._public_url),
+                "previous": task.previous,
+            }
+        )
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._socket.send_str(orjson.dumps(message).decode())
+
+    # -- client to server ----------------------------------------------------------
+
+    async def _act(self, text: str) -> None:
+        ref: Any = None
+        try:
+            message = orjson.loads(text)
+            if not isinstance(message, dict):
+                raise _BadAction("a message is a JSON object")
+            ref = message.get("ref")
+            if isinstance(ref, (dict, list)):
+                ref = None
+                raise _BadAction("'ref' must be a scalar")
+            match message.get("action"):
+                case "subscribe":
+                    await self._subscribe(ref, message)
+                case "unsubscribe":
+                    await self._unsubscribe(ref)
+                case unknown:
+                    raise _BadAction(f"unknown action {unknown!r}")
+        except orjson.JSONDecodeError:
+            await self._send({"event": "error", "ref": None, "error": "not JSON"})
+        except _BadAction as error:
+            await self._send({"event": "error", "ref": ref, "error": str(error)})
+
+    async def _subscribe(self, ref: Any, message: dict[str, Any]) -> None:
+        asked = message.get("tasks")
+        if asked == _ALL:
+            self._wanted[_name(ref)] = frozenset({_ALL})
+            await self._send({"event": "subscribed", "ref": ref})
+            return
+        if not isinstance(asked, list) or not all(isinstance(task_id, str) for task_id in asked):
+            raise _BadAction("'tasks' must be a list of ids or \"*\"")
+        current = [await self._read(task_id) for task_id in asked]
+        self._wanted[_name(ref)] = frozenset(asked)
+        await self._send({"event": "subscribed", "ref": ref})
+        for task in current:
+            # queued events up to this version would repeat what is told here
+            if self._told.get(task.id, 0) <= task.version:
+                await self._send_task(self._position, task)
+
+    async def _read(self, task_id: str) -> Task:
+        try:
+            return await self._parts.tasks.read(self._principal.user, task_id)
+        except TaskNotFound:
+            raise _BadAction(f"Task {task_id} does not exist") from None
+        except ForeignTask:
+            raise _BadAction("Operation not permitted. Invalid task owner.") from None
+        except TaskStoreUnavailable:
+            raise _BadAction("the task store is not available") from None
+
+    async def _unsubscribe(self, ref: Any) -> None:
+        if self._wanted.pop(_name(ref), None) is None:
+            raise _BadAction("no subscription with this 'ref'")
+        await self._send({"event": "unsubscribed", "ref": ref})
+
+
+class _BadAction(Exception):
+    """What the client sent cannot be done; the connection stays."""
+
+
+def _name(ref: Any) -> str:
+    return orjson.dumps(ref).decode()
+
+
+def _origin_allowed(request: web.Request, parts: Parts) -> bool:
+    """Only pages of this server or of configured origins may open a stream."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None:
+        return True
+    own = parts.settings.server.public_url or f"{request.scheme}://{request.host}"
+    return origin == own or origin in parts.settings.server.cors.origins
+
+
+def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(
+        status=status, body=orjson.dumps(body), headers=headers, content_type="application/json"
+    )
+
+
+async def _close_sockets(app: web.Application) -> None:
+    sockets = app[SOCKETS]
+    for socket in list(sockets):
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            await socket.close(code=WSCloseCode.GOING_AWAY, message=b"server going away")

@@ -1,0 +1,86 @@
+"""One request as a handler sees it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from firecrest.api.http.body import Form, first_values, read_form
+from firecrest.api.http.endpoint import Endpoint
+from firecrest.api.http.parts import PARTS, Parts
+from firecrest.errors import InvalidInput, NoSystem
+from firecrest.machines import Machine
+from firecrest.model.principal import Principal
+from firecrest.schema import SchemaError, load
+
+T = TypeVar("T")
+
+PRINCIPAL = web.RequestKey("principal", Principal)
+
+
+class Call:
+    """A request that has passed token and routing."""
+
+    def __init__(self, request: web.Request, endpoint: Endpoint) -> None:
+        self.request = request
+        self.endpoint = endpoint
+        self.parts: Parts = request.app[PARTS]
+        self.principal = request[PRINCIPAL]
+        self._machine: Machine | None = None
+
+    @property
+    def user(self) -> str:
+        """The caller's user name."""
+        return self.principal.user
+
+    @property
+    def machine(self) -> Machine:
+        """The machine the request names (Contract: rest-v1 §2.1).
+
+        :raises NoSystem, UnknownSystem: the header is missing or names none
+        """
+        if self._machine is None:
+            self._machine = self.parts.machines.open(self.user, self._machine_name())
+        return self._machine
+
+    def _machine_name(self) -> str:
+        name = self.request.headers.get("X-Machine-Name")
+        if name is None and self.endpoint.family.machine == "optional":
+            settings = self.parts.settings
+            name = settings.storage.default_system
+            if not name and len(settings.systems) == 1:
+                name = settings.systems[0].name
+        if not name:
+            raise NoSystem
+        return name
+
+    @property
+    def public_url(self) -> str:
+        """Origin under which the client knows this server, without trailing slash."""
+        request = self.request
+        configured = self.parts.settings.server.public_url
+        return configured or f"{request.scheme}://{request.host}"
+
+    async def form(self) -> Form:
+        """The body, up to its file part."""
+        return await read_form(self.request)
+
+    async def read_params(self, cls: type[T]) -> T:
+        """Query parameters (GET) or form fields (others), checked.
+
+        :raises InvalidInput: naming the first wrong one in order of declaration
+        """
+        if self.request.method == "GET":
+            values = first_values(self.request.query)
+        else:
+            values = (await self.form()).fields
+        return self.check(cls, values)
+
+    def check(self, cls: type[T], values: dict[str, Any]) -> T:
+        """Load declared parameters from values by wire name."""
+        try:
+            return load(cls, values)
+        except SchemaError as error:
+            name, reason = error.first
+            raise InvalidInput(f"'{name}' {reason}") from error

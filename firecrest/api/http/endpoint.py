@@ -1,0 +1,127 @@
+"""Endpoints as values: one row each, declared beside the handler.
+
+The router, ``firecrest-server routes`` and the tests read the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from firecrest.api.http.call import Call
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a handler answers.
+
+    :param body: a JSON value, ready bytes, or None for no body at all
+    """
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+
+class Refusal(Exception):
+    """An answer that ends the request where it stands."""
+
+    def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status)
+        self.reply = Reply(status, body, headers or {})
+
+
+Handler = Callable[["Call", Any], Awaitable[Any]]
+Declare = Callable[[Handler], Handler]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What the endpoints of one service have in common (Contract: rest-v1 §2.1, §4.5).
+
+    :param machine: whether ``X-Machine-Name`` is required, optional, or not used
+    :param unknown_error: ``error`` of the answer to an unknown machine
+    :param unknown_description: its ``description``; None means the endpoint's ``on_error``
+    :param denied_status: status where the machine refuses the user
+    """
+
+    name: str
+    machine: str = "none"
+    unknown_error: str = "Machine does not exists"
+    unknown_description: str | None = None
+    denied_status: int = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One operation.
+
+    :param params: declared class of its parameters, or None if the handler reads none
+    :param status: status of success
+    :param on_error: ``description`` of its errors
+    :param contract: the section that describes it
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    params: type[Any] | None
+    family: Family
+    status: int
+    on_error: str
+    contract: str
+
+
+class Endpoints:
+    """The endpoints of one module."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._rows: list[Endpoint] = []
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        return iter(self._rows)
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        params: type[Any] | None = None,
+        *,
+        status: int = 200,
+        on_error: str = "",
+        contract: str,
+    ) -> Declare:
+        """Declare the decorated function as the handler of one operation."""
+
+        def declare(handler: Handler) -> Handler:
+            self._rows.append(
+                Endpoint(
+                    method=method,
+                    path=path,
+                    handler=handler,
+                    params=params,
+                    family=self._family,
+                    status=status,
+                    on_error=on_error,
+                    contract=contract,
+                )
+            )
+            return handler
+
+        return declare
+
+    def get(self, path: str, params: type[Any] | None = None, **about: Any) -> Declare:
+        """See :meth:`add`."""
+        return self.add("GET", path, params, **about)
+
+    def post(self, path: str, params: type[Any] | None = None, **about: Any) -> Declare:
+        """See :meth:`add`."""
+        return self.add("POST", path, params, **about)
+
+    def put(self, path: str, params: type[Any] | None = None, **about: Any) -> Declare:
+        """See :meth:`add`."""
+        return self.add("PUT", path, params, **about)

@@ -1,0 +1,105 @@
+"""Field types of request parameters (Contract: rest-v1 §1.3, §3)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from firecrest.scheduler.base import is_job_id
+
+# Shell metacharacters and control characters. Quoting makes them harmless; clients rely on
+# the refusal all the same.
+_FORBIDDEN = re.compile(r"[<>|;\"'&\\()`\x00-\x1f\x7f]")
+
+
+def check_text(value: str) -> str:
+    """The rule for every name and path a user sends.
+
+    :raises ValidationError: with the reason that follows the quoted parameter name
+    """
+    if not value:
+        raise ValidationError("is empty")
+    if _FORBIDDEN.search(value) or _is_broken(value):
+        raise ValidationError("has invalid char")
+    return value
+
+
+def _is_broken(value: str) -> bool:
+    """Whether a text cannot be UTF-8 (it holds lone surrogates)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+class Text(fields.String):
+    """A text of the user's, by the text rule."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(error_messages={"required": "not specified"}, **options)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        return check_text(super()._deserialize(value, attr, data, **kwargs))
+
+
+class RemotePath(Text):
+    """A path on the machine. Absolute, or relative to the home directory; ``~`` is literal."""
+
+
+class Flag(fields.Boolean):
+    """``true``, ``yes`` or ``1`` in any case; anything else present is false."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        return str(value).lower() in {"true", "yes", "1"}
+
+
+class Number(fields.Field[int | None]):
+    """An integer; what is not one counts as absent (None)."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | None:
+        try:
+            return int(str(value))
+        except ValueError:
+            return None
+
+
+class JobIds(fields.Field[tuple[str, ...]]):
+    """Job ids joined by commas; the form of each is checked by the endpoint.
+
+    :param empty: what an empty text means; None refuses it
+    """
+
+    def __init__(self, *, empty: tuple[str, ...] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._empty = empty
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[str, ...]:
+        if value == "" and self._empty is not None:
+            return self._empty
+        return tuple(check_text(value).split(","))
+
+
+class AccountingTime(fields.Field[str | None]):
+    """A time as the accounting takes it (Contract: rest-v1 §7.6); empty counts as absent."""
+
+    _TIME = r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?"
+    _DATE = r"(0[1-9]|1[0-2])[./]?(0[1-9]|[12]\d|3[01])([./]?\d{2})?"
+    _ISO = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+    _FORMS = re.compile(
+        rf"{_TIME}( ?[AaPp][Mm])?|{_DATE}|{_DATE}-{_TIME}|{_ISO}(T{_TIME})?", re.ASCII
+    )
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str | None:
+        if value == "":
+            return None
+        if not self._FORMS.fullmatch(value):
+            raise ValidationError("has invalid format")
+        return str(value)
+
+
+def first_bad_id(job_ids: tuple[str, ...]) -> str | None:
+    """The first of the ids that is none, if any."""
+    return next((job_id for job_id in job_ids if not is_job_id(job_id)), None)

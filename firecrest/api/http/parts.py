@@ -1,0 +1,33 @@
+"""What handlers may use, under one typed key of the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from firecrest.auth.tokens import TokenVerifier
+from firecrest.config.settings import Settings
+from firecrest.events.hub import Hub
+from firecrest.machines import Machines
+from firecrest.probes import ServiceProbes
+from firecrest.staging.base import Store
+from firecrest.tasks.engine import Engine
+from firecrest.tasks.store import TaskStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The running machinery beneath the API."""
+
+    settings: Settings
+    tokens: TokenVerifier
+    machines: Machines
+    staging: Store
+    tasks: TaskStore
+    engine: Engine
+    hub: Hub
+    probes: ServiceProbes
+
+
+PARTS = web.AppKey("parts", Parts)

@@ -1,0 +1,194 @@
+"""What happens to every request before and after its handler (Contract: rest-v1 §2)."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
+
+import orjson
+from aiohttp import hdrs, web
+
+from firecrest.api.http.call import PRINCIPAL, Call
+from firecrest.api.http.endpoint import Endpoint, Refusal, Reply
+from firecrest.api.http.parts import PARTS
+from firecrest.auth.tokens import TokenVerifier
+from firecrest.config.settings import Cors
+from firecrest.errors import FirecrestError, Unauthenticated
+from firecrest.model.principal import Principal
+from firecrest.telemetry.logs import ACCESS
+
+_log = logging.getLogger(__name__)
+
+EVENTS_PATH = "/events"
+REQUEST_ID = web.RequestKey("request_id", str)
+
+_PREFIXES = ("/status", "/utilities", "/compute", "/storage", "/tasks")
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_HEADER = 1024
+
+_INTERNAL = Reply(
+    500,
+    {
+        "error": "FirecREST Internal error",
+        "description": "The request could not be completed; the log has the details",
+    },
+)
+
+Responder = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Dialect(Protocol):
+    """How one generation of the API words an error."""
+
+    def __call__(self, error: FirecrestError, endpoint: Endpoint) -> Reply: ...
+
+
+def respond(reply: Reply) -> web.Response:
+    """The response a reply describes."""
+    headers = {name: header_value(value) for name, value in reply.headers.items()}
+    if reply.body is None:
+        return web.Response(status=reply.status, headers=headers)
+    body = reply.body if isinstance(reply.body, bytes) else orjson.dumps(reply.body)
+    return web.Response(
+        status=reply.status, body=body, headers=headers, content_type=reply.content_type
+    )
+
+
+def header_value(text: str) -> str:
+    """A text made fit for a header: no control characters, Latin-1, at most 1024 characters.
+
+    Contract: rest-v1 §4.2.
+    """
+    printable = "".join(c for c in text if c.isprintable() or c == " ")
+    return "".join(
+        c if ord(c) < 0x100 else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "replace"))
+        for c in printable
+    )[:_MAX_HEADER]
+
+
+def serve(endpoint: Endpoint, dialect: Dialect) -> Responder:
+    """The aiohttp handler of an endpoint: bind, call, word errors."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        call = Call(request, endpoint)
+        try:
+            if endpoint.family.machine != "none":
+                call.machine  # noqa: B018  a wrong machine is answered before parameters
+            params = await call.read_params(endpoint.params) if endpoint.params else None
+            answer = await endpoint.handler(call, params)
+        except Refusal as refusal:
+            return respond(refusal.reply)
+        except FirecrestError as error:
+            reply = dialect(error, endpoint)
+            if reply.status >= 500:
+                _log.error("request %s: %r", request[REQUEST_ID], error)
+            return respond(reply)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return respond(answer if isinstance(answer, Reply) else Reply(endpoint.status, answer))
+
+    return handle
+
+
+def add_routes(app: web.Application, endpoints: Iterable[Endpoint], dialect: Dialect) -> None:
+    """Route every endpoint; collections answer with and without a trailing slash."""
+    for endpoint in endpoints:
+        handler = serve(endpoint, dialect)
+        app.router.add_route(endpoint.method, endpoint.path, handler)
+        if endpoint.path.count("/") == 1:
+            app.router.add_route(endpoint.method, f"{endpoint.path}/", handler)
+
+
+@web.middleware
+async def pipeline(request: web.Request, handler: Responder) -> web.StreamResponse:
+    """Request id and access log around everything else."""
+    started = time.monotonic()
+    given = request.headers.get("X-Request-ID", "")
+    request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
+    response = await _answer(request, handler)
+    principal = request.get(PRINCIPAL)
+    ACCESS.info(
+        "%s %s %s %d %.1f ms %s",
+        principal.user if principal else "-",
+        request.method,
+        request.path,
+        response.status,
+        1000 * (time.monotonic() - started),
+        request[REQUEST_ID],
+    )
+    return response
+
+
+async def _answer(request: web.Request, handler: Responder) -> web.StreamResponse:
+    """Preflight, token, handler, routing errors, and no stack trace to anybody."""
+    parts = request.app[PARTS]
+    asks_for = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
+    if request.method == hdrs.METH_OPTIONS and asks_for:
+        return preflight(parts.settings.server.cors)
+    try:
+        request[PRINCIPAL] = authenticate(request, parts.tokens)
+        return await handler(request)
+    except Unauthenticated as error:
+        return respond(Reply(401, error.body, {"WWW-Authenticate": "Bearer"}))
+    except web.HTTPMethodNotAllowed as error:
+        body = {"error": "Method not allowed", "description": f"{error.method} is not allowed"}
+        return respond(Reply(405, body, {"Allow": ", ".join(sorted(error.allowed_methods))}))
+    except web.HTTPNotFound:
+        return respond(unrouted(request.path))
+    except web.HTTPException:
+        raise
+    except Exception:  # noqa: BLE001  whatever it is, the client gets no stack trace
+        _log.exception("request %s failed unexpectedly", request[REQUEST_ID])
+        return respond(_INTERNAL)
+
+
+def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:
+    """The caller, by header; browsers, which cannot set one, send a websocket protocol.
+
+    Contract: auth §1, events §1.
+    """
+    header = request.headers.get(request.app[PARTS].settings.auth.header_name)
+    if header is None and request.path == EVENTS_PATH:
+        offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "")
+        for protocol in offered.split(","):
+            if protocol.strip().startswith("bearer."):
+                return tokens.verify(protocol.strip().removeprefix("bearer."))
+    return tokens.from_header(header)
+
+
+def unrouted(path: str) -> Reply:
+    """The answer to a path nobody serves (Contract: rest-v1 §1.5)."""
+    prefix = "/" + path.split("/", 2)[1]
+    if prefix in _PREFIXES:
+        return Reply(404, {"description": "Not found"})
+    return Reply(400, {"message": "Invalid"})
+
+
+async def cors_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Headers of every response, just before it is sent."""
+    if request_id := request.get(REQUEST_ID):
+        response.headers["X-Request-ID"] = request_id
+    allowed = request.app[PARTS].settings.server.cors.origins
+    origin = request.headers.get(hdrs.ORIGIN, "")
+    if "*" in allowed:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+    elif origin in allowed:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers.add("Vary", "Origin")
+
+
+def preflight(cors: Cors) -> web.Response:
+    """The answer to a browser's question what it may send (Contract: rest-v1 §1.4)."""
+    return web.Response(
+        headers={
+            "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+            "Access-Control-Allow-Headers": (
+                "Accept, X-Machine-Name, X-Task-Id, Authorization, Content-Type"
+            ),
+            "Access-Control-Max-Age": str(cors.max_age),
+        }
+    )

@@ -1,0 +1,13 @@
+"""The FirecREST v1 API: its endpoints by service, and its wording of errors."""
+
+from __future__ import annotations
+
+from firecrest.api.http.endpoint import Endpoint
+from firecrest.api.v1 import compute, external, status, tasks, utilities
+
+MODULES = (status, utilities, compute, external, tasks)
+
+
+def endpoints() -> list[Endpoint]:
+    """Every v1 endpoint, in the order of the modules."""
+    return [endpoint for module in MODULES for endpoint in module.endpoints]

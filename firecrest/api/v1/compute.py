@@ -1,0 +1,192 @@
+"""`/compute`: batch jobs, each call answered with a task (Contract: rest-v1 §7)."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from marshmallow import ValidationError
+
+from firecrest.api.http.body import Form
+from firecrest.api.http.call import Call
+from firecrest.api.http.endpoint import Endpoints, Refusal
+from firecrest.api.http.params import (
+    AccountingTime,
+    Flag,
+    JobIds,
+    Number,
+    check_text,
+    first_bad_id,
+)
+from firecrest.api.task_view import receipt
+from firecrest.api.v1.errors import COMPUTE, probe_headers
+from firecrest.errors import (
+    AccessDenied,
+    CommandFailed,
+    SystemUnavailable,
+    TaskStoreUnavailable,
+    TooLarge,
+)
+from firecrest.model.tasks import Kind
+from firecrest.scheduler.base import is_job_id
+from firecrest.schema import declared, item
+from firecrest.workflows.query import AccountingSpec, ListJobsSpec, Page
+from firecrest.workflows.submit import SubmitSpec
+
+endpoints = Endpoints(COMPUTE)
+
+_SUBMIT_FAILED = "Failed to submit job file"
+_JOBS_FAILED = "Failed to retrieve jobs information"
+_JOB_FAILED = "Failed to retrieve job information"
+_ACCT_FAILED = "Failed to retrieve account information"
+
+_DROPPED = re.compile(r"[^A-Za-z0-9._-]")
+_DEFAULT_PAGE = 25
+
+
+@declared
+class JobsParams:
+    """Query of the job list."""
+
+    jobs: tuple[str, ...] = item(JobIds(), default=())
+    user_jobs: bool = item(Flag(), name="userJobs", default=True)
+    page_size: int | None = item(Number(), name="pageSize", default=None)
+    page_number: int | None = item(Number(), name="pageNumber", default=None)
+
+
+@declared
+class AccountingParams:
+    """Query of the accounting; empty values equal absent ones."""
+
+    jobs: tuple[str, ...] = item(JobIds(empty=()), default=())
+    start: str | None = item(AccountingTime(), name="starttime", default=None)
+    end: str | None = item(AccountingTime(), name="endtime", default=None)
+    page_size: int | None = item(Number(), name="pageSize", default=None)
+    page_number: int | None = item(Number(), name="pageNumber", default=None)
+
+
+@endpoints.post("/compute/jobs", status=201, on_error=_SUBMIT_FAILED, contract="rest-v1 §7.1")
+@endpoints.post(
+    "/compute/jobs/upload", status=201, on_error=_SUBMIT_FAILED, contract="rest-v1 §7.1"
+)
+async def submit_upload(call: Call, _: None) -> dict[str, Any]:
+    """Submit a batch script sent with the request."""
+    limit = call.parts.settings.utilities.max_file_size
+    form = await call.form()
+    try:
+        script = await form.file.read(limit) if form.file else b""
+        await form.rest()
+    except TooLarge as error:
+        megabytes = call.parts.settings.utilities.max_file_size_mb
+        text = f"Failed to upload batch script. The file is over {megabytes} MB"
+        raise Refusal(413, {"description": text}) from error
+    account = _account(form)
+    await _check_reachable(call)
+    spec = SubmitSpec(file_name=_script_name(form), account=account)
+    if not script:
+        raise Refusal(400, {"description": _SUBMIT_FAILED, "error": "Batch file is empty"})
+    return await _create(call, Kind.SUBMIT, spec, script)
+
+
+@endpoints.get("/compute/jobs", JobsParams, on_error=_JOBS_FAILED, contract="rest-v1 §7.4")
+async def list_jobs(call: Call, params: JobsParams) -> dict[str, Any]:
+    """Jobs the batch system holds."""
+    _check_ids(params.jobs, _JOB_FAILED)
+    await _check_reachable(call)
+    page = _page(params.page_size, params.page_number)
+    spec = ListJobsSpec(job_ids=params.jobs, own=params.user_jobs, page=page)
+    return await _create(call, Kind.LIST_JOBS, spec)
+
+
+@endpoints.get("/compute/jobs/{jobid}", on_error=_JOB_FAILED, contract="rest-v1 §7.4")
+async def job(call: Call, _: None) -> dict[str, Any]:
+    """One job the batch system holds."""
+    job_id = call.request.match_info["jobid"]
+    if not is_job_id(job_id):
+        error = f"{job_id} is not a valid job ID"
+        raise Refusal(400, {"description": _JOB_FAILED, "error": error})
+    await _check_reachable(call)
+    return await _create(call, Kind.LIST_JOBS, ListJobsSpec(job_ids=(job_id,)))
+
+
+@endpoints.get("/compute/acct", AccountingParams, on_error=_ACCT_FAILED, contract="rest-v1 §7.6")
+async def accounting(call: Call, params: AccountingParams) -> dict[str, Any]:
+    """Jobs of the accounting."""
+    _check_ids(params.jobs, _ACCT_FAILED)
+    await _check_reachable(call)
+    spec = AccountingSpec(
+        job_ids=params.jobs,
+        start=params.start,
+        end=params.end,
+        page=_page(params.page_size, params.page_number),
+    )
+    return await _create(call, Kind.ACCOUNTING, spec)
+
+
+async def _create(call: Call, kind: Kind, spec: Any, blob: bytes = b"") -> dict[str, Any]:
+    try:
+        task = await call.parts.engine.create(
+            kind,
+            user=call.user,
+            system=call.machine.system.name,
+            spec=dataclasses.asdict(spec),
+            blob=blob,
+        )
+    except TaskStoreUnavailable as error:
+        body = {"description": call.endpoint.on_error, "error": "Error creating task"}
+        raise Refusal(400, body) from error
+    return receipt(task, call.public_url)
+
+
+async def _check_reachable(call: Call) -> None:
+    """The probe before a task is made (Contract: rest-v1 §4.5)."""
+    try:
+        await call.machine.check_reachable()
+    except (SystemUnavailable, AccessDenied, CommandFailed) as error:
+        status = 404 if isinstance(error, AccessDenied) else 400
+        raise Refusal(status, {"description": _JOBS_FAILED}, probe_headers(error)) from error
+
+
+def _account(form: Form) -> str | None:
+    value = form.fields.get("account")
+    if value is None:
+        return None
+    try:
+        check_text(value)
+        if value.startswith("-"):
+            raise ValidationError("has invalid char")
+    except ValidationError as error:
+        body = {"description": "Invalid account", "error": f"'account' {error.messages[0]}"}
+        raise Refusal(400, body) from error
+    return value
+
+
+def _script_name(form: Form) -> str:
+    """The base name, reduced to letters, digits, dots, dashes and underscores."""
+    if form.file is None:
+        raise Refusal(400, {"description": _SUBMIT_FAILED, "error": "No batch file part"})
+    base = (form.file.name or "").replace("\\", "/").rsplit("/", 1)[-1]
+    name = _DROPPED.sub("", base.replace(" ", "_"))
+    if not name.strip("."):
+        raise Refusal(400, {"description": _SUBMIT_FAILED, "error": "No batch file selected"})
+    return name
+
+
+def _check_ids(job_ids: tuple[str, ...], description: str) -> None:
+    if "" in job_ids:
+        error = "Jobs list wrong format"
+    elif (bad := first_bad_id(job_ids)) is not None:
+        error = f"{bad} is not a valid job ID"
+    else:
+        return
+    raise Refusal(400, {"description": description, "error": error})
+
+
+def _page(size: int | None, number: int | None) -> Page:
+    """Paging as v1 reads it: either parameter switches it on (Contract: rest-v1 §7.4)."""
+    if size is None and number is None:
+        return Page()
+    if size is None or size < 1:
+        size = _DEFAULT_PAGE
+    return Page(size=size, number=number or 0)

@@ -1,0 +1,175 @@
+"""`/storage/xfer-external`: large files through the staging area (Contract: rest-v1 §8)."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from typing import Any
+
+from firecrest.api.http.call import Call
+from firecrest.api.http.endpoint import Endpoints, Refusal
+from firecrest.api.http.params import RemotePath
+from firecrest.api.task_view import receipt
+from firecrest.api.v1.errors import STORAGE, probe_headers
+from firecrest.errors import (
+    AccessDenied,
+    CommandFailed,
+    ForeignTask,
+    StagingFailed,
+    StaleTask,
+    SystemUnavailable,
+    TaskNotFound,
+    TaskStoreUnavailable,
+)
+from firecrest.machines import Machine
+from firecrest.model.staging import Key
+from firecrest.model.tasks import Kind, Status, Task
+from firecrest.schema import declared, item
+from firecrest.workflows.download import DownloadSpec
+from firecrest.workflows.upload import UploadSpec, staged
+
+endpoints = Endpoints(STORAGE)
+
+_STARTED = {"success": "Starting download to File System"}
+_UNUSABLE = (CommandFailed, AccessDenied, SystemUnavailable)
+
+
+@declared
+class UploadParams:
+    """Form of an upload."""
+
+    target_path: str = item(RemotePath(), name="targetPath")
+    source_path: str = item(RemotePath(), name="sourcePath")
+
+
+@declared
+class DownloadParams:
+    """Form of a download."""
+
+    source_path: str = item(RemotePath(), name="sourcePath")
+
+
+@endpoints.post(
+    "/storage/xfer-external/upload",
+    UploadParams,
+    status=201,
+    on_error="Failed to upload file",
+    contract="rest-v1 §8.2",
+)
+async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
+    """Begin an upload: the task will show a form."""
+    machine = call.machine
+    spec = UploadSpec(
+        source=params.source_path,
+        target=params.target_path,
+        target_path=await _destination(machine, params),
+        address=machine.system.storage.advertised_address or str(machine.system.address),
+    )
+    try:
+        task = await call.parts.engine.create(
+            Kind.UPLOAD,
+            user=call.user,
+            system=machine.system.name,
+            spec=dataclasses.asdict(spec),
+        )
+    except TaskStoreUnavailable as error:
+        raise Refusal(400, {"error": "Error creating task"}) from error
+    return receipt(task, call.public_url)
+
+
+@endpoints.put("/storage/xfer-external/upload", contract="rest-v1 §8.3")
+async def finish_upload(call: Call, _: None) -> dict[str, Any]:
+    """Copy the uploaded object to the file system now; harmless when repeated."""
+    task = await _named_task(call)
+    for _attempt in range(2):
+        match task.status:
+            case Status.STAGED | Status.COPYING | Status.COPIED:
+                return _STARTED
+            case Status.QUEUED | Status.FORM_REQUESTED:
+                raise _not_staged()
+            case Status.FORM_READY | Status.COPY_FAILED:
+                if await _object_size(call, task) is None:
+                    raise _not_staged()
+                move = staged(task)
+                try:
+                    await call.parts.engine.move(task, move.status, move.data)
+                except StaleTask:  # the server noticed by itself in the same moment
+                    task = await _named_task(call)
+                    continue
+                return _STARTED
+            case _:
+                raise Refusal(400, {"error": "Task has not a valid format"})
+    return _STARTED
+
+
+@endpoints.post(
+    "/storage/xfer-external/download",
+    DownloadParams,
+    status=201,
+    on_error="Failed to download file",
+    contract="rest-v1 §8.4",
+)
+async def download(call: Call, params: DownloadParams) -> dict[str, Any]:
+    """Begin a download: the task will show a URL."""
+    machine = call.machine
+    try:
+        await machine.check_readable(params.source_path)
+    except _UNUSABLE as error:
+        raise Refusal(400, {"description": "sourcePath error"}, probe_headers(error)) from error
+    try:
+        task = await call.parts.engine.create(
+            Kind.DOWNLOAD,
+            user=call.user,
+            system=machine.system.name,
+            spec=dataclasses.asdict(DownloadSpec(source=params.source_path)),
+        )
+    except TaskStoreUnavailable as error:
+        raise Refusal(400, {"error": "Couldn't create task"}) from error
+    return receipt(task, call.public_url)
+
+
+async def _destination(machine: Machine, params: UploadParams) -> str:
+    """The file to write: inside ``targetPath`` if that is a directory, else itself."""
+    target = params.target_path
+    try:
+        await machine.check_writable(target)
+    except _UNUSABLE:
+        pass
+    else:
+        return posixpath.join(target, posixpath.basename(params.source_path))
+    try:
+        await machine.check_writable(posixpath.dirname(target.rstrip("/")) or ".")
+    except _UNUSABLE as error:
+        body = {
+            "description": "Failed to upload file",
+            "error": "'targetPath' directory not allowed",
+        }
+        raise Refusal(400, body, probe_headers(error)) from error
+    return target
+
+
+async def _named_task(call: Call) -> Task:
+    """The task of the header ``X-Task-Id``."""
+    task_id = call.request.headers.get("X-Task-Id", "")
+    if not task_id:
+        raise Refusal(400, {"error": "Header X-Task-Id missing"})
+    if not (task_id.isascii() and task_id.isalnum()):
+        raise Refusal(400, {"error": "Header X-Task-Id is not alphanumeric"})
+    try:
+        task = await call.parts.tasks.read(call.user, task_id)
+    except (TaskNotFound, ForeignTask) as error:
+        raise Refusal(404, {"error": f"Not found Hash_ID: {task_id}"}) from error
+    if task.kind is not Kind.UPLOAD:
+        raise Refusal(400, {"error": "Task has not a valid format"})
+    return task
+
+
+async def _object_size(call: Call, task: Task) -> int | None:
+    try:
+        return await call.parts.staging.size(Key(task.user, task.id, task.data["source"]))
+    except StagingFailed as error:
+        raise _not_staged() from error
+
+
+def _not_staged() -> Refusal:
+    return Refusal(400, {"error": "Object isn't in Object Storage"})

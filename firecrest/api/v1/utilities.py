@@ -1,0 +1,166 @@
+"""`/utilities`: blocking calls on files (Contract: rest-v1 §6)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+from marshmallow import ValidationError
+
+from firecrest.api.http.body import FilePart, Form
+from firecrest.api.http.call import Call
+from firecrest.api.http.endpoint import Endpoints, Refusal, Reply
+from firecrest.api.http.params import Flag, Number, RemotePath, check_text
+from firecrest.api.v1.errors import UTILITIES, render
+from firecrest.commands.listing import Ls, LsNames
+from firecrest.errors import (
+    AccessDenied,
+    CommandFailed,
+    Fault,
+    FirecrestError,
+    InvalidInput,
+    TooLarge,
+)
+from firecrest.model.files import Entry
+from firecrest.schema import declared, item
+
+endpoints = Endpoints(UTILITIES)
+
+_UPLOAD_FAILED = "Failed to upload file"
+_UPLOAD_PAGE = b"""\
+<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
+<title>500 Internal Server Error</title>
+<h1>Internal Server Error</h1>
+<p>The server encountered an internal error and was unable to complete your request. \
+Either the server is overloaded or there is an error in the application.</p>
+"""
+_PATH_FAULTS = {
+    Fault.INVALID_PATH,
+    Fault.NOT_A_DIRECTORY,
+    Fault.IS_A_DIRECTORY,
+    Fault.PERMISSION,
+    Fault.OTHER,
+}
+
+
+@declared
+class LsParams:
+    """Query of ls."""
+
+    target_path: str = item(RemotePath(), name="targetPath")
+    show_hidden: bool = item(Flag(), name="showhidden", default=False)
+    numeric_uid: bool = item(Flag(), name="numericUid", default=False)
+    recursive: bool = item(Flag(), default=False)
+    follow_links: bool = item(Flag(), name="followLinks", default=False)
+    unsorted: bool = item(Flag(), default=False)
+    names_only: bool = item(Flag(), name="notListing", default=False)
+    page_size: int | None = item(Number(), name="pageSize", default=None)
+    page_number: int | None = item(Number(), name="pageNumber", default=None)
+
+
+@endpoints.get(
+    "/utilities/ls",
+    LsParams,
+    on_error="Error listing contents of path",
+    contract="rest-v1 §6.1",
+)
+async def ls(call: Call, params: LsParams) -> dict[str, Any]:
+    """List a directory or describe a file."""
+    options: dict[str, Any] = {
+        "path": params.target_path,
+        "hidden": params.show_hidden,
+        "numeric_ids": params.numeric_uid,
+        "recursive": params.recursive,
+        "follow_links": params.follow_links,
+        "unsorted": params.unsorted,
+    }
+    output: list[Any]
+    if params.names_only:
+        output = await call.machine.run(LsNames(**options))
+    else:
+        output = [_row(entry) for entry in await call.machine.run(Ls(**options))]
+    return {
+        "descr": "List of contents of path",
+        "description": "List of contents",
+        "output": _page(output, params.page_size, params.page_number),
+    }
+
+
+@endpoints.post(
+    "/utilities/upload",
+    status=201,
+    on_error="Error on upload operation",
+    contract="rest-v1 §6.17",
+)
+async def upload(call: Call, _: None) -> Any:
+    """Write a file into a directory, as a whole or not at all."""
+    form = await call.form()
+    limit = call.parts.settings.utilities.max_file_size
+    try:
+        content = await _content(form, limit)
+        target = _target(form)
+        if form.file is None or content is None:
+            raise Refusal(400, {"description": _UPLOAD_FAILED, "error": "No file in query"})
+        await call.machine.write_into(target, _file_name(form.file), content)
+    except TooLarge as error:
+        text = f"{_UPLOAD_FAILED}. The file is over {error.limit} bytes"
+        raise Refusal(413, {"description": text}) from error
+    except (CommandFailed, AccessDenied) as error:
+        return _refused_upload(call, error)
+    return {"description": "File upload successful", "output": ""}
+
+
+async def _content(form: Form, limit: int) -> AsyncIterator[bytes] | None:
+    """The file's bytes: streamed if the target is known, else held until it is."""
+    if form.file is None:
+        return None
+    if "targetPath" in form.fields:
+        return form.file.chunks(limit)
+    held = await form.file.read(limit)
+    await form.rest()
+    return _once(held)
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def _target(form: Form) -> str:
+    if "targetPath" not in form.fields:
+        raise InvalidInput("'targetPath' not specified")
+    try:
+        return check_text(form.fields["targetPath"])
+    except ValidationError as error:
+        raise InvalidInput(f"'targetPath' {error.messages[0]}") from error
+
+
+def _file_name(file: FilePart) -> str:
+    try:
+        name = check_text(file.name or "")
+        if "/" in name or name in {".", ".."}:
+            raise ValidationError("has invalid char")
+    except ValidationError as error:
+        text = f"Filename {error.messages[0]}"
+        raise Refusal(400, {"description": _UPLOAD_FAILED, "error": text}) from error
+    return name
+
+
+def _refused_upload(call: Call, error: FirecrestError) -> Reply:
+    """The tutorial's page for a wrong path where the site wants it, else JSON (D9)."""
+    reply = render(error, call.endpoint)
+    html = call.parts.settings.compat.upload_error_style == "html"
+    if html and isinstance(error, CommandFailed) and error.fault in _PATH_FAULTS:
+        return Reply(500, _UPLOAD_PAGE, reply.headers, content_type="text/html")
+    return reply
+
+
+def _row(entry: Entry) -> dict[str, str]:
+    return {**asdict(entry), "size": str(entry.size)}
+
+
+def _page(rows: list[Any], size: int | None, number: int | None) -> list[Any]:
+    """A page counted from 1; the whole list where there is no such page."""
+    if not size or not number or size < 1 or number < 1:
+        return rows
+    return rows[(number - 1) * size : number * size] or rows

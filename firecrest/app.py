@@ -1,0 +1,134 @@
+"""The composition root: the only module that knows all floors.
+
+Parts are built top to bottom in one cleanup context and stopped in reverse order; what
+started is stopped even if a later part fails to start.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+from redis import asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+
+from firecrest.api import events as event_stream
+from firecrest.api.http.parts import PARTS, Parts
+from firecrest.api.http.pipeline import EVENTS_PATH, add_routes, cors_headers, pipeline
+from firecrest.api.v1 import endpoints
+from firecrest.api.v1.errors import render
+from firecrest.auth.tokens import TokenVerifier
+from firecrest.config.settings import Redis, Settings
+from firecrest.events.hub import Hub
+from firecrest.events.log import EventLog
+from firecrest.machines import Machines
+from firecrest.probes import ServiceProbes
+from firecrest.ssh.certificates import CertificateAuthority
+from firecrest.ssh.pool import Pool
+from firecrest.staging import s3
+from firecrest.tasks.due import DueList
+from firecrest.tasks.engine import Engine
+from firecrest.tasks.store import TaskStore
+from firecrest.workflows.download import DownloadWorkflow
+from firecrest.workflows.query import AccountingWorkflow, ListJobsWorkflow
+from firecrest.workflows.submit import SubmitWorkflow
+from firecrest.workflows.upload import UploadWorkflow
+
+_log = logging.getLogger(__name__)
+
+_REDIS_CONNECTIONS = 64
+_REDIS_TIMEOUT = 5
+
+
+def build(settings: Settings) -> web.Application:
+    """The application; it connects to nothing before it is started."""
+    app = web.Application(middlewares=[pipeline])
+    app.cleanup_ctx.append(_running(settings))
+    app.on_response_prepare.append(cors_headers)
+    add_routes(app, endpoints(), render)
+    event_stream.add_routes(app, EVENTS_PATH)
+    return app
+
+
+def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            redis = connect_redis(settings.redis)
+            stack.push_async_callback(redis.aclose)
+            log = EventLog(redis)
+            tasks = TaskStore(redis, settings.tasks, settings.events)
+            pool = Pool(settings.ssh, authorities(settings))
+            machines = Machines(pool, settings)
+            staging = await stack.enter_async_context(s3.connect(settings.storage))
+
+            hub = Hub(redis, log, settings.events.queue)
+            hub.start()
+            stack.push_async_callback(hub.stop)
+
+            pool.start()
+            stack.push_async_callback(pool.stop)
+
+            engine = Engine(
+                tasks,
+                DueList(redis, settings.tasks.lease),
+                [
+                    SubmitWorkflow(machines),
+                    ListJobsWorkflow(machines, settings.compute),
+                    AccountingWorkflow(machines, settings.compute),
+                    UploadWorkflow(machines, staging, settings.storage),
+                    DownloadWorkflow(machines, staging),
+                ],
+                settings.tasks.lease,
+            )
+            engine.start()
+            stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
+
+            app[PARTS] = Parts(
+                settings=settings,
+                tokens=TokenVerifier(settings.auth),
+                machines=machines,
+                staging=staging,
+                tasks=tasks,
+                engine=engine,
+                hub=hub,
+                probes=ServiceProbes(settings, tasks, staging),
+            )
+            _log.info("serving %d systems", len(settings.systems))
+            yield
+            _log.info("stopping")
+
+    return context
+
+
+def connect_redis(settings: Redis) -> aioredis.Redis:
+    """A client whose callers wait for a free connection instead of failing."""
+    pool = aioredis.BlockingConnectionPool(
+        host=settings.host,
+        port=settings.port,
+        db=settings.db,
+        password=settings.password.reveal() or None,
+        connection_class=aioredis.SSLConnection if settings.tls else aioredis.Connection,
+        max_connections=_REDIS_CONNECTIONS,
+        timeout=_REDIS_TIMEOUT,
+        socket_connect_timeout=_REDIS_TIMEOUT,
+        socket_keepalive=True,
+        # once, for a connection that went stale; an outage is to be known at once
+        retry=Retry(ConstantBackoff(0.05), 1),
+        health_check_interval=30,
+    )
+    return aioredis.Redis(connection_pool=pool)
+
+
+def authorities(settings: Settings) -> dict[str, CertificateAuthority]:
+    """The certificate authority of each system; most share one."""
+    ssh = settings.ssh
+    by_path = {
+        path: CertificateAuthority(path, ssh.cert_validity, ssh.source_address)
+        for path in {system.ca_key_path or ssh.ca_key_path for system in settings.systems}
+    }
+    return {
+        system.name: by_path[system.ca_key_path or ssh.ca_key_path] for system in settings.systems
+    }

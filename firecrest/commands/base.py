@@ -1,0 +1,86 @@
+"""The command value, its outcome, and the one place where words are quoted for a shell."""
+
+from __future__ import annotations
+
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, Generic, TypeVar
+
+from firecrest.commands.faults import classify
+from firecrest.errors import FirecrestError
+
+T = TypeVar("T")
+
+Argv = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished remote process: exit status (negative: ended by a signal) and raw output."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Command(ABC, Generic[T]):
+    """One program run on a machine; subclasses are frozen dataclasses."""
+
+    #: Run under the remote ``timeout`` program with the configured limit (rest-v1 §4.1).
+    limited: ClassVar[bool] = True
+    #: Assignments put before the command; only those that a wrapper accepts (auth §7).
+    environment: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    @property
+    def operand(self) -> str | None:
+        """The path an error speaks of."""
+        return None
+
+    @abstractmethod
+    def argv(self) -> Argv:
+        """Program and arguments; never shell text."""
+
+    def stdin(self) -> bytes:
+        """What the program reads; it goes through the channel, not through the shell."""
+        return b""
+
+    @abstractmethod
+    def parse(self, stdout: bytes) -> T:
+        """Read the output of a successful run."""
+
+    def result(self, completed: Completed) -> T:
+        """The parsed output, or the failure raised.
+
+        Text on stderr with exit status 0 is a warning, not an error (rest-v1 §4.2).
+        """
+        if completed.status == 0:
+            return self.parse(completed.stdout)
+        raise self.failure(completed)
+
+    def failure(self, completed: Completed) -> FirecrestError:
+        """What a non-zero exit means; schedulers override it with their own words."""
+        return classify(
+            completed.status, completed.stderr or completed.stdout, operand=self.operand
+        )
+
+
+class Silent(Command[None]):
+    """A command whose output does not matter."""
+
+    def parse(self, stdout: bytes) -> None:
+        return None
+
+
+def line(command: Command[T], timeout: int) -> str:
+    """The text sent to the remote login shell.
+
+    :param timeout: seconds for the remote ``timeout`` program, if the command is limited
+    """
+    words = [f"{name}={shlex.quote(value)}" for name, value in command.environment.items()]
+    if command.limited:
+        words += ["timeout", str(timeout)]
+    words += [shlex.quote(word) for word in command.argv()]
+    return " ".join(words)

@@ -1,0 +1,122 @@
+"""Directory listings (Contract: rest-v1 §6.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from firecrest.commands.base import Argv, Command
+from firecrest.model.files import Entry
+
+# A row of `ls -l`: mode, links, owner, group, size (two numbers for devices), time, the rest.
+_ROW = re.compile(rb"([-dlbcspD?])(\S+) +\d+ (\S+) +(\S+) +(\d+, +)?(\d+) (\S+) (.*)", re.DOTALL)
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
+_ESCAPES = {
+    b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    path: str
+    hidden: bool = False
+    numeric_ids: bool = False
+    recursive: bool = False
+    follow_links: bool = False
+    unsorted: bool = False
+
+    @property
+    def operand(self) -> str:
+        return self.path
+
+    def _options(self) -> Iterator[str]:
+        yield "--quoting-style=c"
+        if self.unsorted:
+            yield "-aU"
+        elif self.hidden:
+            yield "-A"
+        if self.recursive:
+            yield "-R"
+        if self.follow_links:
+            yield "-L"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ls(_Listing, Command[list[Entry]]):
+    """Describe a file, or what is in a directory.
+
+    :param hidden: include dot entries other than ``.`` and ``..``
+    :param unsorted: directory order, with all dot entries
+    """
+
+    def argv(self) -> Argv:
+        numeric = ("--numeric-uid-gid",) if self.numeric_ids else ()
+        return (
+            *("ls", "-l", "--time-style=+%Y-%m-%dT%H:%M:%S", *self._options(), *numeric),
+            *("--", self.path),
+        )
+
+    def parse(self, stdout: bytes) -> list[Entry]:
+        entries = []
+        for prefix, row in _rows(stdout, self.path):
+            if match := _ROW.fullmatch(row):
+                entries.append(_entry(prefix, match))
+        return entries
+
+
+@dataclass(frozen=True, kw_only=True)
+class LsNames(_Listing, Command[list[str]]):
+    """Only the names of what is in a directory."""
+
+    def argv(self) -> Argv:
+        return ("ls", "-1", *self._options(), "--", self.path)
+
+    def parse(self, stdout: bytes) -> list[str]:
+        return [
+            prefix + _decode(name.group(1))
+            for prefix, row in _rows(stdout, self.path)
+            if (name := _QUOTED.fullmatch(row))
+        ]
+
+
+def _rows(stdout: bytes, root: str) -> Iterator[tuple[str, bytes]]:
+    """Each row with the directory it stands in, relative to the root (``sub/`` or empty)."""
+    prefix = ""
+    for row in stdout.split(b"\n"):
+        if not row or row.startswith(b"total "):
+            continue
+        heading = _QUOTED.fullmatch(row[:-1]) if row.endswith(b":") else None
+        if heading:
+            inner = _decode(heading.group(1)).removeprefix(root).strip("/")
+            prefix = f"{inner}/" if inner else ""
+        else:
+            yield prefix, row
+
+
+def _entry(prefix: str, match: re.Match[bytes]) -> Entry:
+    kind, permissions, user, group, device, size, modified, rest = match.groups()
+    names = _QUOTED.findall(rest)
+    return Entry(
+        name=prefix + _decode(names[0]),
+        type=kind.decode(),
+        permissions=permissions.decode(),
+        user=user.decode("utf-8", "replace"),
+        group=group.decode("utf-8", "replace"),
+        size=0 if device else int(size),
+        last_modified=modified.decode(),
+        link_target=_decode(names[1]) if len(names) > 1 else "",
+    )
+
+
+def _decode(quoted: bytes) -> str:
+    """Undo the C quoting of ls; bytes that are not UTF-8 become replacement characters."""
+    return _ESCAPE.sub(_unescape, quoted).decode("utf-8", "replace")
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    text = match.group(1)
+    if text[:1].isdigit():
+        return bytes([int(text, 8)])
+    return _ESCAPES.get(text, text)

@@ -1,0 +1,133 @@
+"""From ``config.yaml`` to :class:`~firecrest.config.settings.Settings`.
+
+Wherever a scalar is expected, ``{env: NAME}`` takes the value of an environment variable
+and ``{file: PATH}`` the stripped contents of a file. Relative paths, of such files too, are
+relative to the directory of the configuration file. No message shows a value, because a
+value may be a secret.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from firecrest.config.document import Document
+from firecrest.config.settings import Issuer, Settings
+from firecrest.errors import ConfigError
+from firecrest.schema import SchemaError, load
+
+_SHORTEST_SECRET = 32  # bytes: the digest of HS256 (RFC 7518 §3.2)
+
+
+def load_settings(
+    path: Path, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Read, complete and check the configuration.
+
+    What only the file system can tell is not looked at: see :func:`check_files`.
+
+    :param path: the configuration file
+    :param overrides: ``dotted.key=value`` each, the value in YAML; list members by position
+        (``systems.0.address=127.0.0.1:2222``)
+    :param environ: where ``{env: NAME}`` looks
+    :raises ConfigError: with all problems of the first stage that found any: syntax,
+        references and values; then relations between values
+    """
+    document = Document.read(path)
+    for override in overrides:
+        document.override(override)
+    document.resolve(environ)
+    try:
+        settings = load(Settings, document.data, unknown="raise")
+    except SchemaError as error:
+        for key, message in error.errors:
+            document.complain(key, message)
+    else:
+        for key, message in _relations(settings):
+            document.complain(key, message)
+    if document.problems:
+        raise ConfigError(document.problems)
+    based: Settings = _based(settings, path.absolute().parent)
+    return based
+
+
+def check_files(settings: Settings) -> list[str]:
+    """What is wrong with the files the settings name, one line each; empty if nothing is.
+
+    A CA key must be a readable file that only its owner may touch (Contract: auth §6).
+    """
+    keys = {"ssh.ca_key_path": settings.ssh.ca_key_path}
+    for position, system in enumerate(settings.systems):
+        if system.ca_key_path is not None:
+            keys[f"systems.{position}.ca_key_path"] = system.ca_key_path
+    problems = []
+    for key, path in keys.items():
+        problem = _unreadable(path)
+        if problem is None and path.stat().st_mode & 0o077:
+            problem = f"{path}: must be accessible to its owner only (chmod 600)"
+        if problem is not None:
+            problems.append(f"{key}: {problem}")
+    problem = _unreadable(settings.ssh.known_hosts)
+    if problem is not None:
+        problems.append(f"ssh.known_hosts: {problem}")
+    return problems
+
+
+def _unreadable(path: Path) -> str | None:
+    if not path.exists():
+        return f"{path}: no such file"
+    if not path.is_file():
+        return f"{path}: not a file"
+    if not os.access(path, os.R_OK) or not path.stat().st_mode & 0o400:
+        return f"{path}: not readable"
+    return None
+
+
+def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Check what no value can tell alone (Contract: config §8, start-up checks)."""
+    systems = [system.name for system in settings.systems]
+    yield from _repeated("systems.{}.name", systems)
+    default = settings.storage.default_system
+    if default and default not in systems:
+        yield "storage.default_system", "no such system is configured"
+    yield from _repeated(
+        "auth.issuers.{}.issuer", [issuer.issuer for issuer in settings.auth.issuers]
+    )
+    for position, issuer in enumerate(settings.auth.issuers):
+        for key, message in _issuer_relations(issuer):
+            yield f"auth.issuers.{position}.{key}", message
+
+
+def _issuer_relations(issuer: Issuer) -> Iterator[tuple[str, str]]:
+    if issuer.algorithm == "HS256":
+        if issuer.public_keys:
+            yield "public_keys", "HS256 uses secret instead"
+        if len(issuer.secret.reveal().encode()) < _SHORTEST_SECRET:
+            yield "secret", f"HS256 needs a secret of at least {_SHORTEST_SECRET} bytes"
+    else:
+        if issuer.secret:
+            yield "secret", "only HS256 uses a secret"
+        if not issuer.public_keys:
+            yield "public_keys", "at least one key is needed"
+
+
+def _repeated(key: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            yield key.format(position), f"the same as {key.format(names.index(name))}"
+
+
+def _based(value: Any, directory: Path) -> Any:
+    """Copy ``value`` with every relative path in it put under ``directory``."""
+    if isinstance(value, Path):
+        return directory / value
+    if isinstance(value, tuple):
+        return tuple(_based(member, directory) for member in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        changes = {name: _based(getattr(value, name), directory) for name in names}
+        return dataclasses.replace(value, **changes)
+    return value

@@ -1,0 +1,180 @@
+"""The settings of what the server does: limits, stores, tasks, events, compatibility."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from firecrest.config import values
+from firecrest.config.values import Secret
+from firecrest.schema import declared, item, section
+
+_MEBIBYTE = 1024 * 1024  # what the settings, like v1, call MB
+_LONGEST_PRESIGNED = 604_800  # seconds: the limit of AWS signature version 4
+
+
+@declared
+class Utilities:
+    """Limits of the calls answered at once (Contract: config §5)."""
+
+    max_file_size_mb: int = item(
+        values.whole(1), default=5, help="largest upload, download, view and batch file, in MB"
+    )
+    timeout: int = item(values.whole(1), default=5, help="seconds a remote command may take")
+
+    @property
+    def max_file_size(self) -> int:
+        """The limit in bytes."""
+        return self.max_file_size_mb * _MEBIBYTE
+
+
+@declared
+class Compute:
+    """Limits of the compute service (Contract: config §5)."""
+
+    tail_bytes: int = item(
+        values.whole(0), default=1000, help="bytes of the end of job output shown in listings"
+    )
+    task_deadline: float = item(
+        values.seconds(), default=20.0, help="seconds the background work of one task may take"
+    )
+
+
+@declared
+class S3:
+    """The object store (Contract: config §6)."""
+
+    public_url: str = item(
+        values.required_text(values.origin), help="its origin as clients reach it"
+    )
+    private_url: str = item(
+        values.text(values.origin),
+        default="",
+        help="its origin as this server and the machines reach it; empty: public_url",
+    )
+    region: str = item(values.required_text(), default="us-east-1", help="signing region")
+    access_key: Secret = item(values.SecretField(), help="access key of the service account")
+    secret_key: Secret = item(values.SecretField(), help="secret key of the service account")
+    tenant: str = item(
+        values.text(), default="", help="buckets are addressed as tenant:bucket; empty: no tenant"
+    )
+
+    def __post_init__(self) -> None:
+        if not self.private_url:
+            object.__setattr__(self, "private_url", self.public_url)
+
+
+@declared
+class Storage:
+    """External transfers through the object store (Contract: config §6)."""
+
+    default_system: str = item(
+        values.text(),
+        default="",
+        help="system of storage calls that name none; empty: they must name one",
+    )
+    type: str = item(
+        fields.String(validate=validate.OneOf(("s3v4",))),
+        default="s3v4",
+        help="kind of object store and of the form for uploads: s3v4",
+    )
+    tempurl_expiration: int = item(
+        values.whole(1, _LONGEST_PRESIGNED),
+        default=_LONGEST_PRESIGNED,
+        help="seconds a form, an URL and a staged object live, at most 604800",
+    )
+    max_file_size_mb: int = item(values.whole(1), default=5120, help="largest upload, in MB")
+    polling_interval: float = item(
+        values.seconds(),
+        default=10.0,
+        help="seconds between looks for an upload whose end the client does not report",
+    )
+    copy_retries: int = item(
+        values.whole(0), default=3, help="how often a failed copy to the machine is tried again"
+    )
+    s3: S3 = section(S3)
+
+    @property
+    def max_file_size(self) -> int:
+        """The limit in bytes."""
+        return self.max_file_size_mb * _MEBIBYTE
+
+
+@declared
+class Redis:
+    """Where tasks and events are kept (Contract: config §5)."""
+
+    host: str = item(values.required_text(), default="127.0.0.1", help="host name or address")
+    port: int = item(values.whole(1, 65535), default=6379, help="TCP port")
+    password: Secret = item(
+        values.SecretField(), default=Secret(""), help="password; empty: none is sent"
+    )
+    db: int = item(values.whole(0), default=0, help="database number")
+    tls: bool = item(fields.Boolean(), default=False, help="whether to use TLS")
+
+
+@declared
+class Tasks:
+    """How long tasks are kept (Contract: config §5)."""
+
+    compute_expiration: int = item(
+        values.whole(1), default=86_400, help="seconds a compute task is kept"
+    )
+    storage_expiration: int = item(
+        values.whole(0),
+        default=0,
+        help="seconds a storage task is kept; 0: storage.tempurl_expiration",
+    )
+    lease: float = item(
+        values.seconds(),
+        default=15.0,
+        help="seconds after which another replica takes over the tasks of a silent one",
+    )
+
+
+@declared
+class Events:
+    """The event stream (Contract: events)."""
+
+    heartbeat: float = item(
+        values.seconds(), default=30.0, help="seconds between heartbeats on a quiet connection"
+    )
+    max_length: int = item(
+        values.whole(1), default=10_000, help="events kept per user for replay, about"
+    )
+    max_age: int = item(values.whole(1), default=86_400, help="seconds an event is kept for replay")
+    queue: int = item(
+        values.whole(1), default=1000, help="events a slow client may lag behind before the cut"
+    )
+    max_connections_per_user: int = item(
+        values.whole(1), default=50, help="event connections of one user"
+    )
+
+
+@declared
+class StatusService:
+    """The status service (Contract: config §5)."""
+
+    cache_ttl: float = item(
+        values.seconds(zero=True), default=960.0, help="seconds a probe's answer is reused"
+    )
+    services: tuple[str, ...] = item(
+        fields.List(values.required_text(), post_load=tuple),
+        default=("certificator", "utilities", "tasks", "compute", "storage"),
+        help="names listed by /status/services, in this order",
+    )
+
+
+@declared
+class Compat:
+    """Where v1's clients disagree with v1's documents (Contract: config §7)."""
+
+    upload_error_style: str = item(
+        fields.String(validate=validate.OneOf(("json", "html"))),
+        default="json",
+        help="a refused upload is answered 400 with JSON (json) or with the 500 page (html)",
+    )
+    single_task_view: str = item(
+        fields.String(validate=validate.OneOf(("classic", "extended"))),
+        default="classic",
+        help="data of a download task in 117, asked alone: the URL (classic) or an object",
+    )

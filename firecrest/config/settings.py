@@ -1,0 +1,311 @@
+"""Every setting: meaning, unit and default.
+
+The declarations are the reference: ``config.yaml`` shows each key, and nothing is accepted
+that is not declared here. All durations are seconds. Keys are named and ordered as in the
+contract (config §1-§7); where a default is not v1's, the contract says why. This module has
+the server and the machines, ``services`` what the server does with them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from marshmallow import fields, validate
+
+from firecrest.config import values
+from firecrest.config.services import (
+    S3,
+    Compat,
+    Compute,
+    Events,
+    Redis,
+    StatusService,
+    Storage,
+    Tasks,
+    Utilities,
+)
+from firecrest.config.values import Address, Secret
+from firecrest.schema import declared, item, listing, section
+
+__all__ = [
+    "ALGORITHMS",
+    "S3",
+    "Auth",
+    "Compat",
+    "Compute",
+    "Cors",
+    "Events",
+    "Filesystem",
+    "General",
+    "Issuer",
+    "Logging",
+    "Pool",
+    "Redis",
+    "Scheduler",
+    "Server",
+    "Settings",
+    "Ssh",
+    "StatusService",
+    "Storage",
+    "System",
+    "SystemStorage",
+    "Tasks",
+    "Utilities",
+]
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "HS256")
+"""Signature algorithms of tokens; HS256 needs a secret instead of keys (Contract: auth §2)."""
+
+
+@declared
+class Cors:
+    """Which web pages may call the server (Contract: rest-v1 §1.4)."""
+
+    origins: tuple[str, ...] = item(
+        fields.List(fields.String(validate=values.cors_origin), post_load=tuple),
+        default=("*",),
+        help="origins answered with CORS headers; * means any",
+    )
+    max_age: int = item(
+        values.whole(0), default=3600, help="seconds a browser may keep a preflight answer"
+    )
+
+
+@declared
+class Server:
+    """The one listener (Contract: config §1)."""
+
+    host: str = item(values.required_text(), default="127.0.0.1", help="address to listen on")
+    port: int = item(values.whole(0, 65535), default=8000, help="TCP port; 0 picks a free one")
+    public_url: str = item(
+        values.text(values.origin),
+        default="",
+        help="origin clients use, prefix of task_url; empty: taken from each request",
+    )
+    cors: Cors = section(Cors, default=Cors())
+    shutdown_grace: float = item(
+        values.seconds(zero=True),
+        default=10.0,
+        help="seconds given to running requests and task steps when the server stops",
+    )
+
+
+@declared
+class Logging:
+    """What is written to standard error (Contract: config §1)."""
+
+    level: str = item(
+        fields.String(validate=validate.OneOf(("debug", "info", "warning", "error"))),
+        default="info",
+        help="least severity written: debug, info, warning or error; tokens never are",
+    )
+    audit_json: bool = item(
+        fields.Boolean(),
+        default=False,
+        help="one JSON line per remote command: machine, user, command word, request id",
+    )
+
+
+@declared
+class General:
+    """What /status/parameters says about this installation (Contract: config §1)."""
+
+    version: str = item(
+        fields.String(validate=values.version),
+        default="1.16.6",
+        help="FIRECREST_VERSION: decides which answers clients expect; PEP 440, at least 1.16.0",
+    )
+    build: str = item(values.text(), default="", help="FIRECREST_BUILD, free text")
+
+
+@declared
+class Issuer:
+    """Somebody whose tokens are accepted (Contract: auth §2)."""
+
+    issuer: str = item(values.required_text(), help="the claim iss, byte for byte")
+    algorithm: str = item(
+        fields.String(validate=validate.OneOf(ALGORITHMS)),
+        default="RS256",
+        help="the only signature algorithm accepted from this issuer",
+    )
+    public_keys: tuple[str, ...] = item(
+        fields.List(values.required_text(), post_load=tuple),
+        default=(),
+        help="public keys, each as PEM or as the bare base64 body; several during a rotation",
+    )
+    secret: Secret = item(
+        values.SecretField(), default=Secret(""), help="shared secret, only with HS256"
+    )
+    audience: str = item(
+        values.text(), default="", help="word the claim aud must contain; empty: not checked"
+    )
+
+
+@declared
+class Auth:
+    """Who may come in, and under which name (Contract: auth §1-§4)."""
+
+    header_name: str = item(
+        values.required_text(), default="Authorization", help="header carrying Bearer <token>"
+    )
+    issuers: tuple[Issuer, ...] = listing(Issuer, minimum=1)
+    required_scope: str = item(
+        values.text(), default="", help="word the claim scope must contain; empty: not checked"
+    )
+    service_account_role: str = item(
+        values.text(),
+        default="",
+        help="realm role that marks service accounts; empty: there are none",
+    )
+    leeway: float = item(
+        values.seconds(zero=True),
+        default=0.0,
+        help="seconds by which the clocks of issuers may differ",
+    )
+    username_pattern: str = item(
+        values.required_text(values.pattern),
+        default="[A-Za-z_][A-Za-z0-9_.-]{0,63}",
+        help="regular expression a whole user name must match",
+    )
+    denied_users: tuple[str, ...] = item(
+        fields.List(values.required_text(), post_load=tuple),
+        default=("root",),
+        help="user names never accepted",
+    )
+
+
+@declared
+class Pool:
+    """How connections to the machines are shared."""
+
+    max_connections_per_user: int = item(
+        values.whole(1), default=4, help="SSH connections of one user to one system"
+    )
+    channels_per_connection: int = item(
+        values.whole(1),
+        default=8,
+        help="commands at once on one connection; below MaxSessions of sshd (10 by default)",
+    )
+    idle: float = item(
+        values.seconds(), default=60.0, help="seconds after which an unused connection is closed"
+    )
+
+
+@declared
+class Ssh:
+    """How the machines are reached (Contract: config §3, auth §6)."""
+
+    ca_key_path: Path = item(
+        values.PathField(),
+        help="private key that signs user certificates; readable by its owner only",
+    )
+    known_hosts: Path = item(
+        values.PathField(), help="host keys of the machines, in OpenSSH's format"
+    )
+    locale: str = item(
+        values.required_text(),
+        default="C.UTF-8",
+        help="LC_ALL of remote commands: messages must be English, names UTF-8",
+    )
+    connect_timeout: float = item(
+        values.seconds(), default=10.0, help="seconds until a machine counts as unavailable"
+    )
+    cert_validity: int = item(
+        values.whole(1, 300), default=300, help="seconds a user certificate is valid, at most 300"
+    )
+    source_address: str = item(
+        values.text(values.networks),
+        default="",
+        help="addresses or networks, joined by commas, certificates are bound to; empty: none",
+    )
+    pool: Pool = section(Pool, default=Pool())
+
+
+@declared
+class Filesystem:
+    """A file system users know by name (Contract: config §4)."""
+
+    name: str = item(values.required_text(), help="its name, e.g. HOME")
+    path: Path = item(values.PathField(), help="where it is mounted on the machine")
+    description: str = item(values.text(), default="", help="free text shown to users")
+
+
+@declared
+class Scheduler:
+    """The batch system of a machine (Contract: config §4)."""
+
+    type: str = item(
+        fields.String(
+            validate=validate.Regexp(
+                r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*\Z", error="Not the name of a module."
+            )
+        ),
+        default="Slurm",
+        help="slurm or direct, in any case, or the dotted name of a module; shown to users",
+    )
+    base_fs: Path = item(
+        values.PathField(),
+        help="directory on the machine holding <user>/firecrest/<task> of submitted jobs",
+    )
+    submit_options: tuple[str, ...] = item(
+        fields.List(values.required_text(), post_load=tuple),
+        default=(),
+        help="options added to every submission, e.g. --nohome",
+    )
+
+
+@declared
+class SystemStorage:
+    """How a machine appears in the tasks of the storage service (Contract: config §4)."""
+
+    advertised_address: str = item(
+        values.text(), default="", help="text shown as its address; empty: the real address"
+    )
+
+
+@declared
+class System:
+    """One machine (Contract: config §4)."""
+
+    name: str = item(
+        values.required_text(
+            validate.Regexp(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z", error="Not a valid system name.")
+        ),
+        help="its name in X-Machine-Name",
+    )
+    address: Address = item(
+        values.AddressField(), help="host[:port] of its SSH server, IPv6 in brackets; port 22"
+    )
+    ca_key_path: Path | None = item(
+        values.PathField(), default=None, help="a CA key of its own; null: ssh.ca_key_path"
+    )
+    filesystems: tuple[Filesystem, ...] = listing(Filesystem, default=())
+    scheduler: Scheduler = section(Scheduler)
+    storage: SystemStorage = section(SystemStorage, default=SystemStorage())
+
+
+@declared
+class Settings:
+    """The whole configuration, as :func:`firecrest.config.load.load_settings` gives it."""
+
+    server: Server = section(Server, default=Server())
+    logging: Logging = section(Logging, default=Logging())
+    general: General = section(General, default=General())
+    auth: Auth = section(Auth)
+    ssh: Ssh = section(Ssh)
+    systems: tuple[System, ...] = listing(System, minimum=1)
+    utilities: Utilities = section(Utilities, default=Utilities())
+    compute: Compute = section(Compute, default=Compute())
+    storage: Storage = section(Storage)
+    redis: Redis = section(Redis, default=Redis())
+    tasks: Tasks = section(Tasks, default=Tasks())
+    events: Events = section(Events, default=Events())
+    status: StatusService = section(StatusService, default=StatusService())
+    compat: Compat = section(Compat, default=Compat())
+
+    def __post_init__(self) -> None:
+        if not self.tasks.storage_expiration:
+            life = self.storage.tempurl_expiration
+            tasks = dataclasses.replace(self.tasks, storage_expiration=life)
+            object.__setattr__(self, "tasks", tasks)

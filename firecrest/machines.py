@@ -1,0 +1,130 @@
+"""One user on one system: where policy, transport and audit meet.
+
+Every action on a cluster passes through a :class:`Machine`, so that what may be done, by
+which way, and what is written down about it are each decided in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from firecrest.commands.base import Command, line
+from firecrest.config.settings import Settings, System
+from firecrest.errors import FirecrestError, UnknownSystem
+from firecrest.scheduler.base import Scheduler, resolve
+from firecrest.ssh.files import RemoteFiles
+from firecrest.ssh.pool import Pool
+from firecrest.ssh.session import exchange
+from firecrest.telemetry.logs import AUDIT
+
+T = TypeVar("T")
+
+
+class Machine:
+    """A system in the name of a user.
+
+    Methods raise ``SystemUnavailable``, ``AccessDenied`` and what the command says.
+    """
+
+    def __init__(
+        self, pool: Pool, settings: Settings, system: System, scheduler: Scheduler, user: str
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._files = RemoteFiles(pool, user, system)
+        self.system = system
+        self.scheduler = scheduler
+        self.user = user
+
+    async def run(self, command: Command[T]) -> T:
+        """Run a command and read its output."""
+        with self._audited(command.argv()[0], command.operand):
+            completed = await exchange(
+                self._pool,
+                self.user,
+                self.system,
+                line(command, self._settings.utilities.timeout),
+                stdin=command.stdin(),
+                environment={"LC_ALL": self._settings.ssh.locale},
+                limit=self._settings.utilities.max_file_size,
+            )
+            return command.result(completed)
+
+    async def write_into(self, directory: str, name: str, content: AsyncIterator[bytes]) -> None:
+        """See :meth:`firecrest.ssh.files.RemoteFiles.write_into`."""
+        with self._audited("write", f"{directory}/{name}"):
+            await self._files.write_into(directory, name, content)
+
+    async def size(self, path: str) -> int:
+        """Bytes of a file."""
+        return await self._files.size(path)
+
+    async def rename(self, source: str, target: str) -> None:
+        """Give ``source`` the name ``target``, replacing what is there."""
+        with self._audited("rename", target):
+            await self._files.rename(source, target)
+
+    async def remove(self, path: str) -> None:
+        """Remove a file."""
+        with self._audited("remove", path):
+            await self._files.remove(path)
+
+    async def check_readable(self, path: str) -> None:
+        """Fail unless ``path`` is a file the user can read."""
+        with self._audited("check-readable", path):
+            await self._files.check_readable(path)
+
+    async def check_writable(self, directory: str) -> None:
+        """Fail unless the user can create files in ``directory``."""
+        with self._audited("check-writable", directory):
+            await self._files.check_writable(directory)
+
+    async def check_reachable(self) -> None:
+        """Fail unless the user can log in (rest-v1 §4.5); a pooled connection is proof."""
+        async with self._pool.channel(self.user, self.system):
+            pass
+
+    @contextmanager
+    def _audited(self, action: str, operand: str | None) -> Iterator[None]:
+        outcome = "ok"
+        try:
+            yield
+        except FirecrestError as error:
+            outcome = type(error).__name__
+            raise
+        except BaseException:
+            outcome = "aborted"
+            raise
+        finally:
+            AUDIT.info(
+                "%(user)s@%(system)s %(action)s %(operand)s: %(outcome)s",
+                {
+                    "user": self.user,
+                    "system": self.system.name,
+                    "action": action,
+                    "operand": operand,
+                    "outcome": outcome,
+                },
+            )
+
+
+class Machines:
+    """All configured systems."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._systems = {system.name: system for system in settings.systems}
+        self._schedulers = {system.name: resolve(system.scheduler) for system in settings.systems}
+
+    def open(self, user: str, system_name: str) -> Machine:
+        """The system in the name of the user; connects only when used.
+
+        :raises UnknownSystem: no such system (names are case-sensitive)
+        """
+        system = self._systems.get(system_name)
+        if system is None:
+            raise UnknownSystem(system_name)
+        return Machine(self._pool, self._settings, system, self._schedulers[system_name], user)

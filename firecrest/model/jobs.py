@@ -1,0 +1,79 @@
+"""Batch jobs as the schedulers report them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A script to hand to the batch system.
+
+    :param directory: working directory of the job on the machine, absolute
+    :param script: the script, a name inside ``directory`` or an absolute path
+    :param account: project to charge, or None for the user's default
+    :param comment: mark by which the job of a task can be found again, or None
+    """
+
+    directory: str
+    script: str
+    account: str | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuedJob:
+    """A job that the batch system still holds. All values are its own texts.
+
+    ``elapsed`` and ``time_left`` are durations (``4:14``), ``start`` a local timestamp
+    or ``N/A``, ``reason_or_nodes`` the node list or why it waits.
+    """
+
+    job_id: str
+    partition: str
+    name: str
+    user: str
+    state: str
+    elapsed: str
+    start: str
+    time_left: str
+    nodes: str
+    reason_or_nodes: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDetails:
+    """Where a job's files lie; paths are None where the batch system does not tell."""
+
+    job_id: str
+    state: str
+    script: str | None
+    stdout: str | None
+    stderr: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountedJob:
+    """One job of the accounting; all values are the batch system's own texts."""
+
+    job_id: str
+    partition: str
+    name: str
+    user: str
+    state: str
+    start: str
+    cpu_time: str
+    end: str
+    nodes: str
+    node_list: str
+    exit_code: str
+    elapsed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountingQuery:
+    """What to look for in the accounting; empty ids mean all jobs of the user."""
+
+    job_ids: tuple[str, ...] = ()
+    start: str | None = None
+    end: str | None = None

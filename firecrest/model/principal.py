@@ -1,0 +1,21 @@
+"""Who is calling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A user whose token was verified (Contract: auth §2, §3).
+
+    :param user: name on the machines; safe as a certificate principal and path component
+    :param issuer: the claim ``iss``
+    :param client: the OAuth client (claim ``azp``, else ``clientId``), empty if not told
+    :param expires: when the token ends, seconds since 1970
+    """
+
+    user: str
+    issuer: str
+    client: str
+    expires: float

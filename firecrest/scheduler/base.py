@@ -1,0 +1,72 @@
+"""What every batch system offers, and how its module is found."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import Protocol, TypeVar
+
+from firecrest.commands.base import Command
+from firecrest.config.settings import Scheduler as SchedulerSettings
+from firecrest.errors import ConfigError
+from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
+
+T = TypeVar("T")
+
+_MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+_JOB_ID = re.compile(r"\d+(\+\d+|_\d+|_\[\d+-\d+\])?")
+
+
+class Runner(Protocol):
+    """The part of a machine that a scheduler needs: run a command as the user."""
+
+    async def run(self, command: Command[T]) -> T: ...
+
+
+class Scheduler(Protocol):
+    """One batch system.
+
+    Every call may raise ``SchedulerRefused`` (its own words), ``CommandFailed`` (time-out,
+    wrapper), ``SystemUnavailable`` or ``AccessDenied``.
+    """
+
+    async def submit(self, on: Runner, submission: Submission) -> int:
+        """Queue the job and return its id."""
+
+    async def find(self, on: Runner, directory: str) -> int | None:
+        """The id of the job whose working directory this is, in queue or accounting."""
+
+    async def queue(
+        self, on: Runner, *, user: str | None, job_ids: tuple[str, ...] = ()
+    ) -> list[QueuedJob]:
+        """Jobs the batch system still holds; ``user`` None means everybody's."""
+
+    async def details(self, on: Runner, job_id: str) -> JobDetails:
+        """Script and output files of one job."""
+
+    async def accounting(self, on: Runner, query: AccountingQuery) -> list[AccountedJob]:
+        """Jobs of the user, running and past."""
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text has the form of a job id (rest-v1 §3.2)."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
+def resolve(settings: SchedulerSettings) -> Scheduler:
+    """The scheduler that ``settings.type`` names.
+
+    A plain name is a module of this package; a dotted name is a third party's module.
+    Either must define ``create(settings) -> Scheduler``.
+
+    :raises ConfigError: no such module, or it is none
+    """
+    name = settings.type.lower() if "." not in settings.type else settings.type
+    if not _MODULE_NAME.fullmatch(name) or name == "base":
+        raise ConfigError([f"scheduler type {settings.type!r} is not a module name"])
+    path = name if "." in name else f"{__package__}.{name}"
+    try:
+        scheduler: Scheduler = import_module(path).create(settings)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError([f"scheduler type {settings.type!r}: {error}"]) from error
+    return scheduler

@@ -1,0 +1,324 @@
+# Jobs without a batch system: detached processes of the user, recorded under $HOME.
+#
+# This program comes on the standard input of `sh -s -- <verb> <argument>...`, so that what
+# users choose arrives as arguments and never as program text. It needs POSIX sh, coreutils
+# and setsid (util-linux).
+#
+#   submit <directory> <script> <account> <comment>   prints "Submitted batch job <id>"
+#   running                                           prints the jobs that have not ended
+#   all [<id>...]                                     prints these jobs, or every job
+#
+# The last two print fields, each ended by a NUL: now (epoch), now (local time), user, node;
+# for each job
+#   id, state, exit code, start (epoch), start (local), end (epoch, or empty), end (local)
+# an empty field, and for each job, and perhaps for others, the `record`.
+#
+# A job is a directory $HOME/.firecrest/jobs/<id>. It exists once `start` does.
+#   script   copy of the script, so that later changes do not matter, as with sbatch
+#   record   id, name, directory, script, stdout, stderr, limit (s, or empty), account,
+#            comment, each ended by a NUL: they may hold any other character
+#   start    "<pid> <its start time> <boot id> <epoch> <local time>" of the supervisor, whose
+#            process group is the job: `kill -TERM -- -<pid>` cancels it
+#   end      "<state> <exit code> <epoch> <local time>", written last
+#   supervisor, expired   its program; mark that the time limit has passed
+#
+# Everything is a function and the last line starts it: the shell has then read the whole
+# program, and no command can swallow the rest of it from standard input.
+
+JOBS=$HOME/.firecrest/jobs
+TAB=$(printf '\t')
+CR=$(printf '\r')
+
+refuse() { # message lines: each in sbatch's own form
+    for text; do
+        printf 'sbatch: error: %s\n' "$text" >&2
+    done
+    exit 1
+}
+
+now() {
+    date '+%s %Y-%m-%dT%H:%M:%S'
+}
+
+# --- submit ---------------------------------------------------------------------------
+
+submit() {
+    directory=$1 script=$2 account=$3 comment=$4
+    id= limit= name=${script##*/} output=slurm-%j.out error=
+    [ -f "$script" ] && [ -r "$script" ] || refuse "Unable to open file $script"
+    [ -s "$script" ] || refuse 'Batch script is empty!'
+    read_head
+    (umask 077 && mkdir -p -- "$JOBS") || refuse "cannot create $JOBS"
+    reserve
+    job=$JOBS/$id
+    cp -- "$script" "$job/script" && chmod 700 "$job/script" || refuse "cannot copy $script"
+    expand "$output" && output=$path
+    expand "${error:-$output}" && error=$path
+    printf '%s\0' "$id" "$name" "$directory" "$script" "$output" "$error" \
+        "$limit" "$account" "$comment" >"$job/record.new" &&
+        mv -- "$job/record.new" "$job/record" &&
+        supervisor >"$job/supervisor" || refuse "cannot write to $job"
+    # The substitution ends when the supervisor has written `start` and let go of the pipe.
+    reply=$(setsid sh "$job/supervisor" "$job" "$id" "$directory" "$name" \
+        "$output" "$error" "$limit" "$account" 2>&1 &)
+    [ "$reply" = started ] || refuse "Batch job submission failed: $reply"
+    printf 'Submitted batch job %s\n' "$id"
+}
+
+# Takes the next id: of those who try to make the same directory, one succeeds.
+reserve() {
+    id=0
+    for dir in "$JOBS"/[0-9]*; do
+        [ "${dir##*/}" -gt "$id" ] 2>/dev/null && id=${dir##*/}
+    done
+    until id=$((id + 1)) && mkdir -m 700 -- "$JOBS/$id" 2>/dev/null; do
+        [ -d "$JOBS/$id" ] || refuse "cannot create $JOBS/$id"
+    done
+}
+
+# Reads the #SBATCH lines, which end at the first command.
+read_head() {
+    first=yes
+    while IFS= read -r text || [ -n "$text" ]; do
+        case $text in
+            *"$CR") refuse 'Batch script contains DOS line breaks (\r\n)' \
+                'instead of expected UNIX line breaks (\n).' ;;
+        esac
+        case $first$text in
+            'yes#!'*) first= ;;
+            yes*) refuse 'This does not look like a batch script.  The first' \
+                'line must start with #! followed by the path to an interpreter.' \
+                'For instance: #!/bin/sh' ;;
+        esac
+        case $text in
+            '#SBATCH '* | "#SBATCH$TAB"*) read_directive "${text#'#SBATCH'}" ;;
+            '#'*) ;;
+            *[!" $TAB"]*) break ;;
+        esac
+    done <"$script"
+}
+
+# Splits a directive into words: quotes protect, \ escapes a quote or itself, # ends.
+read_directive() {
+    rest=$1' ' word= inside= quote= option=
+    while [ -n "$rest" ]; do
+        char=${rest%"${rest#?}"} rest=${rest#?}
+        case $char$rest in
+            \\[\"\'\\]*) word=$word${rest%"${rest#?}"} rest=${rest#?} inside=yes ;;
+            [\"\']*)
+                inside=yes
+                case $quote in
+                    '') quote=$char ;;
+                    "$char") quote= ;;
+                    *) word=$word$char ;;
+                esac ;;
+            [" $TAB#"]*)
+                if [ -n "$quote" ]; then
+                    word=$word$char
+                    continue
+                fi
+                [ -z "$inside" ] || read_word "$word"
+                word= inside=
+                [ "$char" != '#' ] || break ;;
+            *) word=$word$char inside=yes ;;
+        esac
+    done
+    [ -z "$option" ] || refuse "option requires an argument: '$option'"
+}
+
+read_word() {
+    if [ -n "$option" ]; then
+        set_option "$option" "$1"
+        option=
+        return
+    fi
+    case $1 in
+        -[Joet] | --job-name | --output | --error | --time) option=$1 ;;
+        -[Joet]*) set_option "${1%"${1#??}"}" "${1#??}" ;;
+        --*=*) set_option "${1%%=*}" "${1#*=}" ;;
+    esac
+}
+
+set_option() {
+    case $1 in
+        -J | --job-name) name=$2 ;;
+        -o | --output) output=$2 ;;
+        -e | --error) error=$2 ;;
+        -t | --time) seconds_of "$2" || refuse 'Invalid --time specification' ;;
+    esac
+}
+
+# Sets limit from m, m:s, h:m:s, d-h, d-h:m or d-h:m:s; empty is none.
+seconds_of() {
+    days=0 rest=$1 limit=
+    case $1 in
+        UNLIMITED | INFINITE) return 0 ;;
+        *-*) days=${1%%-*} rest=${1#*-}:0:0 ;;
+        *:*:*) ;;
+        *) rest=0:$1:0 ;;
+    esac
+    case $days:$rest in *[!0-9:]* | *::* | :* | *:) return 1 ;; esac
+    # expr, because $(( )) takes numbers with leading zeros for octal
+    hours=${rest%%:*} rest=${rest#*:}
+    minutes=${rest%%:*} rest=${rest#*:}
+    limit=$(expr "$days" \* 86400 + "$hours" \* 3600 + "$minutes" \* 60 + "${rest%%:*}")
+    [ "$limit" != 0 ] || limit=
+}
+
+# Sets path from a file name pattern.
+expand() {
+    rest=$1 path=
+    while [ -n "$rest" ]; do
+        case $rest in
+            %[jJA]*) path=$path$id rest=${rest#??} ;;
+            %x*) path=$path$name rest=${rest#??} ;;
+            %u*) path=$path$(id -un) rest=${rest#??} ;;
+            %%*) path=$path% rest=${rest#??} ;;
+            *) path=$path${rest%"${rest#?}"} rest=${rest#?} ;;
+        esac
+    done
+    case $path in
+        /*) ;;
+        *) path=${directory%/}/$path ;;
+    esac
+}
+
+# The program that starts a job, waits for it and records its end. It leads a session of
+# its own, so nothing that happens to the login reaches it.
+supervisor() {
+    cat <<'END'
+job=$1 id=$2 directory=$3 name=$4 output=$5 error=$6 limit=$7 account=$8
+
+now() {
+    date '+%s %Y-%m-%dT%H:%M:%S'
+}
+
+write() { # file, its one line: there at once and whole
+    printf '%s\n' "$2" >"$job/$1.new" && mv -f -- "$job/$1.new" "$job/$1"
+}
+
+run() {
+    trap - HUP INT TERM
+    export SLURM_JOB_ID="$id" SLURM_JOBID="$id" SLURM_JOB_NAME="$name"
+    export SLURM_SUBMIT_DIR="$directory" ${account:+SLURM_JOB_ACCOUNT="$account"}
+    exec "$job/script"
+}
+
+trap : HUP INT TERM   # a signal to the group ends the job; this shell stays to record it
+born=- boot=-
+if read -r line 2>/dev/null </proc/$$/stat; then
+    set -- ${line##*) }
+    shift 19
+    born=$1
+fi
+read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id || boot=-
+write start "$$ $born $boot $(now)" || exit 1
+echo started
+exec >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+
+if [ -n "$limit" ]; then
+    (
+        trap '' HUP INT TERM
+        sleep "$limit"
+        : >"$job/expired"
+        kill -s TERM -- "-$$"
+        sleep 30
+        write end "TIMEOUT 0:0 $(now)"
+        kill -s KILL -- "-$$"
+    ) &
+fi
+
+code=0:53         # Slurm's code for a job whose directory or output cannot be used
+if ! cd -- "$directory"; then
+    :
+elif [ "$output" = "$error" ]; then
+    { (run); code=$?; } >"$output" 2>&1
+else
+    { { (run); code=$?; } 2>"$error"; } >"$output"
+fi
+
+case $code in
+    0) end='COMPLETED 0:0' ;;
+    143) end='CANCELLED 0:15' ;;
+    *:*) end="FAILED $code" ;;
+    *) if [ "$code" -gt 128 ]; then end="FAILED 0:$((code - 128))"; else end="FAILED $code:0"; fi ;;
+esac
+[ ! -e "$job/expired" ] || end='TIMEOUT 0:0'
+write end "$end $(now)"
+kill -s KILL -- "-$$"     # what the job left running ends with it, and the timer
+END
+}
+
+# --- running, all ---------------------------------------------------------------------
+
+print_states() { # directories of jobs
+    printf '%s\0' $(now) "$(id -un)" "$(uname -n)"
+    read -r this_boot 2>/dev/null </proc/sys/kernel/random/boot_id || this_boot=-
+    for job; do
+        [ -e "$job/start" ] || continue
+        read -r pid born boot start_epoch start <"$job/start"
+        # A supervisor writes `end` before it goes, so whoever misses it looks once more.
+        [ -e "$job/end" ] || alive || [ -e "$job/end" ] || bury
+        if [ ! -e "$job/end" ]; then
+            state=RUNNING code=0:0 end_epoch= end=Unknown
+        elif [ "$verb" = running ]; then
+            continue
+        else
+            read -r state code end_epoch end <"$job/end"
+        fi
+        printf '%s\0' "${job##*/}" "$state" "$code" "$start_epoch" "$start" "$end_epoch" "$end"
+    done
+    printf '\0'
+}
+
+# Whether the supervisor lives: the number alone could be another process by now.
+alive() {
+    [ "$boot" = "$this_boot" ] || return 1
+    [ "$born" != - ] || { kill -0 "$pid" 2>/dev/null; return; }
+    read -r line 2>/dev/null <"/proc/$pid/stat" || return 1
+    set -- ${line##*) }
+    [ "$1" != Z ] && [ "${20}" = "$born" ]
+}
+
+# Ends the record of a job whose supervisor was killed or did not survive a reboot.
+bury() {
+    if [ "$boot" = "$this_boot" ]; then end='FAILED 0:9'; else end='NODE_FAIL 1:0'; fi
+    printf '%s %s\n' "$end" "$(now)" >"$job/end.$$" &&
+        ln -- "$job/end.$$" "$job/end" 2>/dev/null   # unless another reader was faster
+    rm -f -- "$job/end.$$"
+}
+
+print_jobs() { # directories of jobs
+    print_states "$@"
+    for job; do
+        cat -- "$job/record" 2>/dev/null
+    done
+}
+
+main() {
+    verb=$1
+    shift
+    case $verb in
+        submit) submit "$@" ;;
+        running)
+            for job in "$JOBS"/[0-9]*; do
+                [ -e "$job/end" ] || set -- "$@" "$job"
+            done
+            print_jobs "$@" ;;
+        all)
+            if [ $# -eq 0 ]; then
+                print_states "$JOBS"/[0-9]*
+                cat -- "$JOBS"/[0-9]*/record 2>/dev/null   # one process, for they may be many
+            else
+                for id; do
+                    shift
+                    set -- "$@" "$JOBS/$id"
+                done
+                print_jobs "$@"
+            fi ;;
+        *) printf 'firecrest: no verb %s\n' "$verb" >&2; exit 2 ;;
+    esac
+    exit 0
+}
+
+main "$@" </dev/null

@@ -1,0 +1,254 @@
+"""One typed class is the declaration, the value and the validator.
+
+::
+
+    @declared
+    class LsParams:
+        target_path: str = item(RemotePath(), name="targetPath")
+        show_hidden: bool = item(Flag(), name="showhidden", default=False)
+
+    params = load(LsParams, request.query)   # LsParams(target_path=…, show_hidden=…)
+
+``@declared`` turns the class into a frozen, keyword-only dataclass with slots and
+builds its marshmallow schema, once, when the class is created. The settings and the
+parameters of every endpoint are declared this way.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate
+
+T = TypeVar("T")
+Unknown = Literal["exclude", "raise"]
+
+_SCHEMAS: dict[tuple[type[Any], Unknown], Schema] = {}
+MISSING: Any = dataclasses.MISSING
+"""Stands for "no default": the value is required."""
+
+
+class SchemaError(ValueError):
+    """The data do not fit the declaration.
+
+    :param errors: every ``(path, message)``, in order of declaration; the path joins wire
+        names and list positions with dots (``systems.0.name``) and is empty for the whole
+    """
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" for path, message in errors))
+        self.errors = errors
+
+    @property
+    def first(self) -> tuple[str, str]:
+        """Path and message of the first error in order of declaration."""
+        return self.errors[0]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Item:
+    """What was declared about one value.
+
+    :param attribute: its name in Python
+    :param name: its key on the wire
+    :param field: its marshmallow field; ``None`` for sections and listings
+    :param default: value if the key is absent; :data:`MISSING` if it is required
+    :param help: meaning and unit
+    :param nested: the declared class of a section or of the members of a listing
+    :param many: whether this is a listing
+    """
+
+    attribute: str
+    name: str
+    field: fields.Field[Any] | None
+    default: Any
+    help: str
+    nested: type[Any] | None = None
+    many: bool = False
+
+
+def item(
+    field: fields.Field[Any],
+    *,
+    name: str | None = None,
+    default: Any = MISSING,
+    help: str = "",  # noqa: A002 (the word every reader of a reference expects)
+) -> Any:
+    """Declare one value.
+
+    :param field: converts and checks it; the messages of its ``ValidationError`` are
+        reported as they are
+    :param name: wire key; the attribute's name if not given
+    :param default: value if the key is absent; required without. ``None`` also allows null
+    :param help: meaning and unit, for references and OpenAPI
+    """
+    # Copied because the declaration writes into it: one field may serve several items.
+    made = copy.copy(field)
+    made.allow_none = field.allow_none or default is None
+    return _declare(lambda _unknown: copy.copy(made), name, default, help, field=made)
+
+
+def section(
+    cls: type[T],
+    *,
+    name: str | None = None,
+    default: T = MISSING,
+    help: str = "",  # noqa: A002
+) -> T:
+    """Declare one nested object of the ``@declared`` class ``cls``; see :func:`item`."""
+    declaration: T = _declare(
+        lambda unknown: fields.Nested(_SCHEMAS[cls, unknown], unknown=unknown),
+        name,
+        default,
+        help,
+        nested=cls,
+    )
+    return declaration
+
+
+def listing(
+    cls: type[T],
+    *,
+    name: str | None = None,
+    default: tuple[T, ...] = MISSING,
+    minimum: int = 0,
+    help: str = "",  # noqa: A002
+) -> tuple[T, ...]:
+    """Declare a list of objects of the ``@declared`` class ``cls``, loaded as a tuple.
+
+    :param minimum: least number of members
+    """
+    declaration: tuple[T, ...] = _declare(
+        lambda unknown: fields.List(
+            fields.Nested(_SCHEMAS[cls, unknown], unknown=unknown),
+            validate=validate.Length(min=minimum),
+            post_load=tuple,
+        ),
+        name,
+        default,
+        help,
+        nested=cls,
+        many=True,
+    )
+    return declaration
+
+
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(item, section, listing)
+)
+def declared(cls: type[T]) -> type[T]:
+    """Make ``cls`` a frozen keyword-only dataclass with slots that :func:`load` can build."""
+    made = dataclasses.dataclass(frozen=True, kw_only=True, slots=True)(cls)
+    _SCHEMAS[made, "exclude"] = _build_schema(made, "exclude")
+    _SCHEMAS[made, "raise"] = _build_schema(made, "raise")
+    return made
+
+
+def items(cls: type[Any]) -> tuple[Item, ...]:
+    """What a ``@declared`` class declares, in order."""
+    return tuple(
+        Item(
+            attribute=f.name,
+            name=f.metadata["name"] or f.name,
+            default=f.default,
+            help=f.metadata["help"],
+            **f.metadata["about"],
+        )
+        for f in dataclasses.fields(cls)
+    )
+
+
+def load(cls: type[T], data: Mapping[str, Any], *, unknown: Unknown = "exclude") -> T:
+    """Check ``data`` and build a ``cls``.
+
+    :param data: values by wire key, sections as mappings, listings as sequences
+    :param unknown: what to do with keys nobody declared, at any depth
+    :raises SchemaError: with every value that does not fit
+    """
+    schema = _SCHEMAS[cls, unknown]
+    try:
+        loaded: T = schema.load(data)
+    except ValidationError as error:
+        problems = list(_flatten(error.messages, schema, ""))
+    else:
+        return loaded
+    # Raised outside the handler: a ValidationError carries the data, and with them secrets.
+    raise SchemaError(problems)
+
+
+class _Schema(Schema):
+    """Ends every load with the construction of the declared class."""
+
+    class Meta:
+        register = False  # marshmallow's registry would keep every class alive, by name
+
+    builds: ClassVar[Callable[..., Any]]
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_: Any) -> Any:
+        return type(self).builds(**data)
+
+
+def _declare(
+    build: Callable[[Unknown], fields.Field[Any]],
+    name: str | None,
+    default: Any,
+    text: str,
+    **about: Any,
+) -> Any:
+    """Make the dataclass field; ``build`` gives a fresh marshmallow field for a schema."""
+    about.setdefault("field", None)
+    metadata = {"build": build, "name": name, "help": text, "about": about}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _build_schema(cls: type[Any], unknown: Unknown) -> Schema:
+    made: dict[str, Any] = {}
+    for declaration in dataclasses.fields(cls):
+        field = declaration.metadata["build"](unknown)
+        field.data_key = declaration.metadata["name"] or declaration.name
+        field.required = declaration.default is MISSING
+        if not field.required:
+            field.load_default = declaration.default
+        made[declaration.name] = field
+    built: type[_Schema] = type(cls.__name__, (_Schema,), {**made, "builds": cls})
+    return built(unknown=unknown)
+
+
+def _flatten(messages: Any, schema: Schema | None, path: str) -> Iterator[tuple[str, str]]:
+    """Turn marshmallow's tree of messages into paths, unknown keys last."""
+    if not isinstance(messages, dict):
+        lines = messages if isinstance(messages, list) else [messages]
+        yield from ((path, str(line)) for line in lines)
+        return
+    known = {f.data_key: f for f in schema.fields.values()} if schema else {}
+    strangers = []
+    for key, inner in messages.items():
+        if key == "_schema":
+            yield from _flatten(inner, None, path)
+        elif isinstance(key, int):
+            yield from _flatten(inner, schema, f"{path}.{key}")
+        elif schema and key not in known:
+            strangers.append(str(key))
+        else:
+            yield from _flatten(inner, _nested(known.get(key)), _join(path, key))
+    for key in sorted(strangers):
+        yield _join(path, key), _unknown(key, (name for name in known if name))
+
+
+def _nested(field: fields.Field[Any] | None) -> Schema | None:
+    inner = field.inner if isinstance(field, fields.List) else field
+    return inner.schema if isinstance(inner, fields.Nested) else None
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"unknown key; did you mean {near[0]!r}?" if near else "unknown key"

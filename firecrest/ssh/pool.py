@@ -1,0 +1,244 @@
+"""Pooled SSH connections: per user and system, within the channel budget of sshd.
+
+OpenSSH allows ten sessions on a connection by default. A lane (one user on one system)
+therefore opens another connection when all channels are busy, up to a limit; beyond it
+callers wait in the order they came. So one user's burst waits for itself only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import asyncssh
+
+from firecrest.config.settings import Ssh, System
+from firecrest.errors import AccessDenied, FirecrestError, SystemUnavailable
+from firecrest.ssh.certificates import CertificateAuthority
+
+_log = logging.getLogger(__name__)
+
+_SWEEP_INTERVAL = 5.0
+_KEEPALIVE = 15
+
+
+class Link:
+    """One SSH connection and how many channels are in use on it."""
+
+    def __init__(self, lost: Callable[[Link], None]) -> None:
+        self._lost = lost
+        self._sftp: asyncssh.SFTPClient | None = None
+        self._sftp_lock = asyncio.Lock()
+        self.connection: asyncssh.SSHClientConnection
+        self.alive = True
+        self.busy = 0
+        self.idle_since = time.monotonic()
+
+    async def sftp(self) -> asyncssh.SFTPClient:
+        """The file-transfer session of this connection, begun on first use."""
+        async with self._sftp_lock:
+            if self._sftp is None:
+                self._sftp = await self.connection.start_sftp_client(path_errors="surrogateescape")
+            return self._sftp
+
+    def gone(self) -> None:
+        self.alive = False
+        self._lost(self)
+
+    def close(self) -> None:
+        # not wait_closed(): OpenSSH delays it until the last command has ended
+        self.alive = False
+        self.connection.close()
+
+
+class _Client(asyncssh.SSHClient):
+    """Tells the pool when a connection ends."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._link.gone()
+
+
+class _Lane:
+    """The connections of one user to one system."""
+
+    def __init__(
+        self,
+        connect: Callable[[Callable[[Link], None]], asyncio.Task[Link]],
+        max_links: int,
+        channels: int,
+    ) -> None:
+        self._connect = connect
+        self._max_links = max_links
+        self._channels = channels
+        self._links: list[Link] = []
+        self._opening: set[asyncio.Task[Link]] = set()
+        self._waiters: deque[asyncio.Future[Link]] = deque()
+
+    @property
+    def empty(self) -> bool:
+        return not (self._links or self._opening or self._waiters)
+
+    async def acquire(self) -> Link:
+        """A connection with a channel to spare; in order of arrival."""
+        waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._serve()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self.release(waiter.result())
+            raise
+
+    def release(self, link: Link) -> None:
+        link.busy -= 1
+        link.idle_since = time.monotonic()
+        self._serve()
+
+    def close_idle(self, before: float) -> None:
+        """Close connections unused since ``before`` (monotonic seconds)."""
+        for link in [link for link in self._links if not link.busy and link.idle_since < before]:
+            self._links.remove(link)
+            link.close()
+
+    def close(self) -> None:
+        for opening in self._opening:
+            opening.cancel()
+        for link in list(self._links):
+            link.close()
+        self._links.clear()
+
+    def _serve(self) -> None:
+        """Hand free channels to waiters; open a connection for those left over."""
+        while self._waiters:
+            if self._waiters[0].done():  # cancelled while it waited
+                self._waiters.popleft()
+                continue
+            free = [ln for ln in self._links if ln.alive and ln.busy < self._channels]
+            if not free:
+                self._open_more()
+                return
+            link = min(free, key=lambda ln: ln.busy)
+            link.busy += 1
+            self._waiters.popleft().set_result(link)
+
+    def _open_more(self) -> None:
+        expected = len(self._opening) * self._channels
+        if expected >= len(self._waiters):
+            return
+        if len(self._links) + len(self._opening) >= self._max_links:
+            return
+        opening = self._connect(self._forget)
+        self._opening.add(opening)
+        opening.add_done_callback(self._opened)
+
+    def _opened(self, opening: asyncio.Task[Link]) -> None:
+        self._opening.discard(opening)
+        error = (
+            SystemUnavailable("gateway is stopping") if opening.cancelled() else opening.exception()
+        )
+        if error is None:
+            self._links.append(opening.result())
+        elif not self._links and not self._opening:
+            while self._waiters:
+                waiter = self._waiters.popleft()
+                if not waiter.done():
+                    waiter.set_exception(error)
+        self._serve()
+
+    def _forget(self, link: Link) -> None:
+        if link in self._links:
+            self._links.remove(link)
+            self._serve()
+
+
+class Pool:
+    """Connections to all systems, made on demand in the name of a user."""
+
+    def __init__(self, settings: Ssh, authorities: dict[str, CertificateAuthority]) -> None:
+        """:param authorities: certificate authority by system name"""
+        self._settings = settings
+        self._authorities = authorities
+        self._known_hosts = asyncssh.read_known_hosts([str(settings.known_hosts)])
+        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to close idle connections."""
+        self._sweeper = asyncio.create_task(self._sweep(), name="ssh pool sweeper")
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        if self._sweeper:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        for lane in self._lanes.values():
+            lane.close()
+
+    @asynccontextmanager
+    async def channel(self, user: str, system: System) -> AsyncIterator[Link]:
+        """One channel on a connection of the user to the system.
+
+        :raises SystemUnavailable: no connection could be made
+        :raises AccessDenied: the machine refused the user's certificate
+        """
+        key = (user, system.name)
+        lane = self._lanes.get(key)
+        if lane is None:
+            pool = self._settings.pool
+            lane = self._lanes[key] = _Lane(
+                lambda lost: asyncio.create_task(self._connect(user, system, lost)),
+                pool.max_connections_per_user,
+                pool.channels_per_connection,
+            )
+        link = await lane.acquire()
+        try:
+            yield link
+        finally:
+            lane.release(link)
+
+    async def _connect(self, user: str, system: System, lost: Callable[[Link], None]) -> Link:
+        credential = self._authorities[system.name].issue(user, system.name, secrets.token_hex(8))
+        link = Link(lost)
+        try:
+            link.connection = await asyncssh.connect(
+                system.address.host,
+                system.address.port,
+                username=user,
+                client_keys=[credential],
+                client_factory=lambda: _Client(link),
+                known_hosts=self._known_hosts,
+                agent_path=None,
+                config=None,
+                preferred_auth="publickey",
+                connect_timeout=self._settings.connect_timeout,
+                login_timeout=self._settings.connect_timeout,
+                keepalive_interval=_KEEPALIVE,
+            )
+        except (asyncssh.Error, OSError, TimeoutError) as error:
+            raise translate(error) from error
+        _log.info("connected to %s as %s", system.name, user)
+        return link
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL)
+            for key, lane in list(self._lanes.items()):
+                lane.close_idle(time.monotonic() - self._settings.pool.idle)
+                if lane.empty:
+                    del self._lanes[key]
+
+
+def translate(error: Exception) -> FirecrestError:
+    """What an error of asyncssh or of the network means to the caller."""
+    if isinstance(error, asyncssh.PermissionDenied):
+        return AccessDenied(error.reason)
+    return SystemUnavailable(str(error) or type(error).__name__)

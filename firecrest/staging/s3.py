@@ -1,0 +1,178 @@
+"""Any store that speaks S3 with signature version 4 (Contract: rest-v1 §8.1, tasks §4, §5)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError, ClientError
+
+from firecrest.config.settings import Storage
+from firecrest.errors import StagingFailed
+from firecrest.model.staging import Audience, Form, Key
+
+_log = logging.getLogger(__name__)
+
+_DAY = 86_400
+_BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
+_EXISTS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+_NOT_OFFERED = {"NotImplemented", "MethodNotAllowed", "UnsupportedOperation"}
+_ABSENT = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
+
+
+@asynccontextmanager
+async def connect(settings: Storage) -> AsyncIterator[S3Store]:
+    """The store for as long as the context lasts; nothing is sent before it is used."""
+    async with AsyncExitStack() as stack:
+        private = await stack.enter_async_context(_client(settings, settings.s3.private_url))
+        public = await stack.enter_async_context(_client(settings, settings.s3.public_url))
+        yield S3Store(settings, private, public)
+
+
+class S3Store:
+    """See :class:`firecrest.staging.base.Store`.
+
+    Signing is local work; only buckets, sizes and deletions ask the store.
+    """
+
+    technology = "Amazon S3 - Signature v4"
+
+    def __init__(self, settings: Storage, private: Any, public: Any) -> None:
+        self._settings = settings
+        self._private = private
+        self._public = public
+        self._prepared: set[str] = set()
+
+    async def prepare(self, user: str) -> None:
+        bucket = self._bucket(user)
+        if bucket in self._prepared:
+            return
+        with _failures():
+            try:
+                await self._private.create_bucket(Bucket=bucket, **self._location())
+            except ClientError as error:
+                if _code(error) not in _EXISTS:
+                    raise
+            await self._expire(bucket)
+        self._prepared.add(bucket)
+
+    async def upload_form(self, key: Key) -> Form:
+        with _failures():
+            made = await self._public.generate_presigned_post(
+                self._bucket(key.user),
+                key.path,
+                Conditions=[["content-length-range", 0, self._settings.max_file_size]],
+                ExpiresIn=self._settings.tempurl_expiration,
+            )
+        return Form(url=made["url"], fields=made["fields"])
+
+    async def get_url(self, key: Key, audience: Audience) -> str:
+        client = self._public if audience is Audience.CLIENT else self._private
+        return await self._presign(client, "get_object", key)
+
+    async def put_url(self, key: Key) -> str:
+        return await self._presign(self._private, "put_object", key)
+
+    async def size(self, key: Key) -> int | None:
+        with _failures():
+            try:
+                found = await self._private.head_object(Bucket=self._bucket(key.user), Key=key.path)
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return None
+                raise
+        length: int = found["ContentLength"]
+        return length
+
+    async def delete(self, key: Key) -> None:
+        with _failures():
+            await self._private.delete_object(Bucket=self._bucket(key.user), Key=key.path)
+
+    async def ping(self) -> None:
+        with _failures():
+            await self._private.list_buckets()
+
+    async def _presign(self, client: Any, operation: str, key: Key) -> str:
+        with _failures():
+            url: str = await client.generate_presigned_url(
+                operation,
+                Params={"Bucket": self._bucket(key.user), "Key": key.path},
+                ExpiresIn=self._settings.tempurl_expiration,
+            )
+        return url
+
+    async def _expire(self, bucket: str) -> None:
+        """Have the store delete what was left behind."""
+        days = max(1, self._settings.tempurl_expiration // _DAY)
+        rule = {
+            "ID": "firecrest",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "Expiration": {"Days": days},
+        }
+        try:
+            await self._private.put_bucket_lifecycle_configuration(
+                Bucket=bucket, LifecycleConfiguration={"Rules": [rule]}
+            )
+        except ClientError as error:
+            if _code(error) not in _NOT_OFFERED:
+                raise
+            _log.warning("the object store offers no expiry; abandoned objects stay")
+
+    def _location(self) -> dict[str, Any]:
+        region = self._settings.s3.region
+        if region == "us-east-1":  # S3 refuses to hear its default named
+            return {}
+        return {"CreateBucketConfiguration": {"LocationConstraint": region}}
+
+    def _bucket(self, user: str) -> str:
+        name = bucket_name(user)
+        tenant = self._settings.s3.tenant
+        return f"{tenant}:{name}" if tenant else name
+
+
+def bucket_name(user: str) -> str:
+    """The bucket of a user: the name itself where S3 allows it, else a unique likeness."""
+    if _BUCKET_NAME.fullmatch(user) and ".." not in user and "." not in user:
+        return user
+    likeness = re.sub(r"[^a-z0-9]+", "-", user.lower()).strip("-")[:50]
+    return f"{likeness or 'user'}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
+
+
+def _client(settings: Storage, url: str) -> Any:
+    return get_session().create_client(
+        "s3",
+        endpoint_url=url,
+        region_name=settings.s3.region,
+        aws_access_key_id=settings.s3.access_key.reveal(),
+        aws_secret_access_key=settings.s3.secret_key.reveal(),
+        config=AioConfig(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            connect_timeout=5,
+            read_timeout=30,
+            retries={"max_attempts": 2},
+            # older stores refuse the checksum trailers newer SDKs send by default
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except (ClientError, BotoCoreError, OSError) as error:
+        raise StagingFailed(str(error)) from error
+
+
+def _code(error: ClientError) -> str:
+    code: str = error.response.get("Error", {}).get("Code", "")
+    return code

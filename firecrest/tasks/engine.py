@@ -1,0 +1,237 @@
+"""The loop that moves tasks on: own, run the step of the stored state, write, repeat."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from firecrest.errors import (
+    FirecrestError,
+    StaleTask,
+    TaskNotFound,
+    TaskStoreUnavailable,
+)
+from firecrest.model.tasks import Kind, Status, Task
+from firecrest.tasks.due import DueList
+from firecrest.tasks.states import failure
+from firecrest.tasks.store import Owned, TaskStore, new_id
+from firecrest.tasks.workflow import To, Wait, Workflow
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_LOOK_INTERVAL = 0.5
+_CLAIM_BATCH = 50
+_MAX_BACKOFF = 2.0
+
+
+class _Run:
+    """A task in work (see :class:`firecrest.tasks.workflow.Run`)."""
+
+    def __init__(self, store: TaskStore, owned: Owned) -> None:
+        self._store = store
+        self.owned = owned
+        self.lost = False
+
+    @property
+    def task(self) -> Task:
+        return self.owned.task
+
+    @property
+    def spec(self) -> Any:
+        return self.owned.spec
+
+    @property
+    def checkpoint(self) -> str:
+        return self.owned.checkpoint
+
+    async def mark(self, checkpoint: str) -> None:
+        self.owned = await self._store.mark(self.owned, checkpoint)
+
+    async def blob(self) -> bytes:
+        return await self._store.blob(self.owned)
+
+
+class Engine:
+    """Creates tasks and does their work in asyncio tasks of this process.
+
+    A task is owned under a lease that the engine renews while the work goes on. A process
+    that dies stops renewing; another one (or the same, restarted) then takes the task over
+    and runs the step of the stored state.
+    """
+
+    def __init__(
+        self, store: TaskStore, due: DueList, workflows: Iterable[Workflow], lease: float
+    ) -> None:
+        self._store = store
+        self._due = due
+        self._workflows: dict[Kind, Workflow] = {flow.kind: flow for flow in workflows}
+        self._lease = lease
+        self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+
+    # -- for the API ---------------------------------------------------------------
+
+    async def create(
+        self, kind: Kind, *, user: str, system: str, spec: object, blob: bytes = b""
+    ) -> Task:
+        """Store a task, then start its work.
+
+        :raises TaskStoreUnavailable: nothing was stored
+        """
+        task_id = new_id()
+        # listed first: a process that dies between the two leaves nothing unlooked-for
+        await self._due.lease(user, task_id)
+        owned = await self._store.create(
+            task_id, kind, user=user, system=system, spec=spec, blob=blob
+        )
+        self._start(owned)
+        return owned.task
+
+    async def move(self, task: Task, to: Status, data: Any = None) -> None:
+        """Move a waiting task along an edge at a client's request and work on it from there.
+
+        :raises StaleTask: the task has left the state in which the caller saw it
+        :raises TaskNotFound: it has expired
+        """
+        if mine := self._working.get(task.id):
+            await self._abandon(*mine)
+        owned = await self._store.take(task.user, task.id)
+        if owned.task.status is not task.status:
+            await self._due.schedule(task.user, task.id, 0)
+            raise StaleTask(f"MOVED {owned.task.status}")
+        await self._due.lease(task.user, task.id)
+        self._start(await self._store.advance(owned, to, data))
+
+    # -- life ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to take over due tasks and to renew leases."""
+        self._loops = [
+            asyncio.create_task(self._forever(self._claim_due, _LOOK_INTERVAL)),
+            asyncio.create_task(self._forever(self._renew_leases, self._lease / 3)),
+        ]
+
+    async def stop(self, grace: float) -> None:
+        """Let running steps finish for ``grace`` seconds, then hand the rest over.
+
+        A task handed over keeps its state and is due at once, for whoever runs next.
+        """
+        for loop in self._loops[:1]:  # no new work; leases are renewed to the end
+            loop.cancel()
+        working = [work for _, work in self._working.values()]
+        if working:
+            await asyncio.wait(working, timeout=grace)
+        for work in working:
+            work.cancel()
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*working, *self._loops, return_exceptions=True)
+
+    @property
+    def running(self) -> int:
+        """How many tasks this process works on now."""
+        return len(self._working)
+
+    # -- work ----------------------------------------------------------------------
+
+    def _start(self, owned: Owned) -> None:
+        run = _Run(self._store, owned)
+        work = asyncio.create_task(self._work(run), name=f"task {owned.task.id}")
+        task_id = owned.task.id
+        self._working[task_id] = (run, work)
+        work.add_done_callback(lambda done: self._finished(task_id, done))
+
+    def _finished(self, task_id: str, work: asyncio.Task[None]) -> None:
+        if self._working.get(task_id, (None, None))[1] is work:
+            del self._working[task_id]
+
+    async def _work(self, run: _Run) -> None:
+        """Run steps until the task is final, waits, or belongs to somebody else."""
+        user, task_id = run.task.user, run.task.id
+        try:
+            while step := self._workflows[run.task.kind].steps.get(run.task.status):
+                try:
+                    outcome = await step(run)
+                except StaleTask:
+                    raise
+                except TaskStoreUnavailable as error:
+                    _log.warning("task %s waits for the task store: %s", task_id, error)
+                    outcome = Wait(_MAX_BACKOFF)
+                except Exception:  # noqa: BLE001  a defect in a step must not end the loop
+                    _log.exception("task %s failed unexpectedly in %s", task_id, run.task.status)
+                    outcome = To(failure(run.task.kind, run.task.status), "Internal error")
+                if isinstance(outcome, Wait):
+                    await self._persist(self._postpone, run, outcome.seconds)
+                    return
+                run.owned = await self._persist(
+                    self._store.advance, run.owned, outcome.status, outcome.data
+                )
+            await self._persist(self._due.drop, user, task_id)
+        except StaleTask as error:
+            _log.info("task %s is in other hands: %s", task_id, error)
+        except asyncio.CancelledError:
+            if not run.lost:
+                await self._hand_over(user, task_id)
+            raise
+
+    async def _postpone(self, run: _Run, seconds: float) -> None:
+        """Set the next look, unless somebody took the task while the step ran."""
+        if await self._store.is_current(run.owned):
+            await self._due.schedule(run.task.user, run.task.id, seconds)
+
+    async def _persist(self, write: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Repeat a write until Redis is back: a result once reached is not thrown away."""
+        delay = 0.05
+        while True:
+            try:
+                return await write(*args)
+            except TaskStoreUnavailable as error:
+                _log.warning("task store not available, trying again: %s", error)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _MAX_BACKOFF)
+
+    async def _hand_over(self, user: str, task_id: str) -> None:
+        try:
+            await self._due.schedule(user, task_id, 0)
+        except TaskStoreUnavailable as error:
+            _log.warning("task %s is adopted when its lease ends: %s", task_id, error)
+
+    # -- ownership -----------------------------------------------------------------
+
+    async def _claim_due(self) -> None:
+        for user, task_id in await self._due.claim(_CLAIM_BATCH):
+            if task_id in self._working:
+                continue  # our own, with a lease that ran out while Redis was away
+            try:
+                owned = await self._store.take(user, task_id)
+            except TaskNotFound:
+                await self._due.drop(user, task_id)
+                continue
+            self._start(owned)
+
+    async def _renew_leases(self) -> None:
+        for task_id, (run, work) in list(self._working.items()):
+            if await self._store.is_current(run.owned):
+                await self._due.renew(run.task.user, task_id)
+            else:
+                await self._abandon(run, work)
+
+    async def _abandon(self, run: _Run, work: asyncio.Task[None]) -> None:
+        """Stop working on a task that has, or is about to get, another owner."""
+        run.lost = True
+        work.cancel()
+        await asyncio.wait([work])
+
+    async def _forever(
+        self, action: Callable[[], Coroutine[Any, Any, None]], interval: float
+    ) -> None:
+        while True:
+            try:
+                await action()
+            except FirecrestError as error:
+                _log.warning("%s: %s", action.__name__, error)
+            await asyncio.sleep(interval)

@@ -1,0 +1,63 @@
+"""What the engine expects of a workflow: for each state, the step that leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from firecrest.model.tasks import Kind, Status, Task
+
+
+@dataclass(frozen=True)
+class To:
+    """Enter a state.
+
+    :param data: the payload; None means the state's description
+    """
+
+    status: Status
+    data: Any = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Stay, and run the step again in so many seconds."""
+
+    seconds: float
+
+
+class Run(Protocol):
+    """The engine's hand in a step: the task, its spec, and how far an earlier owner came."""
+
+    @property
+    def task(self) -> Task: ...
+
+    @property
+    def spec(self) -> Any: ...
+
+    @property
+    def checkpoint(self) -> str: ...
+
+    async def mark(self, checkpoint: str) -> None:
+        """Record how far this state has come, before a side effect that must not repeat."""
+
+    async def blob(self) -> bytes:
+        """The bytes stored with the spec."""
+
+
+Step = Callable[[Run], Awaitable[To | Wait]]
+
+
+class Workflow(Protocol):
+    """One kind of task. A state without a step is one in which nobody has to act.
+
+    A step may be run again by another process after its owner died: it must look at the
+    checkpoint before it repeats a side effect.
+    """
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def steps(self) -> Mapping[Status, Step]: ...

@@ -1,0 +1,1 @@
+"""What the process tells its operator; it never writes a secret."""

@@ -1,0 +1,97 @@
+"""Jobs as task data: rows of listings and where a job's files lie.
+
+The key names are historic (``start_time`` holds the elapsed time, ``time`` the start):
+clients read them so (Contract: rest-v1 §7.3, §7.4, §7.6).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firecrest.commands.content import Tail
+from firecrest.errors import CommandFailed, FirecrestError
+from firecrest.machines import Machine
+from firecrest.model.jobs import AccountedJob, JobDetails, QueuedJob
+from firecrest.workflows.words import explain
+
+_NO_OUTPUT_YET = {"PENDING", "CONFIGURING"}
+
+
+async def job_files(machine: Machine, job_id: str, *, tail_bytes: int) -> dict[str, str]:
+    """The six file keys of a job.
+
+    :param tail_bytes: bytes of the end of stdout and stderr to include; 0 for none
+    """
+    try:
+        details = await machine.scheduler.details(machine, job_id)
+    except FirecrestError as error:
+        return {
+            "job_file": "command-not-found",
+            "job_file_out": "Not available",
+            "job_file_err": "Not available",
+            "job_data_out": "",
+            "job_data_err": "",
+            "job_info_extra": explain(error),
+        }
+    started = details.state not in _NO_OUTPUT_YET
+    wanted = tail_bytes if started else 0
+    return {
+        **file_names(details),
+        "job_data_out": await _tail(machine, details.stdout, wanted),
+        "job_data_err": await _tail(machine, details.stderr, wanted),
+        "job_info_extra": "Job info returned successfully",
+    }
+
+
+def file_names(details: JobDetails) -> dict[str, str]:
+    """Script and output files, with the words that stand for unknown ones."""
+    return {
+        "job_file": details.script or "command-not-found",
+        "job_file_out": details.stdout or "stdout-file-not-found",
+        "job_file_err": details.stderr or "stderr-file-not-found",
+    }
+
+
+def queue_row(job: QueuedJob) -> dict[str, Any]:
+    """The ten keys of a queued job."""
+    return {
+        "jobid": job.job_id,
+        "partition": job.partition,
+        "name": job.name,
+        "user": job.user,
+        "state": job.state,
+        "start_time": job.elapsed,
+        "time": job.start,
+        "time_left": job.time_left,
+        "nodes": job.nodes,
+        "nodelist": job.reason_or_nodes,
+    }
+
+
+def accounting_row(job: AccountedJob) -> dict[str, Any]:
+    """The fourteen keys of an accounted job."""
+    return {
+        "jobid": job.job_id,
+        "partition": job.partition,
+        "name": job.name,
+        "user": job.user,
+        "state": job.state,
+        "start_time": job.start,
+        "time": job.cpu_time,
+        "time_left": job.end,
+        "nodes": job.nodes,
+        "nodelist": job.node_list,
+        "exit_code": job.exit_code,
+        "elapsed_time": job.elapsed,
+        "cpu_time": job.cpu_time,
+        "termination_time": job.end,
+    }
+
+
+async def _tail(machine: Machine, path: str | None, size: int) -> str:
+    if not path or not size:
+        return ""
+    try:
+        return await machine.run(Tail(path, size))
+    except CommandFailed:
+        return ""  # not written yet, or already removed: the listing is about the job

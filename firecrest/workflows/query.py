@@ -1,0 +1,156 @@
+"""Asking the batch system: job lists and accounting (Contract: rest-v1 §7.4, §7.6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from marshmallow import fields
+
+from firecrest.config.settings import Compute
+from firecrest.errors import (
+    TIMED_OUT,
+    FirecrestError,
+    InvalidInput,
+    StaleTask,
+    TaskStoreUnavailable,
+)
+from firecrest.machines import Machine, Machines
+from firecrest.model.jobs import AccountingQuery
+from firecrest.model.tasks import Kind, Status
+from firecrest.schema import declared, item, load, section
+from firecrest.tasks.workflow import Run, Step, To, Wait
+from firecrest.workflows.jobs import accounting_row, job_files, queue_row
+from firecrest.workflows.words import explain
+
+T = TypeVar("T")
+
+_NOT_OWN = {
+    "job_file": "",
+    "job_file_out": "",
+    "job_file_err": "",
+    "job_data_out": "",
+    "job_data_err": "",
+    "job_info_extra": "Job files information is not available when `userJobs` is False",
+}
+
+
+def _ids() -> fields.List[str]:
+    return fields.List(fields.String(), post_load=tuple)
+
+
+@declared
+class Page:
+    """Part of a list; ``size`` None means all of it. Pages are counted from 0."""
+
+    size: int | None = item(fields.Integer(), default=None)
+    number: int = item(fields.Integer(), default=0)
+
+
+@declared
+class ListJobsSpec:
+    """Which jobs to list; no ids means all."""
+
+    job_ids: tuple[str, ...] = item(_ids(), default=())
+    own: bool = item(fields.Boolean(), default=True)
+    page: Page = section(Page, default=Page())
+
+
+@declared
+class AccountingSpec:
+    """Which jobs to look up; times as the batch system reads them."""
+
+    job_ids: tuple[str, ...] = item(_ids(), default=())
+    start: str | None = item(fields.String(), default=None)
+    end: str | None = item(fields.String(), default=None)
+    page: Page = section(Page, default=Page())
+
+
+class ListJobsWorkflow:
+    """100 → 200 with an object of rows keyed ``"0"``, ``"1"``, …, or 400 with words."""
+
+    kind = Kind.LIST_JOBS
+
+    def __init__(self, machines: Machines, settings: Compute) -> None:
+        self._machines = machines
+        self._settings = settings
+
+    @property
+    def steps(self) -> Mapping[Status, Step]:
+        return {Status.QUEUED: self._list}
+
+    async def _list(self, run: Run) -> To | Wait:
+        spec = load(ListJobsSpec, run.spec)
+        machine = self._machines.open(run.task.user, run.task.system)
+        return await answered(lambda: self._rows(machine, spec), self._settings.task_deadline)
+
+    async def _rows(self, machine: Machine, spec: ListJobsSpec) -> dict[str, Any]:
+        user = machine.user if spec.own else None
+        jobs = paged(
+            await machine.scheduler.queue(machine, user=user, job_ids=spec.job_ids), spec.page
+        )
+        if spec.own:
+            tail = self._settings.tail_bytes
+            found = await asyncio.gather(
+                *(job_files(machine, job.job_id, tail_bytes=tail) for job in jobs)
+            )
+        else:
+            found = [_NOT_OWN for _ in jobs]
+        rows = zip(jobs, found, strict=True)
+        return {str(n): {**queue_row(job), **files} for n, (job, files) in enumerate(rows)}
+
+
+class AccountingWorkflow:
+    """100 → 200 with an array of rows (``{}`` if there is none), or 400 with words."""
+
+    kind = Kind.ACCOUNTING
+
+    def __init__(self, machines: Machines, settings: Compute) -> None:
+        self._machines = machines
+        self._settings = settings
+
+    @property
+    def steps(self) -> Mapping[Status, Step]:
+        return {Status.QUEUED: self._account}
+
+    async def _account(self, run: Run) -> To | Wait:
+        spec = load(AccountingSpec, run.spec)
+        machine = self._machines.open(run.task.user, run.task.system)
+        return await answered(lambda: self._rows(machine, spec), self._settings.task_deadline)
+
+    async def _rows(self, machine: Machine, spec: AccountingSpec) -> Any:
+        query = AccountingQuery(job_ids=spec.job_ids, start=spec.start, end=spec.end)
+        jobs = paged(await machine.scheduler.accounting(machine, query), spec.page)
+        return [accounting_row(job) for job in jobs] or {}
+
+
+async def answered(ask: Callable[[], Awaitable[Any]], deadline: float) -> To:
+    """The final state that an answer, a refusal or silence leads to.
+
+    :param deadline: seconds; clients stop looking after about 25 (Contract: tasks §3)
+    """
+    try:
+        async with asyncio.timeout(deadline):
+            return To(Status.DONE, await ask())
+    except TimeoutError:
+        return To(Status.FAILED, TIMED_OUT)
+    except (StaleTask, TaskStoreUnavailable):
+        raise
+    except FirecrestError as error:
+        return To(Status.FAILED, explain(error))
+
+
+def paged(rows: Sequence[T], page: Page) -> Sequence[T]:
+    """The rows of one page.
+
+    :raises InvalidInput: there is no such page
+    """
+    if page.size is None:
+        return rows
+    if page.number < 0:
+        raise InvalidInput(f"pageNumber ({page.number}) cannot be a negative number")
+    pages = max(1, -(-len(rows) // page.size))
+    if page.number >= pages:
+        raise InvalidInput(f"pageNumber ({page.number}) is greater than total pages ({pages})")
+    return rows[page.number * page.size : (page.number + 1) * page.size]

@@ -1,0 +1,228 @@
+"""External upload: client → staging area → machine (Contract: tasks §4, rest-v1 §8.2, §8.3)."""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+import shlex
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from marshmallow import fields
+
+from firecrest.commands.fetch import Pull
+from firecrest.config.settings import Storage
+from firecrest.errors import (
+    CommandFailed,
+    Fault,
+    FirecrestError,
+    StagingFailed,
+    StaleTask,
+    TaskStoreUnavailable,
+)
+from firecrest.machines import Machine, Machines
+from firecrest.model.staging import Audience, Form, Key
+from firecrest.model.tasks import Kind, Status, Task
+from firecrest.schema import declared, item, load
+from firecrest.staging.base import Store
+from firecrest.tasks.workflow import Run, Step, To, Wait
+from firecrest.workflows.words import explain
+
+_log = logging.getLogger(__name__)
+
+_COPY_STARTED = "Starting async task for download to filesystem"
+_VANISHED = "File was deleted from staging area. Start a new upload process"
+_FIRST_RETRY = 1.0
+
+
+@declared
+class UploadSpec:
+    """What is kept of an upload.
+
+    :param source: path on the client's machine, exactly as sent
+    :param target: path on the machine, as sent
+    :param target_path: the file to be written
+    :param address: the machine's address as users may see it
+    """
+
+    source: str = item(fields.String())
+    target: str = item(fields.String())
+    target_path: str = item(fields.String())
+    address: str = item(fields.String())
+
+
+class UploadWorkflow:
+    """100 → 110 → 111, then the object is seen or reported: 112 → 113 → 114, or 115."""
+
+    kind = Kind.UPLOAD
+
+    def __init__(self, machines: Machines, staging: Store, settings: Storage) -> None:
+        self._machines = machines
+        self._staging = staging
+        self._settings = settings
+
+    @property
+    def steps(self) -> Mapping[Status, Step]:
+        return {
+            Status.QUEUED: self._accept,
+            Status.FORM_REQUESTED: self._offer_form,
+            Status.FORM_READY: self._look_for_object,
+            Status.STAGED: self._begin_copy,
+            Status.COPYING: self._copy,
+        }
+
+    async def _accept(self, run: Run) -> To | Wait:
+        technology = self._staging.technology
+        message = f"Waiting for Presigned URL to upload file to staging area ({technology})"
+        return To(Status.FORM_REQUESTED, upload_data(run, Status.FORM_REQUESTED, message))
+
+    async def _offer_form(self, run: Run) -> To | Wait:
+        key = upload_key(run.task, load(UploadSpec, run.spec))
+        try:
+            await self._staging.prepare(key.user)
+        except StagingFailed as error:
+            _log.warning("task %s: %s", run.task.id, error)
+            return To(
+                Status.FAILED,
+                f"Could not create container {key.user} in Staging Area"
+                f" ({self._staging.technology})",
+            )
+        try:
+            form = await self._staging.upload_form(key)
+        except StagingFailed as error:
+            _log.warning("task %s: %s", run.task.id, error)
+            return To(Status.FAILED, "Staging Area auth error, try again later")
+        message = form_message(form, load(UploadSpec, run.spec).source)
+        return To(Status.FORM_READY, upload_data(run, Status.FORM_READY, message))
+
+    async def _look_for_object(self, run: Run) -> To | Wait:
+        try:
+            size = await self._staging.size(upload_key(run.task, load(UploadSpec, run.spec)))
+        except StagingFailed as error:
+            _log.warning("task %s: %s", run.task.id, error)
+            size = None
+        if size is None:
+            return Wait(self._settings.polling_interval)
+        return staged(run.task)
+
+    async def _begin_copy(self, run: Run) -> To | Wait:
+        try:
+            size = await self._staging.size(upload_key(run.task, load(UploadSpec, run.spec)))
+        except StagingFailed as error:
+            _log.warning("task %s: %s", run.task.id, error)
+            return Wait(self._settings.polling_interval)
+        if size is None:
+            return To(Status.FAILED, _VANISHED)
+        return To(Status.COPYING, upload_data(run, Status.COPYING, _COPY_STARTED))
+
+    async def _copy(self, run: Run) -> To | Wait:
+        """Copy with retries; the checkpoint counts the failed attempts."""
+        spec = load(UploadSpec, run.spec)
+        key = upload_key(run.task, spec)
+        machine = self._machines.open(run.task.user, run.task.system)
+        try:
+            await self._pull(machine, key, spec.target_path)
+        except (StaleTask, TaskStoreUnavailable):
+            raise
+        except FirecrestError as error:
+            failures = int(run.checkpoint or 0) + 1
+            _log.warning("task %s: copy failed (%d): %s", run.task.id, failures, error)
+            if failures > self._settings.copy_retries:
+                await run.mark("")
+                data = upload_data(run, Status.COPY_FAILED, explain(error))
+                return To(Status.COPY_FAILED, data)
+            await run.mark(str(failures))
+            return Wait(_FIRST_RETRY * 2 ** (failures - 1))
+        await self._forget(key)
+        return To(Status.COPIED, upload_data(run, Status.COPIED, _COPY_STARTED))
+
+    async def _pull(self, machine: Machine, key: Key, target: str) -> None:
+        """Fetch the object under a temporary name, check its size, then rename it."""
+        expected = await self._staging.size(key)
+        if expected is None:
+            raise StagingFailed(_VANISHED)
+        directory, name = posixpath.split(target)
+        if expected == 0:  # curl makes no file of an empty object
+            await machine.write_into(directory, name, _nothing())
+            return
+        # named after the task, so that a repeated copy overwrites what a crash left behind
+        temporary = posixpath.join(directory, f".firecrest.{key.task_id}")
+        try:
+            await machine.run(Pull(await self._staging.get_url(key, Audience.MACHINE), temporary))
+            arrived = await machine.size(temporary)
+            if arrived != expected:
+                raise CommandFailed(
+                    Fault.OTHER, f"{arrived} of {expected} bytes arrived", operand=target
+                )
+            await machine.rename(temporary, target)
+        except FirecrestError:
+            await self._discard(machine, temporary)
+            raise
+
+    async def _discard(self, machine: Machine, path: str) -> None:
+        try:
+            await machine.remove(path)
+        except FirecrestError as error:
+            _log.info("no partial copy removed: %s", error)
+
+    async def _forget(self, key: Key) -> None:
+        try:
+            await self._staging.delete(key)
+        except StagingFailed as error:
+            _log.warning("object of task %s is left to the bucket's expiry: %s", key.task_id, error)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    yield b""
+
+
+def upload_key(task: Task, spec: UploadSpec) -> Key:
+    """Where the task's object lies."""
+    return Key(task.user, task.id, posixpath.basename(spec.source))
+
+
+def staged(task: Task) -> To:
+    """The transition of a task whose object has arrived: same data, new code."""
+    return To(Status.STAGED, {**task.data, "status": Status.STAGED})
+
+
+def upload_data(run: Run, status: Status, message: Any) -> dict[str, Any]:
+    """The payload from 110 on, one shape for all later states (Contract: tasks §4.1)."""
+    spec = load(UploadSpec, run.spec)
+    return {
+        "hash_id": run.task.id,
+        "user": run.task.user,
+        "source": posixpath.basename(spec.source),
+        "target": spec.target,
+        "target_path": spec.target_path,
+        "system": spec.address,
+        "system_name": run.task.system,
+        "system_addr": spec.address,
+        "status": status,
+        "trace_id": "",
+        "msg": message,
+    }
+
+
+def form_message(form: Form, source: str) -> dict[str, Any]:
+    """How to upload, for three kinds of client: a command, flat keys, nested parameters."""
+    words = ["curl", "-f", "-s", "--show-error", "-i", "-X", "POST", form.url]
+    for name, value in form.fields.items():
+        words += ["-F", f"{name}={value}"]
+    # a comma would separate two files
+    words += ["-F", f'file=@"{source}"' if "," in source else f"file=@{source}"]
+    return {
+        "command": " ".join(shlex.quote(word) for word in words),
+        "method": "POST",
+        "url": form.url,
+        **form.fields,
+        "parameters": {
+            "method": "POST",
+            "url": form.url,
+            "data": form.fields,
+            "files": source,
+            "json": {},
+            "params": {},
+            "headers": {},
+        },
+    }
