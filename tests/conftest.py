@@ -1,0 +1,138 @@
+"""Fixtures for every test.
+
+===============  =========  ============================================================
+fixture          scope      gives
+===============  =========  ============================================================
+``testbed``      session    addresses and keys of the real parts
+``mint``         session    signs tokens the gateways trust
+``config``       function   a fresh configuration for the testbed, to be changed at will
+``gateway``      session    one gateway process on the testbed, shared by tests that
+                            need nothing special
+``gateways``     function   starts gateways on changed configurations
+``alice, bob``   function   clients of the shared gateway, as two users of the cluster
+``connect``      function   makes further clients
+``workdir``      function   a fresh directory of alice's on the cluster
+``wires``        function   cuttable connections to real parts
+===============  =========  ============================================================
+
+The testbed is started by ``scripts/test``. Each worker has a Redis database of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from redis import asyncio as aioredis
+
+from tests.harness.client import Client
+from tests.harness.gateway import Config, Gateway, config_for, running_gateway
+from tests.harness.network import Wire, wire_to
+from tests.harness.testbed import Testbed
+from tests.harness.tokens import TokenMint
+
+Connect = Callable[..., Client]
+Gateways = Callable[[Config], Awaitable[Gateway]]
+Wires = Callable[[str, int], Awaitable[Wire]]
+
+
+@pytest.fixture(scope="session")
+def testbed() -> Testbed:
+    return Testbed.from_environment()
+
+
+@pytest.fixture(scope="session")
+def mint() -> TokenMint:
+    return TokenMint()
+
+
+@pytest.fixture(scope="session")
+async def redis_db(testbed: Testbed) -> int:
+    """An emptied database for this worker."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
+    redis = aioredis.Redis(host=testbed.redis_host, port=testbed.redis_port, db=number)
+    await redis.flushdb()
+    await redis.aclose()
+    return number
+
+
+@pytest.fixture(scope="session")
+def base_config(testbed: Testbed, mint: TokenMint, redis_db: int) -> Config:
+    return config_for(testbed, mint, redis_db)
+
+
+@pytest.fixture
+def config(base_config: Config) -> Config:
+    return copy.deepcopy(base_config)
+
+
+@pytest.fixture(scope="session")
+async def gateway(
+    base_config: Config, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    async with running_gateway(base_config, tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+@pytest.fixture
+async def gateways(tmp_path: Path) -> AsyncIterator[Gateways]:
+    async with AsyncExitStack() as stack:
+
+        async def start(config: Config) -> Gateway:
+            return await stack.enter_async_context(running_gateway(config, tmp_path))
+
+        yield start
+
+
+@pytest.fixture
+async def connect(mint: TokenMint) -> AsyncIterator[Connect]:
+    async with AsyncExitStack() as stack:
+
+        def make(
+            gateway: Gateway,
+            user: str = "alice",
+            *,
+            token: str | None = None,
+            machine: str | None = "cluster",
+        ) -> Client:
+            client = Client(gateway.url, token or mint.token(user), machine)
+            stack.push_async_exit(client)
+            return client
+
+        yield make
+
+
+@pytest.fixture
+async def alice(gateway: Gateway, connect: Connect) -> Client:
+    return connect(gateway, "alice")
+
+
+@pytest.fixture
+async def bob(gateway: Gateway, connect: Connect) -> Client:
+    return connect(gateway, "bob")
+
+
+@pytest.fixture
+def workdir() -> Iterator[Path]:
+    """The tests run beside the cluster, so that they can look at its disk."""
+    path = Path("/home/alice") / f"test-{secrets.token_hex(6)}"
+    path.mkdir(mode=0o755)
+    shutil.chown(path, "alice", "alice")
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+async def wires() -> AsyncIterator[Wires]:
+    async with AsyncExitStack() as stack:
+
+        async def make(host: str, port: int) -> Wire:
+            return await stack.enter_async_context(wire_to(host, port))
+
+        yield make

@@ -1,0 +1,138 @@
+"""A client of the gateway: plain HTTP and the event stream, as scripts use them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import aiohttp
+import orjson
+from multidict import CIMultiDictProxy
+
+from tests.harness.waiting import eventually
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete response."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.content)
+
+
+class Client:
+    """Sends requests with a token and, by default, the machine header."""
+
+    def __init__(self, url: str, token: str | None, machine: str | None = "cluster") -> None:
+        self.url = url
+        self.token = token
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        if machine is not None:
+            headers["X-Machine-Name"] = machine
+        self._session = aiohttp.ClientSession(headers=headers)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def request(self, method: str, path: str, **options: Any) -> Answer:
+        async with self._session.request(method, self.url + path, **options) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, **options: Any) -> Answer:
+        return await self.request("POST", path, **options)
+
+    async def put(self, path: str, **options: Any) -> Answer:
+        return await self.request("PUT", path, **options)
+
+    async def upload(self, path: str, content: bytes, name: str, **fields: str) -> Answer:
+        """POST a multipart form with a file part at its end."""
+        form = aiohttp.FormData()
+        for key, value in fields.items():
+            form.add_field(key, value)
+        form.add_field("file", io.BytesIO(content), filename=name)
+        return await self.post(path, data=form)
+
+    async def task(self, task_id: str) -> dict[str, Any]:
+        """The task in the extended view."""
+        answer = await self.get(f"/tasks/{task_id}", params={"view": "extended"})
+        assert answer.status == 200, answer
+        task: dict[str, Any] = answer.json["task"]
+        return task
+
+    async def finished(self, receipt: Answer, *, limit: float = 30) -> dict[str, Any]:
+        """The task of a receipt, once nothing more will happen to it by itself."""
+        return await self.reached(
+            receipt, {"200", "400", "114", "115", "117", "118", "302"}, limit=limit
+        )
+
+    async def reached(
+        self, receipt: Answer, statuses: set[str], *, limit: float = 30
+    ) -> dict[str, Any]:
+        """The task of a receipt, once in one of the states."""
+        task_id = receipt.json["task_id"]
+
+        async def look() -> dict[str, Any] | None:
+            task = await self.task(task_id)
+            return task if task["status"] in statuses else None
+
+        return await eventually(look, f"task {task_id} in {statuses}", limit=limit)
+
+    @asynccontextmanager
+    async def events(self, **options: Any) -> AsyncIterator[Events]:
+        """An event stream, after its hello."""
+        async with self._session.ws_connect(f"{self.url}/events", **options) as socket:
+            events = Events(socket)
+            events.hello = await events.next()
+            yield events
+
+
+class Events:
+    """The messages of an event stream."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.hello: dict[str, Any] = {}
+
+    async def send(self, **message: Any) -> None:
+        await self.socket.send_json(message)
+
+    async def next(self, limit: float = 15) -> dict[str, Any]:
+        """The next message."""
+        async with asyncio.timeout(limit):
+            message = await self.socket.receive()
+        assert message.type is aiohttp.WSMsgType.TEXT, message
+        decoded: dict[str, Any] = orjson.loads(message.data)
+        return decoded
+
+    async def closed(self, limit: float = 15) -> int:
+        """The code with which the server closes the connection."""
+        async with asyncio.timeout(limit):
+            while True:
+                message = await self.socket.receive()
+                if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED):
+                    assert self.socket.close_code is not None
+                    return self.socket.close_code
+
+    async def transitions(self, task_id: str, last: str) -> list[dict[str, Any]]:
+        """The ``task`` events of one task, up to the one that enters ``last``."""
+        seen = []
+        while not seen or seen[-1]["task"]["status"] != last:
+            message = await self.next()
+            if message["event"] == "task" and message["task"]["hash_id"] == task_id:
+                seen.append(message)
+        return seen

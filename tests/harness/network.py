@@ -1,0 +1,77 @@
+"""A network between the gateway and a real part that a test can cut, stall and mend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class Wire:
+    """A TCP relay on loopback."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self.port = 0
+        self.connections = 0
+
+    async def mend(self) -> None:
+        """Accept connections (again), on the same port."""
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """End every connection and refuse new ones."""
+        if self._server:
+            self._server.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """End every connection; new ones are welcome."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def stall(self) -> None:
+        """Keep connections open, and accept new ones, but let nothing through."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Undo :meth:`stall`."""
+        self._flowing.set()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        upstream: asyncio.StreamWriter | None = None
+        with suppress(OSError):
+            back, upstream = await asyncio.open_connection(*self._target)
+            self._writers.add(upstream)
+            await asyncio.gather(self._pump(reader, upstream), self._pump(back, writer))
+        for end in (writer, upstream):
+            if end is not None:
+                self._writers.discard(end)
+                end.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def wire_to(host: str, port: int) -> AsyncIterator[Wire]:
+    """A wire in working order."""
+    wire = Wire(host, port)
+    await wire.mend()
+    try:
+        yield wire
+    finally:
+        wire.flow()
+        await wire.cut()

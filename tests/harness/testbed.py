@@ -1,0 +1,44 @@
+"""The real cluster, Redis and object store that `scripts/testbed/up` brought up."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Testbed:
+    """Where the real parts are."""
+
+    __test__ = False
+
+    ssh_host: str
+    ssh_port: int
+    ca_key: Path
+    known_hosts: Path
+    redis_host: str
+    redis_port: int
+    s3_url: str
+    s3_access_key: str
+    s3_secret_key: str
+    s3_region: str
+
+    @classmethod
+    def from_environment(cls) -> Testbed:
+        """:raises RuntimeError: it is not up; the tests must not pass by skipping"""
+        env = os.environ
+        if "TESTBED_SSH_PORT" not in env:
+            raise RuntimeError("the testbed is not up: run the tests by scripts/test")
+        return cls(
+            ssh_host=env["TESTBED_SSH_HOST"],
+            ssh_port=int(env["TESTBED_SSH_PORT"]),
+            ca_key=Path(env["TESTBED_SSH_CA"]),
+            known_hosts=Path(env["TESTBED_KNOWN_HOSTS"]),
+            redis_host=env["TESTBED_REDIS_HOST"],
+            redis_port=int(env["TESTBED_REDIS_PORT"]),
+            s3_url=env["TESTBED_S3_URL"],
+            s3_access_key=env["TESTBED_S3_ACCESS_KEY"],
+            s3_secret_key=env["TESTBED_S3_SECRET_KEY"],
+            s3_region=env["TESTBED_S3_REGION"],
+        )
