@@ -11,15 +11,15 @@ from typing import Any
 
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
-from redis.exceptions import RedisError
 
 from firecrest.api.http.call import PRINCIPAL
 from firecrest.api.http.parts import PARTS, Parts
-from firecrest.api.task_view import resource, timestamp
+from firecrest.api.task_view import view
 from firecrest.errors import ForeignTask, TaskNotFound, TaskStoreUnavailable
 from firecrest.events.hub import Subscription, TooSlow
+from firecrest.model.document import Document
 from firecrest.model.principal import Principal
-from firecrest.model.tasks import Task
+from firecrest.model.tasks import Status
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         async with parts.hub.subscribe(principal.user) as subscription:
             stream = _Stream(socket, parts, principal, subscription, public_url)
             await stream.serve(request.query.get("tasks"))
-    except (RedisError, OSError) as error:
+    except TaskStoreUnavailable as error:
         _log.warning("event stream of %s ended: %s", principal.user, error)
         await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"event log not available")
     finally:
@@ -107,7 +107,9 @@ class _Stream:
                 "user": self._principal.user,
                 "last_event_id": self._position,
                 "heartbeat": self._parts.settings.events.heartbeat,
-                "expires": f"{timestamp(self._principal.expires)}Z",
+                "expires": time.strftime(
+                    "%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._principal.expires)
+                ),
             }
         )
         if initially:
@@ -130,10 +132,12 @@ class _Stream:
         try:
             async with asyncio.timeout(max(0.0, self._principal.expires - time.time())):
                 while True:
-                    event_id, task = await self._subscription.get()
-                    self._position = event_id
-                    if self._wants(task) and self._told.get(task.id, 0) < task.version:
-                        await self._send_task(event_id, task)
+                    event = await self._subscription.get()
+                    self._position = event.id
+                    document = event.document
+                    known = self._told.get(document.id, 0)
+                    if self._wants(document) and known < document.version:
+                        await self._send_task(event.id, document, event.previous)
         except TooSlow:
             await self._socket.close(code=_TOO_SLOW, message=b"too slow")
         except TimeoutError:
@@ -141,17 +145,17 @@ class _Stream:
         except (ConnectionError, RuntimeError) as error:
             _log.debug("event stream cut: %s", error)
 
-    def _wants(self, task: Task) -> bool:
-        return any(_ALL in ids or task.id in ids for ids in self._wanted.values())
+    def _wants(self, document: Document) -> bool:
+        return any(_ALL in ids or document.id in ids for ids in self._wanted.values())
 
-    async def _send_task(self, event_id: str, task: Task) -> None:
-        self._told[task.id] = task.version
+    async def _send_task(self, event_id: str, document: Document, previous: Status | None) -> None:
+        self._told[document.id] = document.version
         await self._send(
             {
                 "event": "task",
                 "id": event_id,
-                "task": resource(task, self._public_url),
-                "previous": task.previous,
+                "task": orjson.Fragment(view(document, self._public_url)),
+                "previous": previous,
             }
         )
 
@@ -193,12 +197,12 @@ class _Stream:
         current = [await self._read(task_id) for task_id in asked]
         self._wanted[_name(ref)] = frozenset(asked)
         await self._send({"event": "subscribed", "ref": ref})
-        for task in current:
+        for document in current:
             # queued events up to this version would repeat what is told here
-            if self._told.get(task.id, 0) <= task.version:
-                await self._send_task(self._position, task)
+            if self._told.get(document.id, 0) <= document.version:
+                await self._send_task(self._position, document, None)
 
-    async def _read(self, task_id: str) -> Task:
+    async def _read(self, task_id: str) -> Document:
         try:
             return await self._parts.tasks.read(self._principal.user, task_id)
         except TaskNotFound:

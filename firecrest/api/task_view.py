@@ -1,40 +1,28 @@
-"""A task as the resource clients see (Contract: tasks §1, rest-v1 §9)."""
+"""Answers about tasks (Contract: tasks §1, rest-v1 §9)."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+import orjson
+
+from firecrest.model.document import Document
 from firecrest.model.tasks import Status, Task
 
 CLASSIC = "classic"
 EXTENDED = "extended"
 
 
-def resource(task: Task, public_url: str, view: str = EXTENDED) -> dict[str, Any]:
-    """All keys of the task resource.
+def view(document: Document, public_url: str, name: str = EXTENDED) -> bytes:
+    """The task resource as JSON text.
 
     :param public_url: origin for ``task_url``
-    :param view: ``classic`` gives the URL alone as ``data`` of status 117
+    :param name: ``classic`` gives the URL alone as ``data`` of status 117
     """
-    data = task.data
-    if view == CLASSIC and task.status is Status.PUSHED and isinstance(data, dict):
-        data = data["url"]
-    updated = timestamp(task.updated)
-    return {
-        "hash_id": task.id,
-        "task_id": task.id,
-        "task_url": f"{public_url}/tasks/{task.id}",
-        "user": task.user,
-        "service": task.kind.service,
-        "system": task.system,
-        "status": task.status,
-        "description": task.status.description,
-        "data": data,
-        "created_at": timestamp(task.created),
-        "updated_at": updated,
-        "last_modify": updated,
-    }
+    if name == CLASSIC and document.status is Status.PUSHED:
+        resource = document.decoded(public_url)
+        return orjson.dumps({**resource, "data": resource["data"]["url"]})
+    return document.json(public_url)
 
 
 def receipt(task: Task, public_url: str) -> dict[str, Any]:
@@ -44,8 +32,3 @@ def receipt(task: Task, public_url: str) -> dict[str, Any]:
         "task_id": task.id,
         "task_url": f"{public_url}/tasks/{task.id}",
     }
-
-
-def timestamp(seconds: float) -> str:
-    """``YYYY-MM-DDTHH:MM:SS`` in UTC, without suffix."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

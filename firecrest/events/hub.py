@@ -15,12 +15,10 @@ from types import TracebackType
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
-from firecrest.events.log import EventLog, bell
-from firecrest.model.tasks import Task
+from firecrest.errors import TaskStoreUnavailable
+from firecrest.events.log import Event, EventLog, bell
 
 _log = logging.getLogger(__name__)
-
-Event = tuple[str, Task]
 
 _RECONNECT_DELAY = 0.5
 
@@ -43,7 +41,11 @@ class Subscription:
         self.position = "0-0"
 
     async def __aenter__(self) -> Subscription:
-        await self._hub.attach(self)
+        try:
+            await self._hub.attach(self)
+        except (RedisError, OSError) as error:
+            await self._hub.detach(self)
+            raise TaskStoreUnavailable(str(error)) from error
         return self
 
     async def __aexit__(
@@ -113,7 +115,7 @@ class Hub:
     def subscribe(self, user: str) -> Subscription:
         """A subscription to the user's events; it begins when entered.
 
-        Entering raises ``RedisError`` or ``OSError`` if Redis cannot be reached.
+        Entering raises ``TaskStoreUnavailable`` if Redis cannot be reached.
         """
         return Subscription(self, user, self._queue)
 
@@ -178,4 +180,4 @@ class Hub:
                 for event in events:
                     for subscription in feed.subscriptions:
                         subscription.put(event)
-                feed.position = events[-1][0]
+                feed.position = events[-1].id

@@ -5,18 +5,29 @@ The user's name in braces is a hash tag: all keys of a user share a slot of a cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from redis import asyncio as aioredis
 
-from firecrest.model.tasks import Kind, Status, Task
+from firecrest.model.document import Document
+from firecrest.model.tasks import Status
 
-Fields = Mapping[bytes, bytes]
+#: Larger documents stay with the task; the log entry then has none.
+MAX_LOGGED_DOCUMENT = 64 * 1024
 
-#: Larger payloads stay in the task itself; the log entry then has no ``data``.
-MAX_LOGGED_DATA = 64 * 1024
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A transition of a task.
+
+    :param id: grows strictly per user
+    :param previous: status before it, None for a new task
+    """
+
+    id: str
+    previous: Status | None
+    document: Document
 
 
 def log_key(user: str) -> str:
@@ -29,26 +40,9 @@ def bell(user: str) -> str:
     return f"fc:bell:{{{user}}}"
 
 
-def task_key(user: str, task_id: str) -> str:
-    """The hash that holds a task."""
-    return f"fc:{{{user}}}:task:{task_id}"
-
-
-def task_from(fields: Fields) -> Task:
-    """Build a task from the fields of its hash or of a log entry."""
-    previous = fields[b"previous"].decode()
-    return Task(
-        id=fields[b"id"].decode(),
-        user=fields[b"user"].decode(),
-        kind=Kind(fields[b"kind"].decode()),
-        system=fields[b"system"].decode(),
-        status=Status(fields[b"status"].decode()),
-        previous=Status(previous) if previous else None,
-        version=int(fields[b"version"]),
-        created=float(fields[b"created"]),
-        updated=float(fields[b"updated"]),
-        data=orjson.loads(fields[b"data"]),
-    )
+def documents_key(user: str) -> str:
+    """The hash that holds the user's task documents by task id."""
+    return f"fc:{{{user}}}:tasks"
 
 
 class EventLog:
@@ -63,14 +57,18 @@ class EventLog:
         newest: list[tuple[bytes, Any]] = await self._redis.xrevrange(log_key(user), count=1)
         return newest[0][0].decode() if newest else "0-0"
 
-    async def after(self, user: str, last_id: str, count: int = 500) -> list[tuple[str, Task]]:
+    async def after(self, user: str, last_id: str, count: int = 500) -> list[Event]:
         """Up to ``count`` events that follow ``last_id``, oldest first."""
         entries = await self._redis.xrange(log_key(user), min=f"({last_id}", count=count)
-        return [(event_id.decode(), await self._task(user, entry)) for event_id, entry in entries]
+        found = [await self._event(user, event_id, entry) for event_id, entry in entries]
+        return [event for event in found if event is not None]
 
-    async def _task(self, user: str, entry: dict[bytes, bytes]) -> Task:
-        if b"data" not in entry:
+    async def _event(self, user: str, event_id: bytes, entry: dict[bytes, bytes]) -> Event | None:
+        stored = entry.get(b"document")
+        if stored is None:
             # only final results grow this large, and those never change again
-            data = await self._redis.hget(task_key(user, entry[b"id"].decode()), "data")
-            entry[b"data"] = data if data is not None else b"null"
-        return task_from(entry)
+            stored = await self._redis.hget(documents_key(user), entry[b"id"])
+            if stored is None:  # its life is over
+                return None
+        previous = entry[b"previous"].decode()
+        return Event(event_id.decode(), Status(previous) if previous else None, Document(stored))

@@ -67,15 +67,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task at one moment.
+    """A task as its workflow sees it.
 
     :param id: 32 lower-case hex digits
     :param user: the owner's user name
     :param system: public name of the machine the work runs on
-    :param previous: status before the last transition, None for a new task
     :param version: number of transitions so far, from 1
-    :param created: seconds since the epoch, by Redis's clock
-    :param updated: the same, of the last transition
     :param data: the payload, any JSON value (Contract: tasks §3 to §6)
     """
 
@@ -84,8 +81,5 @@ class Task:
     kind: Kind
     system: str
     status: Status
-    previous: Status | None
     version: int
-    created: float
-    updated: float
     data: Any

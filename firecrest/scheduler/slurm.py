@@ -64,7 +64,7 @@ _FIND_SINCE = "now-30days"
 _JOB_NAME = re.compile(r"JobName=.*? (?=UserId=\S+\(\d+\) GroupId=)", re.DOTALL)
 _NEXT_JOB = re.compile(r"\n+JobId=\d+ ")
 _KEY = re.compile(
-    r"(?<= )(JobState|Reason|Command|SubmitLine|WorkDir|AdminComment|SystemComment|Comment|Extra"
+    r" (JobState|Reason|Command|SubmitLine|WorkDir|AdminComment|SystemComment|Comment|Extra"
     r"|StdErr|StdIn|StdOut|Power|CpusPerTres|MemPerTres|TresBind|TresFreq|TresPer\w+"
     r"|NtasksPerTRES|MailUser|MailType|SelectTypeParameters|OOMKillStep)="
 )
@@ -194,9 +194,8 @@ class ScontrolShowJob(Tool[JobDetails]):
         """
         text = stdout.decode("utf-8", "replace")
         text = _NEXT_JOB.split(_JOB_NAME.sub("", text, count=1), maxsplit=1)[0].rstrip()
-        keys = list(_KEY.finditer(text))
-        ends = [following.start() - 1 for following in keys[1:]] + [len(text)]
-        values = [(key[1], text[key.end() : end]) for key, end in zip(keys, ends, strict=True)]
+        _, *words = _KEY.split(text)
+        values = list(zip(words[::2], words[1::2], strict=True))
         first, last = dict(reversed(values)), dict(values)
         if "JobState" not in first:
             raise SchedulerRefused(clean(stdout) or f"scontrol printed nothing of {self.job_id}")

@@ -1,5 +1,5 @@
 -- Record how far the owner has come inside a state.
--- KEYS  1 task hash
+-- KEYS  1 work
 -- ARGV  1 the writer's fence   2 checkpoint
 local fence = redis.call('HGET', KEYS[1], 'fence')
 if not fence then return redis.error_reply('GONE') end

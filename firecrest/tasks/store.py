@@ -3,10 +3,12 @@
 ===========================  =======  ====================================================
 key                          type     holds
 ===========================  =======  ====================================================
-``fc:{user}:task:<id>``      hash     public fields, and the private ``fence`` (who may
-                                      write), ``spec`` (what to do), ``blob`` (script),
+``fc:{user}:tasks``          hash     task id → document: what clients see
+``fc:{user}:ends``           zset     task id → end of its life
+``fc:{user}:work:<id>``      hash     what the engine needs: ``status``, ``version``,
+                                      ``fence`` (who may write), ``kind``, ``system``,
+                                      ``spec`` (what to do), ``blob`` (script),
                                       ``checkpoint`` (how far inside a state)
-``fc:{user}:tasks``          zset     task id → end of its life
 ``fc:{user}:events``         stream   every transition; entry ids are the public event ids
 ``fc:owner:<id>``            string   the user: tells 403 from 404
 ``fc:due``                   zset     ``<user>/<id>`` → end of the lease, or next look
@@ -17,6 +19,7 @@ key                          type     holds
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -29,12 +32,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from firecrest.config.settings import Events, Tasks
 from firecrest.errors import ForeignTask, StaleTask, TaskNotFound, TaskStoreUnavailable
-from firecrest.events.log import MAX_LOGGED_DATA, bell, log_key, task_from, task_key
+from firecrest.events.log import MAX_LOGGED_DOCUMENT, bell, documents_key, log_key
+from firecrest.model.document import Document, head
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.states import FINAL, check
-
-_PUBLIC = ("id", "user", "kind", "system", "status", "previous", "version", "created", "updated")
-_FIELDS = (*_PUBLIC, "data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,8 @@ class TaskStore:
         self._redis: Any = redis
         self._tasks = tasks
         self._events = events
-        self._create = self._script("create")
-        self._advance = self._script("advance")
+        self._create = self._script("record", "create")
+        self._advance = self._script("record", "advance")
         self._take = self._script("take")
         self._mark = self._script("mark")
 
@@ -77,33 +78,22 @@ class TaskStore:
         :param spec: JSON-serialisable; what the workflow needs to do the work
         :param blob: bytes that belong to the spec, at most a few MB
         """
-        public: list[str | bytes] = [
-            *("id", task_id, "user", user, "kind", kind, "system", system),
-            *("status", Status.QUEUED, "previous", ""),
-            *("data", orjson.dumps(Status.QUEUED.description)),
-        ]
-        private: list[str | bytes] = ["spec", orjson.dumps(spec), "checkpoint", ""]
-        if blob:
-            private += ["blob", blob]
-        life = self._life(kind)
-        async with _guarded():
-            await self._redis.set(f"fc:owner:{task_id}", user, ex=life)
-            created = await self._create(
-                keys=self._keys(user, task_id),
-                args=[*self._common(user, task_id, life), len(public) // 2, *public, *private],
-            )
         task = Task(
             id=task_id,
             user=user,
             kind=kind,
             system=system,
             status=Status.QUEUED,
-            previous=None,
             version=1,
-            created=float(created),
-            updated=float(created),
             data=Status.QUEUED.description,
         )
+        work: list[str | bytes] = [
+            *("status", task.status, "kind", kind, "system", system),
+            *("spec", orjson.dumps(spec), "checkpoint", "", "blob", blob),
+        ]
+        async with _guarded():
+            await self._redis.set(f"fc:owner:{task_id}", user, ex=self._life(kind))
+            await self._create(keys=_keys(task), args=[*self._record(task), *work])
         return Owned(task=task, fence=1, spec=spec, checkpoint="")
 
     async def advance(self, owned: Owned, to: Status, data: Any = None) -> Owned:
@@ -115,32 +105,23 @@ class TaskStore:
         """
         task = owned.task
         check(task.kind, task.status, to)
-        payload = to.description if data is None else data
-        encoded = orjson.dumps(payload)
-        async with _guarded():
-            try:
-                version, updated = await self._advance(
-                    keys=self._keys(task.user, task.id),
-                    args=[
-                        *self._common(task.user, task.id, self._life(task.kind)),
-                        *(owned.fence, task.status, to, encoded),
-                        *(int(to in FINAL), MAX_LOGGED_DATA),
-                    ],
-                )
-            except ResponseError as error:
-                # the same owner finding its own target state: the connection repeated the call
-                if str(error) == f"MOVED {to}":
-                    return await self._owned(task.user, task.id)
-                raise StaleTask(str(error)) from error
         moved = replace(
             task,
             status=to,
-            previous=task.status,
-            version=int(version),
-            updated=float(updated),
-            data=payload,
+            version=task.version + 1,
+            data=to.description if data is None else data,
         )
-        return replace(owned, task=moved, checkpoint="" if to in FINAL else owned.checkpoint)
+        async with _guarded():
+            try:
+                await self._advance(
+                    keys=_keys(moved),
+                    args=[*self._record(moved), owned.fence, task.status, to, int(to in FINAL)],
+                )
+            except ResponseError as error:
+                # the owner finding its own target state: the connection repeated the call
+                if str(error) != f"MOVED {to}":
+                    raise StaleTask(str(error)) from error
+        return replace(owned, task=moved)
 
     async def mark(self, owned: Owned, checkpoint: str) -> Owned:
         """Record how far the owner has come inside the current state.
@@ -149,9 +130,7 @@ class TaskStore:
         """
         async with _guarded():
             try:
-                await self._mark(
-                    keys=[task_key(owned.task.user, owned.task.id)], args=[owned.fence, checkpoint]
-                )
+                await self._mark(keys=[_work_key(owned.task)], args=[owned.fence, checkpoint])
             except ResponseError as error:
                 raise StaleTask(str(error)) from error
         return replace(owned, checkpoint=checkpoint)
@@ -161,80 +140,89 @@ class TaskStore:
 
         :raises TaskNotFound: it has expired
         """
+        keys = [f"fc:{{{user}}}:work:{task_id}", documents_key(user)]
         async with _guarded():
-            flat = await self._take(keys=[task_key(user, task_id)])
-        return _owned_from(dict(zip(flat[::2], flat[1::2], strict=True)))
+            found = await self._take(keys=keys, args=[task_id])
+        if not found:
+            raise TaskNotFound(task_id)
+        work = dict(zip(found[1::2], found[2::2], strict=True))
+        return Owned(
+            task=_task(user, Document(found[0]), work),
+            fence=int(work[b"fence"]),
+            spec=orjson.loads(work.get(b"spec", b"null")),
+            checkpoint=work.get(b"checkpoint", b"").decode(),
+        )
 
     async def blob(self, owned: Owned) -> bytes:
         """The bytes stored with the spec."""
         async with _guarded():
-            value: bytes | None = await self._redis.hget(
-                task_key(owned.task.user, owned.task.id), "blob"
-            )
+            value: bytes | None = await self._redis.hget(_work_key(owned.task), "blob")
         return value or b""
 
     async def is_current(self, owned: Owned) -> bool:
         """Whether the caller still owns the task."""
         async with _guarded():
-            fence = await self._redis.hget(task_key(owned.task.user, owned.task.id), "fence")
+            fence = await self._redis.hget(_work_key(owned.task), "fence")
         return fence is not None and int(fence) == owned.fence
 
-    async def read(self, user: str, task_id: str) -> Task:
-        """One task of the user.
+    async def read(self, user: str, task_id: str) -> Document:
+        """One task of the user, as clients see it.
 
         :raises TaskNotFound: unknown or expired
         :raises ForeignTask: it is another user's
         """
         async with _guarded():
-            values = await self._redis.hmget(task_key(user, task_id), list(_FIELDS))
-            if values[0] is None:
-                owner = await self._redis.get(f"fc:owner:{task_id}")
-                if owner is None or owner.decode() == user:
-                    raise TaskNotFound(task_id)
-                raise ForeignTask(task_id)
-        return _task_from(values)
+            stored = await self._redis.hget(documents_key(user), task_id)
+            if stored is not None and (document := Document(stored)).alive(time.time()):
+                return document
+            owner = await self._redis.get(f"fc:owner:{task_id}")
+        if owner is None or owner.decode() == user:
+            raise TaskNotFound(task_id)
+        raise ForeignTask(task_id)
 
-    async def read_all(self, user: str) -> list[Task]:
-        """All living tasks of the user, oldest first."""
-        index = f"fc:{{{user}}}:tasks"
+    async def read_all(self, user: str) -> list[Document]:
+        """All living tasks of the user, in no order."""
         async with _guarded():
-            seconds, _ = await self._redis.time()
-            await self._redis.zremrangebyscore(index, "-inf", seconds)
-            ids = [member.decode() for member in await self._redis.zrange(index, 0, -1)]
-        return sorted(await self.read_some(user, ids), key=lambda task: task.created)
+            return _living(await self._redis.hvals(documents_key(user)))
 
-    async def read_some(self, user: str, task_ids: list[str]) -> list[Task]:
+    async def read_some(self, user: str, task_ids: list[str]) -> list[Document]:
         """Those of the tasks that exist and are the user's."""
         async with _guarded():
-            pipeline = self._redis.pipeline(transaction=False)
-            for task_id in task_ids:
-                pipeline.hmget(task_key(user, task_id), list(_FIELDS))
-            rows = await pipeline.execute()
-        return [_task_from(values) for values in rows if values[0] is not None]
+            return _living(await self._redis.hmget(documents_key(user), task_ids))
+
+    async def load(self, user: str, task_id: str) -> Task:
+        """One task of the user, as its workflow sees it; errors as :meth:`read`."""
+        document = await self.read(user, task_id)
+        async with _guarded():
+            work = await self._redis.hgetall(f"fc:{{{user}}}:work:{task_id}")
+        if not work:
+            raise TaskNotFound(task_id)
+        return _task(user, document, work)
 
     async def ping(self) -> None:
         """:raises TaskStoreUnavailable: Redis does not answer"""
         async with _guarded():
             await self._redis.ping()
 
-    async def _owned(self, user: str, task_id: str) -> Owned:
-        async with _guarded():
-            fields = await self._redis.hgetall(task_key(user, task_id))
-        return _owned_from(fields)
-
     def _life(self, kind: Kind) -> int:
         if kind.service == "storage":
             return self._tasks.storage_expiration
         return self._tasks.compute_expiration
 
-    def _keys(self, user: str, task_id: str) -> list[str]:
-        return [task_key(user, task_id), f"fc:{{{user}}}:tasks", log_key(user)]
+    def _record(self, task: Task) -> list[str | int | bytes]:
+        """The arguments that create.lua and advance.lua share."""
+        return [
+            task.id,
+            self._life(task.kind),
+            self._events.max_length,
+            self._events.max_age,
+            MAX_LOGGED_DOCUMENT,
+            bell(task.user),
+            head(task),
+        ]
 
-    def _common(self, user: str, task_id: str, life: int) -> list[str | int]:
-        return [task_id, life, self._events.max_length, self._events.max_age, bell(user)]
-
-    def _script(self, name: str) -> Any:
-        return self._redis.register_script(load_script(name))
+    def _script(self, *names: str) -> Any:
+        return self._redis.register_script("\n".join(map(load_script, names)))
 
 
 def new_id() -> str:
@@ -255,16 +243,33 @@ async def _guarded() -> AsyncIterator[None]:
         raise TaskStoreUnavailable(str(error)) from error
 
 
-def _task_from(values: list[bytes]) -> Task:
-    return task_from({name.encode(): value for name, value in zip(_FIELDS, values, strict=True)})
+def _keys(task: Task) -> list[str]:
+    """The keys of record.lua; the hash tag puts them in one slot."""
+    return [
+        _work_key(task),
+        documents_key(task.user),
+        f"fc:{{{task.user}}}:ends",
+        log_key(task.user),
+    ]
 
 
-def _owned_from(fields: dict[bytes, bytes]) -> Owned:
-    if not fields:
-        raise TaskNotFound("expired")
-    return Owned(
-        task=task_from(fields),
-        fence=int(fields[b"fence"]),
-        spec=orjson.loads(fields.get(b"spec", b"null")),
-        checkpoint=fields.get(b"checkpoint", b"").decode(),
+def _work_key(task: Task) -> str:
+    return f"fc:{{{task.user}}}:work:{task.id}"
+
+
+def _task(user: str, document: Document, work: dict[bytes, bytes]) -> Task:
+    return Task(
+        id=document.id,
+        user=user,
+        kind=Kind(work[b"kind"].decode()),
+        system=work[b"system"].decode(),
+        status=document.status,
+        version=document.version,
+        data=document.decoded("")["data"],
     )
+
+
+def _living(stored: list[bytes | None]) -> list[Document]:
+    now = time.time()
+    documents = (Document(text) for text in stored if text is not None)
+    return [document for document in documents if document.alive(now)]

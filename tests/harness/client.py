@@ -130,7 +130,7 @@ class Events:
 
     async def transitions(self, task_id: str, last: str) -> list[dict[str, Any]]:
         """The ``task`` events of one task, up to the one that enters ``last``."""
-        seen = []
+        seen: list[dict[str, Any]] = []
         while not seen or seen[-1]["task"]["status"] != last:
             message = await self.next()
             if message["event"] == "task" and message["task"]["hash_id"] == task_id:

@@ -37,6 +37,12 @@ NASTY_NAMES = [
     "",
 ]
 
+BAD_SCRIPT = (
+    "sbatch: error: This does not look like a batch script.  The first\n"
+    "sbatch: error: line must start with #! followed by the path to an interpreter.\n"
+    "sbatch: error: For instance: #!/bin/sh\n"
+)
+
 SHOW_JOB = (
     "JobId=15 JobName={name} UserId=alice(5001) GroupId=alice(5001) MCS_label=N/A Priority=1"
     " Nice=0 Account=proj01 QOS=normal JobState=RUNNING Reason=None Dependency=(null) Requeue=1"
@@ -195,14 +201,7 @@ class TestSbatch:
                 "sbatch: error: Unable to open file /d/s\n",
                 "sbatch: error: Unable to open file /d/s",
             ),
-            (
-                "sbatch: error: This does not look like a batch script.  The first\n"
-                "sbatch: error: line must start with #! followed by the path to an interpreter.\n"
-                "sbatch: error: For instance: #!/bin/sh\n",
-                "sbatch: error: This does not look like a batch script.  The first sbatch: error:"
-                " line must start with #! followed by the path to an interpreter. sbatch: error:"
-                " For instance: #!/bin/sh",
-            ),
+            (BAD_SCRIPT, BAD_SCRIPT.rstrip("\n").replace("\n", " ")),
             # words that mean a path elsewhere mean none here
             (
                 "sbatch: error: Unable to open /d/s: No such file or directory\n",

@@ -156,7 +156,7 @@ async def _named_task(call: Call) -> Task:
     if not (task_id.isascii() and task_id.isalnum()):
         raise Refusal(400, {"error": "Header X-Task-Id is not alphanumeric"})
     try:
-        task = await call.parts.tasks.read(call.user, task_id)
+        task = await call.parts.tasks.load(call.user, task_id)
     except (TaskNotFound, ForeignTask) as error:
         raise Refusal(404, {"error": f"Not found Hash_ID: {task_id}"}) from error
     if task.kind is not Kind.UPLOAD:

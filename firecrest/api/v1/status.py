@@ -31,6 +31,66 @@ async def service(call: Call, _: None) -> Any:
     return Reply(404, {"description": "Service does not exists", "status_code": 404})
 
 
+@endpoints.get("/status/parameters", contract="rest-v1 §5.6")
+async def parameters(call: Call, _: None) -> dict[str, Any]:
+    """What this installation allows, by service."""
+    settings = call.parts.settings
+    utilities, storage = settings.utilities, settings.storage
+    mounted = [
+        {"system": system.name, "mounted": [str(fs.path) for fs in system.filesystems]}
+        for system in settings.systems
+    ]
+    out = {
+        "general": [
+            _parameter("FIRECREST_VERSION", settings.general.version, "", "Version of the API"),
+            _parameter("FIRECREST_BUILD", settings.general.build, "", "Build of the server"),
+        ],
+        "compute": [
+            _parameter(
+                "WORKLOAD_MANAGER",
+                settings.systems[0].scheduler.type,
+                "",
+                "Type of workload manager used in compute microservice",
+            )
+        ],
+        "utilities": [
+            _parameter(
+                "UTILITIES_MAX_FILE_SIZE",
+                str(utilities.max_file_size_mb),
+                "MB",
+                "Largest file of upload, download and view",
+            ),
+            _parameter(
+                "UTILITIES_TIMEOUT",
+                str(utilities.timeout),
+                "seconds",
+                "Time limit of a command",
+            ),
+        ],
+        "storage": [
+            _parameter("OBJECT_STORAGE", storage.type, "", "Type of object store"),
+            _parameter(
+                "STORAGE_TEMPURL_EXP_TIME",
+                str(storage.tempurl_expiration),
+                "seconds",
+                "Life of forms, URLs and staged objects",
+            ),
+            _parameter(
+                "STORAGE_MAX_FILE_SIZE",
+                str(storage.max_file_size_mb),
+                "MB",
+                "Largest file of an external upload",
+            ),
+            _parameter("FILESYSTEMS", mounted, "", "File systems of each system"),
+        ],
+    }
+    return {"description": "Firecrest's parameters", "out": out}
+
+
+def _parameter(name: str, value: Any, unit: str, description: str) -> dict[str, Any]:
+    return {"name": name, "value": value, "unit": unit, "description": description}
+
+
 async def _probed(call: Call) -> list[Health]:
     fresh = "no-cache" in call.request.headers.get("Cache-Control", "")
     return await call.parts.probes.all(fresh=fresh)

@@ -1,0 +1,92 @@
+"""The task resource as JSON text, written once at each transition (Contract: tasks §1).
+
+Lists, single views and events all send this text as it is; nobody decodes and encodes it
+again. Only ``task_url`` is put in front when it is sent, because it depends on the address
+by which a client knows the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from firecrest.model.tasks import Status, Task
+
+# What is stored: end of life (10 digits, seconds since 1970), version (6 digits), then the
+# JSON object, which begins {"hash_id":"<32 digits>","status":"<3 digits>",
+_EXPIRES = slice(0, 10)
+_VERSION = slice(10, 16)
+_BODY = slice(16, None)
+_ID = slice(28, 60)
+_STATUS = slice(72, 75)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A task as clients see it, at one moment; comparison is by content."""
+
+    stored: bytes
+
+    @property
+    def id(self) -> str:
+        """32 lower-case hex digits."""
+        return self.stored[_ID].decode()
+
+    @property
+    def status(self) -> Status:
+        return Status(self.stored[_STATUS].decode())
+
+    @property
+    def version(self) -> int:
+        """Number of transitions so far, from 1."""
+        return int(self.stored[_VERSION])
+
+    def alive(self, now: float) -> bool:
+        """Whether its life is not over at ``now`` (seconds since 1970)."""
+        return int(self.stored[_EXPIRES]) > now
+
+    def json(self, public_url: str) -> bytes:
+        """The whole resource; ``public_url`` is the origin for ``task_url``."""
+        return _with_url(self.stored, _escaped(public_url))
+
+    def decoded(self, public_url: str) -> dict[str, Any]:
+        """The whole resource as a value."""
+        value: dict[str, Any] = orjson.loads(self.json(public_url))
+        return value
+
+
+def listing(documents: Iterable[Document], public_url: str) -> bytes:
+    """A JSON object of resources by task id."""
+    url = _escaped(public_url)
+    members = (
+        b'"%b":%b' % (document.stored[_ID], _with_url(document.stored, url))
+        for document in documents
+    )
+    return b"{%b}" % b",".join(members)
+
+
+def head(task: Task) -> bytes:
+    """The document up to its times, which the store adds by its own clock."""
+    resource = {
+        "hash_id": task.id,
+        "status": task.status,
+        "task_id": task.id,
+        "user": task.user,
+        "service": task.kind.service,
+        "system": task.system,
+        "description": task.status.description,
+        "data": task.data,
+    }
+    return orjson.dumps(resource)[:-1] + b","
+
+
+def _with_url(stored: bytes, url: bytes) -> bytes:
+    return b'{"task_url":"%b/tasks/%b",%b' % (url, stored[_ID], stored[17:])
+
+
+def _escaped(text: str) -> bytes:
+    """A text as it stands between the quotes of a JSON string."""
+    return orjson.dumps(text)[1:-1]

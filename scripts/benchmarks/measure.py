@@ -1,0 +1,111 @@
+"""Rounds, ratios and what a process cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One run of one benchmark."""
+
+    name: str
+    quick: bool
+    directory: Path
+
+    @property
+    def rounds(self) -> int:
+        """How often gateway and raw limit take turns."""
+        return 3 if self.quick else 5
+
+    def scaled(self, count: int) -> int:
+        """A number of repetitions, a tenth of it in a quick run."""
+        return max(1, count // 10) if self.quick else count
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round: a figure in the case's unit, failed requests, CPU seconds per 1,000."""
+
+    value: float
+    errors: int = 0
+    cpu_s_per_1000: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is printed; ``ratio`` is 1.0 at the raw limit, higher is better."""
+
+    bench: str
+    case: str
+    value: float
+    unit: str
+    raw: float
+    ratio: float
+    spread: float
+    errors: int
+    rss_mib: float
+    cpu_s_per_1000: float
+
+
+HEADING = (
+    f"{'case':24}{'value':>12} {'unit':18}{'raw':>12}{'ratio':>8}{'spread':>8}"
+    f"{'errors':>8}{'MiB':>8}{'cpu s/1000':>12}"
+)
+
+
+def row(result: Result) -> str:
+    """One line of the table."""
+    return (
+        f"{result.bench + ' ' + result.case:24}{result.value:12.2f} {result.unit:18}"
+        f"{result.raw:12.2f}{result.ratio:8.2f}{result.spread:8.2f}{result.errors:8d}"
+        f"{result.rss_mib:8.1f}{result.cpu_s_per_1000:12.3f}"
+    )
+
+
+Round = Callable[[], Awaitable[Sample]]
+
+
+async def compare(
+    bench: Bench, case: str, unit: str, *, ours: Round, raw: Round, pid: int, more_is_better: bool
+) -> Result:
+    """Measure both in turns and summarise.
+
+    :param pid: the gateway's process, for its memory
+    :param more_is_better: whether the figures are rates (else durations)
+    """
+    pairs = [(await ours(), await raw()) for _ in range(bench.rounds)]
+    ratios = [
+        a.value / b.value if more_is_better else b.value / a.value for a, b in pairs if a.value
+    ]
+    middle = median(ratios)
+    return Result(
+        bench=bench.name,
+        case=case,
+        value=median(a.value for a, _ in pairs),
+        unit=unit,
+        raw=median(b.value for _, b in pairs),
+        ratio=middle,
+        spread=(max(ratios) - min(ratios)) / middle,
+        errors=sum(a.errors for a, _ in pairs),
+        rss_mib=rss_mib(pid),
+        cpu_s_per_1000=median(a.cpu_s_per_1000 for a, _ in pairs),
+    )
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def rss_mib(pid: int) -> float:
+    """Memory a process holds now."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20

@@ -1,0 +1,99 @@
+"""The processes a benchmark needs, on loopback, for as long as a context lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.embedded import redis
+from scripts.embedded.identity import Keys, Minter
+
+CONFIG = Path(__file__).parents[2] / "config.yaml"
+_START_LIMIT = 30.0
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A gateway with a Redis of its own; its cluster is configured but not there."""
+
+    url: str
+    pid: int
+    redis_port: int
+    minter: Minter
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def process(argv: Sequence[str], log: Path, port: int) -> AsyncIterator[Process]:
+    """A server process that listens on ``port``.
+
+    :raises RuntimeError: it ended or did not listen in time; the message ends its log
+    """
+    with log.open("wb") as output:
+        started = await asyncio.create_subprocess_exec(
+            *argv, stdin=DEVNULL, stdout=output, stderr=output, env=_environment()
+        )
+    try:
+        await _listening(started, port, log)
+        yield started
+    finally:
+        if started.returncode is None:
+            started.terminate()
+        await started.wait()
+
+
+@asynccontextmanager
+async def gateway(directory: Path) -> AsyncIterator[Gateway]:
+    """A gateway on the configuration of the demo, without the demo's cluster and store."""
+    port, redis_port = free_port(), free_port()
+    minter = Keys(directory).make(ssh_port=free_port())
+    settings = {
+        "server.port": port,
+        "logging.level": "warning",
+        "auth.issuers.0.public_keys": f"[{{file: {directory}/token_key.pub}}]",
+        "ssh.ca_key_path": directory / "ca_key",
+        "ssh.known_hosts": directory / "known_hosts",
+        "redis.port": redis_port,
+    }
+    argv = [sys.executable, "-m", "firecrest", "serve", "--config", str(CONFIG)]
+    for key, value in settings.items():
+        argv += ["--set", f"{key}={value}"]
+    store = redis.server(redis_port, directory)
+    async with (
+        process(store.argv, directory / "redis.log", redis_port),
+        process(argv, directory / "gateway.log", port) as running,
+    ):
+        yield Gateway(f"http://127.0.0.1:{port}", running.pid, redis_port, minter)
+
+
+def _environment() -> dict[str, str]:
+    keys = {"FIRECREST_S3_ACCESS_KEY": "none", "FIRECREST_S3_SECRET_KEY": "none"}
+    return {**os.environ, **keys}
+
+
+async def _listening(started: Process, port: int, log: Path) -> None:
+    async with asyncio.timeout(_START_LIMIT):
+        while True:
+            if started.returncode is not None:
+                raise RuntimeError(f"{started.pid} ended:\n{log.read_text()[-2000:]}")
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return

@@ -1,0 +1,122 @@
+"""Reading tasks: one by many clients, and a long list by one.
+
+The raw limit of ``get-64`` is a bare aiohttp handler that answers the same JSON from one
+Redis GET, per CPU-second of the serving process. That of ``list-1000`` is one Redis round
+trip for the same bytes and their encoding as JSON.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncIterator
+from statistics import median
+
+import aiohttp
+import orjson
+from redis import asyncio as aioredis
+
+from firecrest.config.services import Events, Tasks
+from firecrest.model.tasks import Kind, Status
+from firecrest.tasks.store import TaskStore, new_id
+from scripts.benchmarks import bare
+from scripts.benchmarks.load import Load, burst
+from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds
+from scripts.benchmarks.servers import Gateway, free_port, gateway, process
+
+_USER = "demo"
+_LIST_USER = "lister"
+_CLIENTS = 64
+_TASKS = 1000
+
+
+async def run(bench: Bench) -> AsyncIterator[Result]:
+    """Cases ``get-64`` and ``list-1000``."""
+    async with gateway(bench.directory) as served:
+        redis = aioredis.Redis(port=served.redis_port)
+        store = TaskStore(redis, Tasks(), Events())
+        try:
+            task_id = await _finished_task(store, _USER)
+            yield await _get(bench, served, redis, task_id)
+            for _ in range(_TASKS):
+                await _finished_task(store, _LIST_USER)
+            yield await _list(bench, served, redis)
+        finally:
+            await redis.aclose()
+
+
+async def _finished_task(store: TaskStore, user: str) -> str:
+    data = {
+        "result": "Job submitted",
+        "jobid": 7,
+        "job_file": f"/home/{user}/firecrest/0/run.sh",
+        "job_file_out": f"/home/{user}/firecrest/0/slurm-7.out",
+        "job_file_err": f"/home/{user}/firecrest/0/slurm-7.out",
+        "job_data_out": "",
+        "job_data_err": "",
+        "job_info_extra": "Job info returned successfully",
+    }
+    owned = await store.create(new_id(), Kind.SUBMIT, user=user, system="cluster", spec={})
+    await store.advance(owned, Status.DONE, data)
+    return owned.task.id
+
+
+async def _get(bench: Bench, served: Gateway, redis: aioredis.Redis, task_id: str) -> Result:
+    headers = {"Authorization": f"Bearer {served.minter.token(_USER)}"}
+    total = bench.scaled(20_000)
+    await redis.set(bare.KEY, await _body(f"{served.url}/tasks/{task_id}", headers))
+    port = free_port()
+    argv = [sys.executable, "-m", "scripts.benchmarks.bare", str(port), str(served.redis_port)]
+    async with process(argv, bench.directory / "bare.log", port) as raw_server:
+
+        async def measured(url: str, pid: int) -> Sample:
+            before = cpu_seconds(pid)
+            load = await burst(url, headers, clients=_CLIENTS, total=total)
+            used = cpu_seconds(pid) - before
+            return Sample(total / used, load.errors, 1000 * used / total)
+
+        ours = f"{served.url}/tasks/{task_id}"
+        raw = f"http://127.0.0.1:{port}/tasks/{task_id}"
+        return await compare(
+            bench,
+            "get-64",
+            "requests/CPU-s",
+            ours=lambda: measured(ours, served.pid),
+            raw=lambda: measured(raw, raw_server.pid),
+            pid=served.pid,
+            more_is_better=True,
+        )
+
+
+async def _list(bench: Bench, served: Gateway, redis: aioredis.Redis) -> Result:
+    headers = {"Authorization": f"Bearer {served.minter.token(_LIST_USER)}"}
+    times = bench.scaled(100)
+    url = f"{served.url}/tasks"
+    answer = await _body(url, headers)
+    await redis.set(bare.KEY, answer)
+
+    async def ours() -> Sample:
+        before = cpu_seconds(served.pid)
+        load: Load = await burst(url, headers, clients=1, total=times)
+        used = cpu_seconds(served.pid) - before
+        return Sample(1000 * median(load.durations), load.errors, 1000 * used / times)
+
+    async def raw() -> Sample:
+        durations = []
+        decoded = orjson.loads(answer)
+        for _ in range(times):
+            started = time.perf_counter()
+            await redis.get(bare.KEY)
+            orjson.dumps(decoded)
+            durations.append(time.perf_counter() - started)
+        return Sample(1000 * median(durations))
+
+    return await compare(
+        bench, "list-1000", "ms", ours=ours, raw=raw, pid=served.pid, more_is_better=False
+    )
+
+
+async def _body(url: str, headers: dict[str, str]) -> bytes:
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(url) as response:
+        response.raise_for_status()
+        return await response.read()

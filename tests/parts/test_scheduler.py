@@ -1,0 +1,333 @@
+"""Both schedulers behind one interface: the testbed's Slurm, and none at all.
+
+Everything runs as a user of the cluster on this machine, as it would through SSH.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from firecrest.commands.base import Command, Completed, line
+from firecrest.errors import SchedulerRefused
+from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob, Submission
+from firecrest.scheduler.base import Scheduler
+from firecrest.scheduler.direct import Direct
+from firecrest.scheduler.slurm import Slurm
+from tests.harness.waiting import eventually
+
+T = TypeVar("T")
+
+USER = "alice"
+
+#: Runs until its directory holds a file named go, or until nobody waits for it any more.
+WAITING = (
+    "#!/bin/sh\n"
+    "n=0; until [ -e go ] || [ $((n += 1)) -gt 1000 ]; do sleep 0.02; done\n"
+    'echo "done $SLURM_JOB_ID"; echo problem >&2\n'
+)
+
+
+class LocalUser:
+    """Runs on this machine, as a user, the line that would go through SSH."""
+
+    def __init__(self, home: Path, slurm_conf: str) -> None:
+        self._environment = {
+            "HOME": str(home),
+            "LC_ALL": "C.UTF-8",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "SLURM_CONF": slurm_conf,
+            "USER": USER,
+        }
+
+    async def run(self, command: Command[T]) -> T:
+        process = await asyncio.create_subprocess_exec(
+            *("setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups"),
+            *("/bin/sh", "-c", line(command, 20)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._environment,
+            cwd=self._environment["HOME"],
+        )
+        stdout, stderr = await process.communicate(command.stdin())
+        assert process.returncode is not None
+        return command.result(Completed(process.returncode, stdout, stderr))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A scheduler, who talks to it, and a directory of the user."""
+
+    scheduler: Scheduler
+    on: LocalUser
+    home: Path
+
+    def write(self, text: str, name: str = "run.sh", directory: str = ".") -> Submission:
+        where = self.home / directory
+        where.mkdir(exist_ok=True)
+        where.chmod(0o777)
+        (where / name).write_text(text)
+        return Submission(directory=str(where), script=name, account="proj01", comment="a mark")
+
+    async def submit(self, text: str, name: str = "run.sh", directory: str = ".") -> str:
+        return str(await self.scheduler.submit(self.on, self.write(text, name, directory)))
+
+    async def queued(self, job_id: str, state: str) -> QueuedJob:
+        """The job once it is in this state."""
+
+        async def look() -> QueuedJob | None:
+            jobs = await self.scheduler.queue(self.on, user=USER)
+            return next((job for job in jobs if (job.job_id, job.state) == (job_id, state)), None)
+
+        return await eventually(look, f"job {job_id} is {state}")
+
+    async def ended(self, job_id: str) -> AccountedJob:
+        """The job once the accounting knows its end."""
+
+        async def look() -> AccountedJob | None:
+            query = AccountingQuery(job_ids=(job_id,))
+            jobs = await self.scheduler.accounting(self.on, query)
+            return next((job for job in jobs if job.end != "Unknown"), None)
+
+        return await eventually(look, f"job {job_id} has ended")
+
+
+@pytest.fixture
+def user(workdir: Path) -> LocalUser:
+    if "SLURM_CONF" not in os.environ:
+        pytest.fail("the testbed is not up (no SLURM_CONF): run the tests by scripts/test")
+    return LocalUser(workdir, os.environ["SLURM_CONF"])
+
+
+@pytest.fixture(params=[Slurm(), Direct()], ids=["slurm", "direct"])
+def cluster(request: pytest.FixtureRequest, user: LocalUser, workdir: Path) -> Cluster:
+    return Cluster(request.param, user, workdir)
+
+
+class TestScheduler:
+    async def test_life_of_a_job(self, cluster: Cluster) -> None:
+        job_id = await cluster.submit(WAITING)
+        queued = await cluster.queued(job_id, "RUNNING")
+        assert (queued.name, queued.user, queued.nodes) == ("run.sh", USER, "1")
+        assert queued.start < "3000"
+        assert queued.partition
+        assert queued.elapsed.count(":") == 1
+        assert queued.reason_or_nodes
+
+        details = await cluster.scheduler.details(cluster.on, job_id)
+        assert (details.job_id, details.state) == (job_id, "RUNNING")
+        assert details.script == f"{cluster.home}/run.sh"
+        assert details.stdout == details.stderr == f"{cluster.home}/slurm-{job_id}.out"
+
+        (cluster.home / "go").touch()
+        job = await cluster.ended(job_id)
+        assert (job.job_id, job.name, job.user) == (job_id, "run.sh", USER)
+        assert (job.state, job.exit_code) == ("COMPLETED", "0:0")
+        assert (job.partition, job.nodes) == (queued.partition, "1")
+        assert (job.node_list, job.start) == (queued.reason_or_nodes, queued.start)
+        assert job.start <= job.end < "3000"
+        assert job.elapsed.count(":") == 2
+        assert Path(details.stdout).read_text() == f"done {job_id}\nproblem\n"
+        assert Path(details.stdout).owner() == USER
+
+        ended = await cluster.scheduler.details(cluster.on, job_id)
+        assert ended.state == "COMPLETED"
+        assert job_id not in [
+            left.job_id for left in await cluster.scheduler.queue(cluster.on, user=USER)
+        ]
+
+    @pytest.mark.parametrize(
+        ("command", "exit_code"), [("exit 3", "3:0"), ("kill -KILL $$", "0:9")]
+    )
+    async def test_failing_job(self, cluster: Cluster, command: str, exit_code: str) -> None:
+        job = await cluster.ended(await cluster.submit(f"#!/bin/sh\n{command}\n"))
+        assert (job.state, job.exit_code) == ("FAILED", exit_code)
+
+    async def test_output_that_cannot_be_written(self, cluster: Cluster) -> None:
+        job = await cluster.ended(await cluster.submit("#!/bin/sh\n#SBATCH -o /nonexistent/x\n"))
+        assert (job.state, job.exit_code) == ("FAILED", "0:53")
+
+    @pytest.mark.parametrize(
+        ("head", "name", "stdout", "stderr"),
+        [
+            ("#SBATCH -J x -o out-%j -e err%%%j", "x", "out-{}", "err%{}"),
+            ("#SBATCH --job-name=\"a # b\"'c d' --output %x", "a # bc d", "a # bc d", "a # bc d"),
+            (r"#SBATCH -J a\"b\\c # -o no", 'a"b\\c', "slurm-{}.out", "slurm-{}.out"),
+            ("#SBATCH -J a\n\n# x\n#SBATCH\t-J b\n:\n#SBATCH -J c", "b", *["slurm-{}.out"] * 2),
+            (" #SBATCH -J x", "run.sh", "slurm-{}.out", "slurm-{}.out"),
+        ],
+    )
+    async def test_directives(
+        self, cluster: Cluster, head: str, name: str, stdout: str, stderr: str
+    ) -> None:
+        job_id = await cluster.submit(f"#!/bin/sh\n{head}\n{WAITING}")
+        assert (await cluster.queued(job_id, "RUNNING")).name == name
+        details = await cluster.scheduler.details(cluster.on, job_id)
+        assert details.stdout == f"{cluster.home}/{stdout.format(job_id)}"
+        assert details.stderr == f"{cluster.home}/{stderr.format(job_id)}"
+        (cluster.home / "go").touch()
+        await cluster.ended(job_id)
+        assert "problem\n" in Path(details.stderr).read_text()
+
+    async def test_time_limit_is_counted_down(self, cluster: Cluster) -> None:
+        job_id = await cluster.submit(f"#!/bin/sh\n#SBATCH --time=2-03:04\n{WAITING}")
+        assert (await cluster.queued(job_id, "RUNNING")).time_left.startswith("2-03:0")
+        (cluster.home / "go").touch()
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "Batch script is empty!"),
+            (
+                "echo hi\n",
+                "This does not look like a batch script.  The first sbatch: error: line must"
+                " start with #! followed by the path to an interpreter. sbatch: error: For"
+                " instance: #!/bin/sh",
+            ),
+            (
+                "#!/bin/sh\r\n",
+                r"Batch script contains DOS line breaks (\r\n) sbatch: error: instead of"
+                r" expected UNIX line breaks (\n).",
+            ),
+            ("#!/bin/sh\n#SBATCH -t soon\n", "Invalid --time specification"),
+        ],
+    )
+    async def test_script_that_is_refused(self, cluster: Cluster, text: str, message: str) -> None:
+        with pytest.raises(SchedulerRefused) as raised:
+            await cluster.submit(text)
+        assert raised.value.message == f"sbatch: error: {message}"
+
+    async def test_script_that_is_not_there(self, cluster: Cluster) -> None:
+        submission = Submission(directory=str(cluster.home), script="missing.sh")
+        with pytest.raises(SchedulerRefused) as raised:
+            await cluster.scheduler.submit(cluster.on, submission)
+        path = f"{cluster.home}/missing.sh"
+        assert raised.value.message == f"sbatch: error: Unable to open file {path}"
+
+    async def test_script_by_path(self, cluster: Cluster) -> None:
+        script = cluster.write("#!/bin/sh\npwd\n", directory="scripts")
+        submission = Submission(
+            directory=str(cluster.home), script=f"{script.directory}/{script.script}"
+        )
+        job_id = str(await cluster.scheduler.submit(cluster.on, submission))
+        await cluster.ended(job_id)
+        output = cluster.home / f"slurm-{job_id}.out"
+        assert output.read_text() == f"{cluster.home}\n"
+
+    @pytest.mark.parametrize(
+        "name", ["a b=c", 'it\'s "q"', "$(touch pwned)`id`", "ü*?[x]", "a|b", "-x", "a\nb"]
+    )
+    async def test_any_name_of_file_and_directory(self, cluster: Cluster, name: str) -> None:
+        job_id = await cluster.submit(WAITING, name=name, directory=name)
+        directory = cluster.home / name
+        assert (await cluster.queued(job_id, "RUNNING")).name == name
+        details = await cluster.scheduler.details(cluster.on, job_id)
+        assert details.script == f"{directory}/{name}"
+        assert details.stdout == f"{directory}/slurm-{job_id}.out"
+        assert await cluster.scheduler.find(cluster.on, str(directory)) == int(job_id)
+        (directory / "go").touch()
+        assert (await cluster.ended(job_id)).state == "COMPLETED"
+        assert not list(cluster.home.rglob("pwned"))
+
+    async def test_finding(self, cluster: Cluster) -> None:
+        await cluster.submit("#!/bin/sh\n", directory="here")
+        second = await cluster.submit("#!/bin/sh\n", directory="here")
+        await cluster.submit("#!/bin/sh\n", directory="here too")
+        here = f"{cluster.home}/here"
+        assert await cluster.scheduler.find(cluster.on, here) == int(second)
+        await cluster.ended(second)
+        assert await cluster.scheduler.find(cluster.on, here) == int(second)
+        assert await cluster.scheduler.find(cluster.on, f"{cluster.home}/her") is None
+
+    @pytest.mark.parametrize("job_id", ["999999999", "999999999_1"])
+    async def test_unknown_id(self, cluster: Cluster, job_id: str) -> None:
+        for ask in (
+            cluster.scheduler.queue(cluster.on, user=None, job_ids=(job_id,)),
+            cluster.scheduler.details(cluster.on, job_id),
+        ):
+            with pytest.raises(SchedulerRefused) as raised:
+                await ask
+            assert raised.value.message == "slurm_load_jobs error: Invalid job id specified"
+        query = AccountingQuery(job_ids=(job_id,))
+        assert await cluster.scheduler.accounting(cluster.on, query) == []
+
+    async def test_some_ids(self, cluster: Cluster) -> None:
+        ids = [await cluster.submit(WAITING) for _ in range(3)]
+        wanted = (ids[0], ids[2], "999999999")
+        jobs = await cluster.scheduler.queue(cluster.on, user=None, job_ids=wanted)
+        assert sorted(job.job_id for job in jobs) == sorted([ids[0], ids[2]])
+        (cluster.home / "go").touch()
+
+    async def test_times_of_the_accounting(self, cluster: Cluster) -> None:
+        job_id = await cluster.submit("#!/bin/sh\n")
+        job = await cluster.ended(job_id)
+
+        async def found(start: str, end: str | None = None) -> bool:
+            query = AccountingQuery(start=start, end=end)
+            jobs = await cluster.scheduler.accounting(cluster.on, query)
+            return job_id in [job.job_id for job in jobs]
+
+        assert await found(job.start[:10])
+        assert await found(job.start[:16])
+        assert await found(f"{job.start[5:7]}/{job.start[8:10]}")
+        assert not await found("2001-01-01", "2001-01-02")
+        with pytest.raises(SchedulerRefused) as raised:
+            await found("garbage")
+        assert raised.value.message == "Invalid time specification (pos=0): garbage"
+
+    async def test_submissions_at_once(self, cluster: Cluster) -> None:
+        submission = cluster.write("#!/bin/sh\n")
+        ids = await asyncio.gather(
+            *(cluster.scheduler.submit(cluster.on, submission) for _ in range(10))
+        )
+        assert len(set(ids)) == 10
+        await asyncio.gather(*(cluster.ended(str(job_id)) for job_id in ids))
+
+
+class TestSlurm:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "a|b.:.c",
+            "x\n99|part01|forged|root|COMPLETED",
+            "\n",
+            "x\x1fy",
+            "x JobState=FAILED Command=/no StdOut=/no",
+            "x UserId=alice JobState=FAILED",
+        ],
+    )
+    async def test_any_job_name(self, user: LocalUser, workdir: Path, name: str) -> None:
+        cluster = Cluster(Slurm((f"--job-name={name}",)), user, workdir)
+        job_id = await cluster.submit(WAITING)
+        assert (await cluster.queued(job_id, "RUNNING")).name == name
+        details = await cluster.scheduler.details(user, job_id)
+        assert (details.state, details.script) == ("RUNNING", f"{workdir}/run.sh")
+        assert details.stdout == f"{workdir}/slurm-{job_id}.out"
+        (workdir / "go").touch()
+        job = await cluster.ended(job_id)
+        assert (job.name, job.state) == (name, "COMPLETED")
+
+    async def test_bad_option_of_the_site(self, user: LocalUser, workdir: Path) -> None:
+        cluster = Cluster(Slurm(("--no-such",)), user, workdir)
+        with pytest.raises(SchedulerRefused, match="sbatch: unrecognized option '--no-such'"):
+            await cluster.submit("#!/bin/sh\n")
+
+    async def test_unknown_user(self, user: LocalUser) -> None:
+        with pytest.raises(SchedulerRefused, match="squeue: error: Invalid user: nobodyx"):
+            await Slurm().queue(user, user="nobodyx")
+
+    async def test_array(self, user: LocalUser, workdir: Path) -> None:
+        cluster = Cluster(Slurm(("--array=1-2",)), user, workdir)
+        job_id = await cluster.submit(WAITING)
+        assert (await cluster.queued(f"{job_id}_2", "RUNNING")).name == "run.sh"
+        details = await cluster.scheduler.details(user, f"{job_id}_2")
+        assert details.stdout == f"{workdir}/slurm-{job_id}_2.out"
+        assert await cluster.scheduler.find(user, str(workdir)) == int(job_id)
+        (workdir / "go").touch()
+        await cluster.ended(f"{job_id}_1")
