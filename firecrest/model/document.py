@@ -24,9 +24,9 @@ _ID = slice(28, 60)
 _STATUS = slice(72, 75)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple the cost of making thousands
 class Document:
-    """A task as clients see it, at one moment; comparison is by content."""
+    """A task as clients see it, at one moment; never changed. Comparison is by content."""
 
     stored: bytes
 
@@ -44,10 +44,6 @@ class Document:
         """Number of transitions so far, from 1."""
         return int(self.stored[_VERSION])
 
-    def alive(self, now: float) -> bool:
-        """Whether its life is not over at ``now`` (seconds since 1970)."""
-        return int(self.stored[_EXPIRES]) > now
-
     def json(self, public_url: str) -> bytes:
         """The whole resource; ``public_url`` is the origin for ``task_url``."""
         return _with_url(self.stored, _escaped(public_url))
@@ -61,11 +57,14 @@ class Document:
 def listing(documents: Iterable[Document], public_url: str) -> bytes:
     """A JSON object of resources by task id."""
     url = _escaped(public_url)
-    members = (
-        b'"%b":%b' % (document.stored[_ID], _with_url(document.stored, url))
-        for document in documents
-    )
-    return b"{%b}" % b",".join(members)
+    stored = [document.stored for document in documents]
+    return b"{%b}" % b",".join([b'"%b":%b' % (text[_ID], _with_url(text, url)) for text in stored])
+
+
+def living(stored: Iterable[bytes | None], now: float) -> list[Document]:
+    """Those of the stored texts that exist and whose life is not over at ``now``."""
+    limit = b"%010d" % int(now)
+    return [Document(text) for text in stored if text is not None and text[_EXPIRES] > limit]
 
 
 def head(task: Task) -> bytes:

@@ -33,7 +33,7 @@ from redis.exceptions import RedisError, ResponseError
 from firecrest.config.settings import Events, Tasks
 from firecrest.errors import ForeignTask, StaleTask, TaskNotFound, TaskStoreUnavailable
 from firecrest.events.log import MAX_LOGGED_DOCUMENT, bell, documents_key, log_key
-from firecrest.model.document import Document, head
+from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.states import FINAL, check
 
@@ -173,8 +173,8 @@ class TaskStore:
         """
         async with _guarded():
             stored = await self._redis.hget(documents_key(user), task_id)
-            if stored is not None and (document := Document(stored)).alive(time.time()):
-                return document
+            if found := living([stored], time.time()):
+                return found[0]
             owner = await self._redis.get(f"fc:owner:{task_id}")
         if owner is None or owner.decode() == user:
             raise TaskNotFound(task_id)
@@ -183,12 +183,12 @@ class TaskStore:
     async def read_all(self, user: str) -> list[Document]:
         """All living tasks of the user, in no order."""
         async with _guarded():
-            return _living(await self._redis.hvals(documents_key(user)))
+            return living(await self._redis.hvals(documents_key(user)), time.time())
 
     async def read_some(self, user: str, task_ids: list[str]) -> list[Document]:
         """Those of the tasks that exist and are the user's."""
         async with _guarded():
-            return _living(await self._redis.hmget(documents_key(user), task_ids))
+            return living(await self._redis.hmget(documents_key(user), task_ids), time.time())
 
     async def load(self, user: str, task_id: str) -> Task:
         """One task of the user, as its workflow sees it; errors as :meth:`read`."""
@@ -267,9 +267,3 @@ def _task(user: str, document: Document, work: dict[bytes, bytes]) -> Task:
         version=document.version,
         data=document.decoded("")["data"],
     )
-
-
-def _living(stored: list[bytes | None]) -> list[Document]:
-    now = time.time()
-    documents = (Document(text) for text in stored if text is not None)
-    return [document for document in documents if document.alive(now)]

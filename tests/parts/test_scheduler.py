@@ -93,7 +93,8 @@ class Cluster:
         async def look() -> AccountedJob | None:
             query = AccountingQuery(job_ids=(job_id,))
             jobs = await self.scheduler.accounting(self.on, query)
-            return next((job for job in jobs if job.end != "Unknown"), None)
+            # For a second sacct may know of the end only, and call the job "allocation".
+            return next((job for job in jobs if job.end != "Unknown" and job.partition), None)
 
         return await eventually(look, f"job {job_id} has ended")
 
@@ -156,7 +157,7 @@ class TestScheduler:
     @pytest.mark.parametrize(
         ("head", "name", "stdout", "stderr"),
         [
-            ("#SBATCH -J x -o out-%j -e err%%%j", "x", "out-{}", "err%{}"),
+            ("#SBATCH -J x -o out-%j -e err.%x", "x", "out-{}", "err.x"),
             ("#SBATCH --job-name=\"a # b\"'c d' --output %x", "a # bc d", "a # bc d", "a # bc d"),
             (r"#SBATCH -J a\"b\\c # -o no", 'a"b\\c', "slurm-{}.out", "slurm-{}.out"),
             ("#SBATCH -J a\n\n# x\n#SBATCH\t-J b\n:\n#SBATCH -J c", "b", *["slurm-{}.out"] * 2),
@@ -319,8 +320,8 @@ class TestSlurm:
             await cluster.submit("#!/bin/sh\n")
 
     async def test_unknown_user(self, user: LocalUser) -> None:
-        with pytest.raises(SchedulerRefused, match="squeue: error: Invalid user: nobodyx"):
-            await Slurm().queue(user, user="nobodyx")
+        """squeue complains, but exits with 0."""
+        assert await Slurm().queue(user, user="nobodyx") == []
 
     async def test_array(self, user: LocalUser, workdir: Path) -> None:
         cluster = Cluster(Slurm(("--array=1-2",)), user, workdir)
