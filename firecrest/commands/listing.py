@@ -10,7 +10,7 @@ from firecrest.commands.base import Argv, Command
 from firecrest.model.files import Entry
 
 # A row of `ls -l`: mode, links, owner, group, size (two numbers for devices), time, the rest.
-_ROW = re.compile(rb"([-dlbcspD?])(\S+) +\d+ (\S+) +(\S+) +(\d+, +)?(\d+) (\S+) (.*)", re.DOTALL)
+_ROW = re.compile(rb"([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S+) +(\d+, +)?(\d+) (\S+) (.*)", re.DOTALL)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _ESCAPES = {
@@ -89,7 +89,7 @@ def _rows(stdout: bytes, root: str) -> Iterator[tuple[str, bytes]]:
             continue
         heading = _QUOTED.fullmatch(row[:-1]) if row.endswith(b":") else None
         if heading:
-            inner = _decode(heading.group(1)).removeprefix(root).strip("/")
+            inner = _decode(heading.group(1)).removeprefix(root.rstrip("/")).strip("/")
             prefix = f"{inner}/" if inner else ""
         else:
             yield prefix, row
