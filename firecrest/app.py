@@ -26,6 +26,7 @@ from firecrest.events.hub import Hub
 from firecrest.events.log import EventLog
 from firecrest.machines import Machines
 from firecrest.probes import ServiceProbes
+from firecrest.scheduler.base import resolve
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.ssh.pool import Pool
 from firecrest.staging import s3
@@ -51,6 +52,17 @@ def build(settings: Settings) -> web.Application:
     add_routes(app, endpoints(), render)
     event_stream.add_routes(app, EVENTS_PATH)
     return app
+
+
+def check(settings: Settings) -> None:
+    """What can be known to be wrong before anything is connected.
+
+    :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a CA key that is none
+    """
+    TokenVerifier(settings.auth)
+    for system in settings.systems:
+        resolve(system.scheduler)
+    authorities(settings)
 
 
 def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:

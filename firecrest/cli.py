@@ -9,7 +9,7 @@ from aiohttp import web
 
 from firecrest import __version__
 from firecrest.api.v1 import endpoints
-from firecrest.app import build
+from firecrest.app import build, check
 from firecrest.config.load import check_files, load_settings
 from firecrest.config.settings import Settings
 from firecrest.errors import ConfigError
@@ -86,6 +86,7 @@ def _load(config: Path, overrides: tuple[str, ...]) -> Settings:
         problems = check_files(settings)
         if problems:
             raise ConfigError(problems)
+        check(settings)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(f"error: {problem}", err=True)

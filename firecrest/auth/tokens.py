@@ -128,7 +128,8 @@ class TokenVerifier:
         claims = _json_object(parts[1]) if len(parts) == 3 else None
         if header is None or claims is None:
             _refuse(NOT_A_TOKEN)
-        if "typ" in header and str(header["typ"]).upper() != "JWT":
+        kind = header.get("typ", "JWT")
+        if not isinstance(kind, str) or kind.upper() != "JWT":
             _refuse(BAD_TYPE)
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import asyncssh
 
+from firecrest.errors import ConfigError
+
 Credential = tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]
 
 #: Clocks of gateway and cluster may differ by this much (s).
@@ -21,11 +23,14 @@ class CertificateAuthority:
     :param validity: life of a certificate, seconds, at most 300
     :param source_address: networks, joined by commas, a certificate may be used from; empty
         means anywhere
-    :raises OSError, asyncssh.KeyImportError: the key cannot be read
+    :raises ConfigError: the key cannot be read
     """
 
     def __init__(self, key_path: Path, validity: int, source_address: str) -> None:
-        self._key = asyncssh.read_private_key(key_path)
+        try:
+            self._key = asyncssh.read_private_key(key_path)
+        except (OSError, asyncssh.KeyImportError) as error:
+            raise ConfigError([f"CA key {key_path}: {error}"]) from error
         self._validity = validity
         self._source_address = source_address or None
 
