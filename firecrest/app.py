@@ -87,7 +87,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                 tasks,
                 DueList(redis, settings.tasks.lease),
                 [
-                    SubmitWorkflow(machines),
+                    SubmitWorkflow(machines, settings),
                     ListJobsWorkflow(machines, settings.compute),
                     AccountingWorkflow(machines, settings.compute),
                     UploadWorkflow(machines, staging, settings.storage),
