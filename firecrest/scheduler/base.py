@@ -6,15 +6,35 @@ import re
 from importlib import import_module
 from typing import Protocol, TypeVar
 
-from firecrest.commands.base import Command
+from firecrest.commands.base import Command, Completed
 from firecrest.config.settings import Scheduler as SchedulerSettings
-from firecrest.errors import ConfigError
+from firecrest.errors import (
+    CommandFailed,
+    ConfigError,
+    Fault,
+    FirecrestError,
+    SchedulerRefused,
+)
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
 
 T = TypeVar("T")
 
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _JOB_ID = re.compile(r"\d+(\+\d+|_\d+|_\[\d+-\d+\])?")
+
+
+class Tool(Command[T]):
+    """A command of the batch system: what it says when it fails are its own words."""
+
+    def failure(self, completed: Completed) -> FirecrestError:
+        failure = super().failure(completed)
+        # a file or a permission that the tool speaks of is not one the caller named
+        if isinstance(failure, CommandFailed) and failure.fault not in (
+            Fault.TIMEOUT,
+            Fault.WRAPPER_REFUSED,
+        ):
+            return SchedulerRefused(failure.message)
+        return failure
 
 
 class Runner(Protocol):

@@ -21,21 +21,19 @@ from __future__ import annotations
 import posixpath
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
-from types import MappingProxyType
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from firecrest.commands.base import Argv
 from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import SchedulerRefused
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
-from firecrest.scheduler.base import Runner
-from firecrest.scheduler.slurm import Tool
+from firecrest.scheduler.base import Runner, Tool
 
 T = TypeVar("T")
 
@@ -105,9 +103,7 @@ class Snapshot:
 
 
 class Program(Tool[T]):
-    """One verb of ``direct.sh``."""
-
-    environment: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """One verb of ``direct.sh``; when it fails, it says why in the words of Slurm's tools."""
 
     def stdin(self) -> bytes:
         return _PROGRAM

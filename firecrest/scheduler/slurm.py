@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
-from firecrest.commands.base import Argv, Command, Completed
+from firecrest.commands.base import Argv
 from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
-from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefused
+from firecrest.errors import SchedulerRefused
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
-from firecrest.scheduler.base import Runner
+from firecrest.scheduler.base import Runner, Tool
 
 T = TypeVar("T")
 
@@ -70,21 +70,10 @@ _KEY = re.compile(
 )
 
 
-class Tool(Command[T]):
-    """A command of the batch system: what it says when it fails are its own words."""
+class _Timed(Tool[T]):
+    """A tool that prints timestamps; otherwise the site or the user chooses their form."""
 
-    #: Otherwise the site or the user chooses how timestamps look.
     environment: ClassVar[Mapping[str, str]] = MappingProxyType({"SLURM_TIME_FORMAT": "standard"})
-
-    def failure(self, completed: Completed) -> FirecrestError:
-        failure = super().failure(completed)
-        # A file or a permission that the tool speaks of is not one the caller named.
-        if isinstance(failure, CommandFailed) and failure.fault not in (
-            Fault.TIMEOUT,
-            Fault.WRAPPER_REFUSED,
-        ):
-            return SchedulerRefused(failure.message)
-        return failure
 
 
 @dataclass(frozen=True)
@@ -96,8 +85,6 @@ class Sbatch(Tool[int]):
 
     submission: Submission
     options: tuple[str, ...] = ()
-
-    environment: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def argv(self) -> Argv:
         wanted = self.submission
@@ -118,7 +105,7 @@ class Sbatch(Tool[int]):
 
 
 @dataclass(frozen=True)
-class Squeue(Tool[list[QueuedJob]]):
+class Squeue(_Timed[list[QueuedJob]]):
     """The jobs that Slurm holds.
 
     :param separator: between fields; a word that occurs in no job (see :func:`separator`)
@@ -145,7 +132,7 @@ class Squeue(Tool[list[QueuedJob]]):
 
 
 @dataclass(frozen=True)
-class Sacct(Tool[list[AccountedJob]]):
+class Sacct(_Timed[list[AccountedJob]]):
     """The accounted jobs of the user.
 
     :param separator: between fields, see :class:`Squeue`
@@ -178,7 +165,7 @@ class Sacct(Tool[list[AccountedJob]]):
 
 
 @dataclass(frozen=True)
-class ScontrolShowJob(Tool[JobDetails]):
+class ScontrolShowJob(_Timed[JobDetails]):
     """State, script and output files of one job; of an array, those of its first row."""
 
     job_id: str
@@ -209,7 +196,7 @@ class ScontrolShowJob(Tool[JobDetails]):
 
 
 @dataclass(frozen=True)
-class _ByDirectory(Tool[int | None]):
+class _ByDirectory(_Timed[int | None]):
     """The newest of the user's jobs in a working directory."""
 
     separator: str

@@ -87,8 +87,17 @@ class Cluster:
 
         return await eventually(look, f"job {job_id} is {state}")
 
-    async def ended(self, job_id: str) -> AccountedJob:
-        """The job once the accounting knows its end."""
+    async def ended(self, job_id: str) -> str:
+        """The state of the job once it has ended."""
+
+        async def look() -> str | None:
+            state = (await self.scheduler.details(self.on, job_id)).state
+            return None if state in {"PENDING", "RUNNING", "COMPLETING"} else state
+
+        return await eventually(look, f"job {job_id} has ended")
+
+    async def accounted(self, job_id: str) -> AccountedJob:
+        """The job once the accounting knows its end: Slurm's takes some seconds."""
 
         async def look() -> AccountedJob | None:
             query = AccountingQuery(job_ids=(job_id,))
@@ -96,7 +105,7 @@ class Cluster:
             # For a second sacct may know of the end only, and call the job "allocation".
             return next((job for job in jobs if job.end != "Unknown" and job.partition), None)
 
-        return await eventually(look, f"job {job_id} has ended")
+        return await eventually(look, f"the end of job {job_id} is accounted")
 
 
 @pytest.fixture
@@ -127,7 +136,7 @@ class TestScheduler:
         assert details.stdout == details.stderr == f"{cluster.home}/slurm-{job_id}.out"
 
         (cluster.home / "go").touch()
-        job = await cluster.ended(job_id)
+        job = await cluster.accounted(job_id)
         assert (job.job_id, job.name, job.user) == (job_id, "run.sh", USER)
         assert (job.state, job.exit_code) == ("COMPLETED", "0:0")
         assert (job.partition, job.nodes) == (queued.partition, "1")
@@ -147,11 +156,13 @@ class TestScheduler:
         ("command", "exit_code"), [("exit 3", "3:0"), ("kill -KILL $$", "0:9")]
     )
     async def test_failing_job(self, cluster: Cluster, command: str, exit_code: str) -> None:
-        job = await cluster.ended(await cluster.submit(f"#!/bin/sh\n{command}\n"))
+        job = await cluster.accounted(await cluster.submit(f"#!/bin/sh\n{command}\n"))
         assert (job.state, job.exit_code) == ("FAILED", exit_code)
 
     async def test_output_that_cannot_be_written(self, cluster: Cluster) -> None:
-        job = await cluster.ended(await cluster.submit("#!/bin/sh\n#SBATCH -o /nonexistent/x\n"))
+        job = await cluster.accounted(
+            await cluster.submit("#!/bin/sh\n#SBATCH -o /nonexistent/x\n")
+        )
         assert (job.state, job.exit_code) == ("FAILED", "0:53")
 
     @pytest.mark.parametrize(
@@ -180,6 +191,7 @@ class TestScheduler:
         job_id = await cluster.submit(f"#!/bin/sh\n#SBATCH --time=2-03:04\n{WAITING}")
         assert (await cluster.queued(job_id, "RUNNING")).time_left.startswith("2-03:0")
         (cluster.home / "go").touch()
+        await cluster.ended(job_id)
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -233,7 +245,7 @@ class TestScheduler:
         assert details.stdout == f"{directory}/slurm-{job_id}.out"
         assert await cluster.scheduler.find(cluster.on, str(directory)) == int(job_id)
         (directory / "go").touch()
-        assert (await cluster.ended(job_id)).state == "COMPLETED"
+        assert await cluster.ended(job_id) == "COMPLETED"
         assert not list(cluster.home.rglob("pwned"))
 
     async def test_finding(self, cluster: Cluster) -> None:
@@ -242,7 +254,7 @@ class TestScheduler:
         await cluster.submit("#!/bin/sh\n", directory="here too")
         here = f"{cluster.home}/here"
         assert await cluster.scheduler.find(cluster.on, here) == int(second)
-        await cluster.ended(second)
+        await cluster.accounted(second)
         assert await cluster.scheduler.find(cluster.on, here) == int(second)
         assert await cluster.scheduler.find(cluster.on, f"{cluster.home}/her") is None
 
@@ -264,10 +276,11 @@ class TestScheduler:
         jobs = await cluster.scheduler.queue(cluster.on, user=None, job_ids=wanted)
         assert sorted(job.job_id for job in jobs) == sorted([ids[0], ids[2]])
         (cluster.home / "go").touch()
+        await asyncio.gather(*(cluster.ended(job_id) for job_id in ids))
 
     async def test_times_of_the_accounting(self, cluster: Cluster) -> None:
         job_id = await cluster.submit("#!/bin/sh\n")
-        job = await cluster.ended(job_id)
+        job = await cluster.accounted(job_id)
 
         async def found(start: str, end: str | None = None) -> bool:
             query = AccountingQuery(start=start, end=end)
@@ -292,27 +305,28 @@ class TestScheduler:
 
 
 class TestSlurm:
-    @pytest.mark.parametrize(
-        "name",
-        [
+    async def test_any_job_name(self, user: LocalUser, workdir: Path) -> None:
+        names = [
             "a|b.:.c",
             "x\n99|part01|forged|root|COMPLETED",
             "\n",
             "x\x1fy",
             "x JobState=FAILED Command=/no StdOut=/no",
             "x UserId=alice JobState=FAILED",
-        ],
-    )
-    async def test_any_job_name(self, user: LocalUser, workdir: Path, name: str) -> None:
-        cluster = Cluster(Slurm((f"--job-name={name}",)), user, workdir)
-        job_id = await cluster.submit(WAITING)
-        assert (await cluster.queued(job_id, "RUNNING")).name == name
-        details = await cluster.scheduler.details(user, job_id)
-        assert (details.state, details.script) == ("RUNNING", f"{workdir}/run.sh")
-        assert details.stdout == f"{workdir}/slurm-{job_id}.out"
+        ]
+        cluster, ids = Cluster(Slurm(), user, workdir), {}
+        for name in names:
+            submission = cluster.write(WAITING)
+            ids[name] = str(await Slurm((f"--job-name={name}",)).submit(user, submission))
+        for name, job_id in ids.items():
+            assert (await cluster.queued(job_id, "RUNNING")).name == name
+            details = await cluster.scheduler.details(user, job_id)
+            assert (details.state, details.script) == ("RUNNING", f"{workdir}/run.sh")
+            assert details.stdout == f"{workdir}/slurm-{job_id}.out"
         (workdir / "go").touch()
-        job = await cluster.ended(job_id)
-        assert (job.name, job.state) == (name, "COMPLETED")
+        for name, job_id in ids.items():
+            job = await cluster.accounted(job_id)
+            assert (job.name, job.state) == (name, "COMPLETED")
 
     async def test_bad_option_of_the_site(self, user: LocalUser, workdir: Path) -> None:
         cluster = Cluster(Slurm(("--no-such",)), user, workdir)
@@ -331,4 +345,5 @@ class TestSlurm:
         assert details.stdout == f"{workdir}/slurm-{job_id}_2.out"
         assert await cluster.scheduler.find(user, str(workdir)) == int(job_id)
         (workdir / "go").touch()
-        await cluster.ended(f"{job_id}_1")
+        assert await cluster.ended(f"{job_id}_1") == "COMPLETED"
+        assert await cluster.ended(f"{job_id}_2") == "COMPLETED"
