@@ -1,8 +1,8 @@
 """Fixtures for every test.
 
-===============  =========  ============================================================
+================ =========  ============================================================
 fixture          scope      gives
-===============  =========  ============================================================
+================ =========  ============================================================
 ``testbed``      session    addresses and keys of the real parts
 ``mint``         session    signs tokens the gateways trust
 ``config``       function   a fresh configuration for the testbed, to be changed at will
@@ -13,7 +13,8 @@ fixture          scope      gives
 ``connect``      function   makes further clients
 ``workdir``      function   a fresh directory of alice's on the cluster
 ``wires``        function   cuttable connections to real parts
-===============  =========  ============================================================
+``redis_server`` session    a Redis of this worker's own, which a test may stop and fill
+================ =========  ============================================================
 
 The testbed is started by ``scripts/test``. Each worker has a Redis database of its own.
 """
@@ -32,6 +33,8 @@ import pytest
 from redis import asyncio as aioredis
 
 from tests.harness.client import Client
+from tests.harness.daemons import RedisServer
+from tests.harness.daemons import redis_server as running_redis
 from tests.harness.gateway import Config, Gateway, config_for, running_gateway
 from tests.harness.network import Wire, wire_to
 from tests.harness.testbed import Testbed
@@ -136,3 +139,9 @@ async def wires() -> AsyncIterator[Wires]:
             return await stack.enter_async_context(wire_to(host, port))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisServer]:
+    async with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server

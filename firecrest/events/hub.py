@@ -21,6 +21,8 @@ from firecrest.events.log import Event, EventLog, bell
 _log = logging.getLogger(__name__)
 
 _RECONNECT_DELAY = 0.5
+#: The logs are read after so many seconds without a bell: a dead connection rings none.
+_LONGEST_SILENCE = 5.0
 
 
 class TooSlow(Exception):
@@ -98,6 +100,7 @@ class Hub:
         self._queue = queue
         self._feeds: dict[str, _Feed] = {}
         self._pubsub = redis.pubsub()
+        self._changing = asyncio.Lock()  # the client library opens a connection per caller
         self._wanted = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
 
@@ -127,13 +130,12 @@ class Hub:
             # at the confirmation of the subscription
             position = await self._event_log.last_id(user)
             feed = self._feeds.setdefault(user, _Feed(position))
-            feed.subscriptions.add(subscription)
-            subscription.position = feed.position
+        feed.subscriptions.add(subscription)
+        subscription.position = feed.position
+        # every time, because that of another subscription may have failed
+        async with self._changing:
             await self._pubsub.subscribe(bell(user))
-            self._wanted.set()
-        else:
-            feed.subscriptions.add(subscription)
-            subscription.position = feed.position
+        self._wanted.set()
 
     async def detach(self, subscription: Subscription) -> None:
         feed = self._feeds.get(subscription.user)
@@ -143,7 +145,9 @@ class Hub:
         if not feed.subscriptions:
             del self._feeds[subscription.user]
             try:
-                await self._pubsub.unsubscribe(bell(subscription.user))
+                async with self._changing:
+                    if subscription.user not in self._feeds:  # nobody came meanwhile
+                        await self._pubsub.unsubscribe(bell(subscription.user))
             except (RedisError, OSError) as error:
                 _log.info("unsubscribing: %s", error)
 
@@ -153,8 +157,7 @@ class Hub:
             await self._wanted.wait()
             try:
                 if behind:
-                    for user, feed in list(self._feeds.items()):
-                        await self._catch_up(user, feed)
+                    await self._catch_all_up()
                     behind = False
                 await self._hear()
             except (RedisError, OSError) as error:
@@ -167,11 +170,18 @@ class Hub:
         if not self._pubsub.subscribed:
             self._wanted.clear()
             return
-        message = await self._pubsub.get_message(timeout=None)
-        if message is None or message["type"] not in ("message", "subscribe"):
+        message = await self._pubsub.get_message(timeout=_LONGEST_SILENCE)
+        if message is None:
+            await self._catch_all_up()
+            return
+        if message["type"] not in ("message", "subscribe"):
             return
         user = message["channel"].decode().partition("{")[2].rstrip("}")
         if feed := self._feeds.get(user):
+            await self._catch_up(user, feed)
+
+    async def _catch_all_up(self) -> None:
+        for user, feed in list(self._feeds.items()):
             await self._catch_up(user, feed)
 
     async def _catch_up(self, user: str, feed: _Feed) -> None:

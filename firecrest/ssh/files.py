@@ -71,8 +71,11 @@ class RemoteFiles:
         with _faults(path):
             async with self._pool.channel(self._user, self._system) as link:
                 sftp = await link.sftp()
-                if _is_directory(await sftp.stat(path)):
+                found = await sftp.stat(path)
+                if _is_directory(found):
                     raise CommandFailed(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
+                if not stat.S_ISREG(found.permissions or 0):  # to open a pipe may take for ever
+                    raise CommandFailed(Fault.OTHER, f"{path} is not a regular file", path)
                 async with sftp.open(path, "rb") as file:
                     await file.read(1)
 

@@ -24,7 +24,7 @@ from firecrest.ssh.certificates import CertificateAuthority
 _log = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL = 5.0
-_KEEPALIVE = 15
+_KEEPALIVES = 2
 
 
 class Link:
@@ -221,7 +221,9 @@ class Pool:
                 preferred_auth="publickey",
                 connect_timeout=self._settings.connect_timeout,
                 login_timeout=self._settings.connect_timeout,
-                keepalive_interval=_KEEPALIVE,
+                # silence for as long as connecting may take means the same
+                keepalive_interval=self._settings.connect_timeout / (_KEEPALIVES + 1),
+                keepalive_count_max=_KEEPALIVES,
             )
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise translate(error) from error

@@ -39,12 +39,19 @@ async def exchange(
                     command_line, env=dict(environment), encoding=None
                 )
             except (asyncssh.Error, OSError) as error:
-                # nothing has run yet, so that it may be tried once more
-                if last:
+                if last or not _surely_not_begun(error):
                     raise translate(error) from error
                 continue
             return await _collect(process, stdin, limit)
     raise AssertionError("unreachable")
+
+
+def _surely_not_begun(error: Exception) -> bool:
+    """Whether there was not even a channel on which the command could have been sent."""
+    return (
+        isinstance(error, asyncssh.ChannelOpenError)
+        and error.code != asyncssh.OPEN_REQUEST_SESSION_FAILED
+    )
 
 
 async def _collect(

@@ -15,7 +15,7 @@ from firecrest.errors import (
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
-from firecrest.tasks.states import failure
+from firecrest.tasks.states import check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
 
@@ -102,7 +102,7 @@ class Engine:
         owned = await self._store.take(task.user, task.id)
         if owned.task.status is not task.status:
             await self._due.schedule(task.user, task.id, 0)
-            raise StaleTask(f"MOVED {owned.task.status}")
+            raise StaleTask(f"STATE {owned.task.status}")
         await self._due.lease(task.user, task.id)
         self._start(await self._store.advance(owned, to, data))
 
@@ -156,6 +156,8 @@ class Engine:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
                 try:
                     outcome = await step(run)
+                    if isinstance(outcome, To):
+                        check(run.task.kind, run.task.status, outcome.status)
                 except StaleTask:
                     raise
                 except TaskStoreUnavailable as error:
@@ -163,7 +165,8 @@ class Engine:
                     outcome = Wait(_MAX_BACKOFF)
                 except Exception:  # noqa: BLE001  a defect in a step must not end the loop
                     _log.exception("task %s failed unexpectedly in %s", task_id, run.task.status)
-                    outcome = To(failure(run.task.kind, run.task.status), "Internal error")
+                    end = failure(run.task.kind, run.task.status)
+                    outcome = To(end, "Internal error") if end else Wait(_MAX_BACKOFF)
                 if isinstance(outcome, Wait):
                     await self._persist(self._postpone, run, outcome.seconds)
                     return
@@ -207,11 +210,11 @@ class Engine:
             if task_id in self._working:
                 continue  # our own, with a lease that ran out while Redis was away
             try:
-                owned = await self._store.take(user, task_id)
+                self._start(await self._store.take(user, task_id))
             except TaskNotFound:
                 await self._due.drop(user, task_id)
-                continue
-            self._start(owned)
+            except ValueError:  # written by a newer replica; one of those finishes it
+                _log.exception("task %s cannot be read", task_id)
 
     async def _renew_leases(self) -> None:
         for task_id, (run, work) in list(self._working.items()):
@@ -234,4 +237,6 @@ class Engine:
                 await action()
             except FirecrestError as error:
                 _log.warning("%s: %s", action.__name__, error)
+            except Exception:  # noqa: BLE001  without this loop nobody's task would go on
+                _log.exception("%s failed unexpectedly", action.__name__)
             await asyncio.sleep(interval)

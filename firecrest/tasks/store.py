@@ -31,7 +31,13 @@ from redis import asyncio as aioredis
 from redis.exceptions import RedisError, ResponseError
 
 from firecrest.config.settings import Events, Tasks
-from firecrest.errors import ForeignTask, StaleTask, TaskNotFound, TaskStoreUnavailable
+from firecrest.errors import (
+    FirecrestError,
+    ForeignTask,
+    StaleTask,
+    TaskNotFound,
+    TaskStoreUnavailable,
+)
 from firecrest.events.log import MAX_LOGGED_DOCUMENT, bell, documents_key, log_key
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
@@ -119,8 +125,8 @@ class TaskStore:
                 )
             except ResponseError as error:
                 # the owner finding its own target state: the connection repeated the call
-                if str(error) != f"MOVED {to}":
-                    raise StaleTask(str(error)) from error
+                if str(error) != f"STATE {to}":
+                    raise _refused(error) from error
         return replace(owned, task=moved)
 
     async def mark(self, owned: Owned, checkpoint: str) -> Owned:
@@ -132,7 +138,7 @@ class TaskStore:
             try:
                 await self._mark(keys=[_work_key(owned.task)], args=[owned.fence, checkpoint])
             except ResponseError as error:
-                raise StaleTask(str(error)) from error
+                raise _refused(error) from error
         return replace(owned, checkpoint=checkpoint)
 
     async def take(self, user: str, task_id: str) -> Owned:
@@ -241,6 +247,13 @@ async def _guarded() -> AsyncIterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise TaskStoreUnavailable(str(error)) from error
+
+
+def _refused(error: ResponseError) -> FirecrestError:
+    """What a refused write means: the scripts' own words, or those of a Redis in trouble."""
+    if str(error).split(" ")[0] in ("GONE", "FENCED", "STATE"):
+        return StaleTask(str(error))
+    return TaskStoreUnavailable(str(error))
 
 
 def _keys(task: Task) -> list[str]:

@@ -13,7 +13,7 @@ LIMIT = 64 * 1024
 """Of all fields together."""
 
 
-class Malformed(Exception):
+class MalformedError(Exception):
     """The body is not the form that S3 describes."""
 
 
@@ -40,14 +40,20 @@ class Form:
 
 
 class FileBody:
-    """The bytes of the file: those read together with the fields, then the rest."""
+    """The bytes of the file: those read together with the fields, then the rest.
 
-    def __init__(self, head: bytes, source: Input, size: int, epilogue: bytes) -> None:
+    The size is known, but only under the assumption that no part follows: a
+    boundary among these bytes proves it wrong and ends the upload.
+    """
+
+    def __init__(self, head: bytes, source: Input, size: int, boundary: bytes) -> None:
         self._head = head[:size]
         self._beyond = head[size:]
         self._source = source
         self._left = size
-        self._epilogue = epilogue
+        self._delimiter = b"\r\n" + boundary
+        self._last = b""
+        self.broken = False
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes of the file, and never anything behind it."""
@@ -59,19 +65,32 @@ class FileBody:
         else:
             data = self._source.read(size)
         self._left -= len(data)
+        self._inspect(data)
         return data
 
     def readline(self, size: int = -1) -> bytes:
         """WSGI asks for it; the receiver of an upload does not."""
         return self.read(size)
 
+    def _inspect(self, data: bytes) -> None:
+        recent = self._last + data
+        self._last = recent[1 - len(self._delimiter) :]
+        if self._delimiter in recent:
+            self.broken = True
+            raise MalformedError("the file must be the last part of the form")
+
     def finish(self) -> None:
         """Check that the form ends behind the file, once the file has been read."""
         rest = self._beyond
         while data := self._source.read(LIMIT):
             rest += data
-        if rest != self._epilogue:
-            raise Malformed("the file must be the last part of the form")
+        if rest != epilogue(self._delimiter):
+            raise MalformedError("the form does not end behind the file")
+
+
+def epilogue(delimiter: bytes) -> bytes:
+    """What ends a form."""
+    return delimiter + b"--\r\n"
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -80,7 +99,7 @@ def boundary_of(content_type: str) -> bytes:
     message["Content-Type"] = content_type
     boundary = message.get_boundary()
     if message.get_content_type() != "multipart/form-data" or not boundary:
-        raise Malformed("multipart/form-data with a boundary expected")
+        raise MalformedError("multipart/form-data with a boundary expected")
     return b"--" + boundary.encode("latin-1")
 
 
@@ -104,7 +123,7 @@ class FormReader:
             if name.lower() == "file":
                 return self._form(fields, header)
             if name.lower() in fields:
-                raise Malformed(f"field {name} twice")
+                raise MalformedError(f"field {name} twice")
             value = self._until(b"\r\n" + self._boundary + b"\r\n")
             fields[name.lower()] = value.decode("utf-8", "replace")
 
@@ -113,16 +132,16 @@ class FormReader:
         return email.parser.HeaderParser().parsestr(lines)
 
     def _form(self, fields: dict[str, str], header: email.message.Message) -> Form:
-        epilogue = b"\r\n" + self._boundary + b"--\r\n"
-        size = len(self._buffer) + self._unread - len(epilogue)
+        end = epilogue(b"\r\n" + self._boundary)
+        size = len(self._buffer) + self._unread - len(end)
         if size < 0:
-            raise Malformed("the form ends early")
+            raise MalformedError("the form ends early")
         path = (header.get_filename() or "").replace("\\", "/")
         return Form(
             fields=fields,
             file_name=path.rpartition("/")[2],
             file_type=header.get("Content-Type"),
-            file=FileBody(self._buffer, self._source, size, epilogue),
+            file=FileBody(self._buffer, self._source, size, self._boundary),
             size=size,
         )
 
@@ -131,11 +150,11 @@ class FormReader:
         while mark not in self._buffer:
             data = self._source.read(min(self._unread, 16 * 1024)) if self._unread else b""
             if not data:
-                raise Malformed("the form ends early")
+                raise MalformedError("the form ends early")
             self._unread -= len(data)
             self._buffer += data
             if self._seen + len(self._buffer) > LIMIT + 16 * 1024:
-                raise Malformed("the fields are too large")
+                raise MalformedError("the fields are too large")
         found, _, self._buffer = self._buffer.partition(mark)
         self._seen += len(found) + len(mark)
         return found

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from xml.sax.saxutils import escape
 
-from scripts.embedded.s3form import Form, FormReader, Malformed, boundary_of
+from scripts.embedded.s3form import Form, FormReader, MalformedError, boundary_of
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 REQUIRED = ("policy", "key", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
@@ -31,7 +31,7 @@ PASSED_ON = ("cache-control", "content-disposition", "content-encoding", "expire
 Headers = list[tuple[str, str]]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An answer that ends the request, in S3's words."""
 
     def __init__(self, status: str, code: str, message: str) -> None:
@@ -40,12 +40,12 @@ class Refused(Exception):
         self.code = code
 
     @classmethod
-    def denied(cls, message: str, code: str = "AccessDenied") -> "Refused":
+    def denied(cls, message: str, code: str = "AccessDenied") -> "RefusedError":
         """403."""
         return cls("403 Forbidden", code, message)
 
     @classmethod
-    def bad(cls, code: str, message: str) -> "Refused":
+    def bad(cls, code: str, message: str) -> "RefusedError":
         """400."""
         return cls("400 Bad Request", code, message)
 
@@ -75,19 +75,19 @@ class Signer:
         return f"{date}/{self.region}/s3/aws4_request"
 
     def verify(self, form: Form) -> None:
-        """Raise `Refused` unless the form's policy was signed with this key pair."""
+        """Raise `RefusedError` unless the form's policy was signed with this key pair."""
         for name in REQUIRED:
             if name not in form.fields:
-                raise Refused.denied(f"field {name} is missing")
+                raise RefusedError.denied(f"field {name} is missing")
         fields = form.fields
         access_key, _, scope = fields["x-amz-credential"].partition("/")
         date = fields["x-amz-date"][:8]
         if fields["x-amz-algorithm"] != ALGORITHM or scope != self.scope(date):
-            raise Refused.denied("algorithm or credential scope")
+            raise RefusedError.denied("algorithm or credential scope")
         if access_key != self.access_key:
-            raise Refused.denied("unknown access key", "InvalidAccessKeyId")
+            raise RefusedError.denied("unknown access key", "InvalidAccessKeyId")
         if not hmac.compare_digest(self.sign(date, fields["policy"]), fields["x-amz-signature"]):
-            raise Refused.denied("signature", "SignatureDoesNotMatch")
+            raise RefusedError.denied("signature", "SignatureDoesNotMatch")
 
     def authorization(self, path: str, headers: Mapping[str, str], timestamp: str) -> str:
         """`Authorization` of a PUT with an unsigned body and exactly these headers."""
@@ -111,25 +111,27 @@ class Policy:
             self._expiration = datetime.fromisoformat(document["expiration"])
             self._conditions = [_condition(entry) for entry in document["conditions"]]
         except (binascii.Error, ValueError, TypeError, KeyError, IndexError) as error:
-            raise Refused.bad("InvalidPolicyDocument", "unreadable policy") from error
+            raise RefusedError.bad("InvalidPolicyDocument", "unreadable policy") from error
 
     def check(self, form: Form, bucket: str) -> None:
-        """Raise `Refused` unless this upload is allowed now."""
+        """Raise `RefusedError` unless this upload is allowed now."""
         if self._expiration.astimezone(UTC) < datetime.now(UTC):
-            raise Refused.denied("Invalid according to Policy: Policy expired.")
+            raise RefusedError.denied("Invalid according to Policy: Policy expired.")
         values = {**form.fields, "key": form.key, "bucket": bucket}
         for operator, name, operand in self._conditions:
             if operator == "content-length-range":
                 _check_size(form.size, int(name), int(operand))
             elif not _holds(operator, values.get(name), str(operand)):
                 text = f'["{operator}", "${name}", "{operand}"]'
-                raise Refused.denied(
+                raise RefusedError.denied(
                     f"Invalid according to Policy: Policy Condition failed: {text}"
                 )
         spoken_of = {name for _, name, _ in self._conditions} | UNCONDITIONED
         for name in form.fields:
             if name not in spoken_of and not name.startswith("x-ignore-"):
-                raise Refused.denied(f"Invalid according to Policy: Extra input fields: {name}")
+                raise RefusedError.denied(
+                    f"Invalid according to Policy: Extra input fields: {name}"
+                )
 
 
 def _condition(entry: Any) -> tuple[str, str, Any]:
@@ -149,9 +151,9 @@ def _holds(operator: str, value: str | None, operand: str) -> bool:
 
 def _check_size(size: int, least: int, most: int) -> None:
     if size < least:
-        raise Refused.bad("EntityTooSmall", "the file is smaller than the policy allows")
+        raise RefusedError.bad("EntityTooSmall", "the file is smaller than the policy allows")
     if size > most:
-        raise Refused.bad("EntityTooLarge", "the file is larger than the policy allows")
+        raise RefusedError.bad("EntityTooLarge", "the file is larger than the policy allows")
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,9 @@ class S3Post:
             return self._app(environ, start)
         try:
             return self._upload(environ, start, bucket)
-        except Malformed as error:
-            refused = Refused.bad("MalformedPOSTRequest", str(error))
-        except Refused as error:
+        except MalformedError as error:
+            refused = RefusedError.bad("MalformedPOSTRequest", str(error))
+        except RefusedError as error:
             refused = error
         # the file may be unread: the connection is of no further use
         headers = [("Content-Type", "application/xml"), ("Connection", "close")]
@@ -195,16 +197,20 @@ class S3Post:
         self, environ: WSGIEnvironment, start: StartResponse, bucket: str
     ) -> Iterable[bytes]:
         if not environ.get("CONTENT_LENGTH"):
-            raise Refused("411 Length Required", "MissingContentLength", "Content-Length needed")
+            raise RefusedError(
+                "411 Length Required", "MissingContentLength", "Content-Length needed"
+            )
         boundary = boundary_of(environ["CONTENT_TYPE"])
         length = int(environ["CONTENT_LENGTH"])
         form = FormReader(environ["wsgi.input"], length, boundary).read()
         self._signer.verify(form)
         Policy(form.fields["policy"]).check(form, bucket)
         if not form.key:
-            raise Malformed("empty key")
+            raise MalformedError("empty key")
         path = f"/{quote(bucket, safe='')}/{quote(form.key, safe='/~')}"
         stored = self._put(environ, form, bucket, path)
+        if form.file.broken:
+            raise MalformedError("the file must be the last part of the form")
         if not stored.status.startswith("200"):
             return _answer(start, stored.status, stored.headers, stored.body)
         form.file.finish()
@@ -236,9 +242,11 @@ class S3Post:
             "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
             "x-amz-date": timestamp,
         }
-        for name, value in form.fields.items():
-            if name.startswith("x-amz-meta-") or name in PASSED_ON:
-                headers[name] = value
+        headers |= {
+            name: value
+            for name, value in form.fields.items()
+            if name.startswith("x-amz-meta-") or name in PASSED_ON
+        }
         # headers_raw holds the headers as they came: s3api would sign those instead
         kept = {
             name: value
@@ -299,8 +307,8 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 
 def filter_factory(
-    _global: Mapping[str, str], *, access_key: str, secret_key: str, region: str
+    _global: Mapping[str, str], **section: str
 ) -> Callable[[WSGIApplication], S3Post]:
-    """Entry point for paste.deploy; the keywords are the section's options."""
-    signer = Signer(access_key, secret_key, region)
+    """Entry point for paste.deploy; `section` holds the options of the filter's section."""
+    signer = Signer(section["access_key"], section["secret_key"], section["region"])
     return lambda app: S3Post(app, signer)

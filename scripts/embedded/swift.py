@@ -15,11 +15,13 @@ import os
 import secrets
 import socket
 from pathlib import Path
+from wsgiref.types import WSGIApplication
 
 REGION = "us-east-1"
 BACKENDS = ("account", "container", "object")
-LOGGING = "log_level = WARNING\nlog_address = /nonexistent"
-"""Not to the system's log: what goes wrong is written to stderr, see `serve`."""
+NO_SYSLOG = "/nonexistent"
+"""Address of the system's log: what goes wrong is written to stderr instead, see `serve`."""
+LOGGING = f"log_level = WARNING\nlog_address = {NO_SYSLOG}"
 
 SWIFT = """\
 [swift-hash]
@@ -154,22 +156,37 @@ def serve(port: int, directory: Path, access_key: str, secret_key: str) -> None:
     from swift.common import utils, wsgi
 
     utils.monkey_patch()
+    eventlet.hubs.use_hub(utils.get_hub())
     listeners = {server: eventlet.listen(("127.0.0.1", 0)) for server in BACKENDS}
     listeners["proxy"] = eventlet.listen(("127.0.0.1", port))
-    for listener in listeners.values():
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     ports = {server: listener.getsockname()[1] for server, listener in listeners.items()}
     configure(directory, ports, access_key, secret_key)
     utils.set_swift_dir(str(directory))
-    servers = []
-    for server, listener in listeners.items():
-        file = str(directory / f"{server}.conf")
-        # the first logger made for the console makes all the others do the same
-        logger = utils.get_logger({"log_address": "/nonexistent"}, server, log_to_console=True)
-        options = {"__file__": file}
-        servers.append(eventlet.spawn(wsgi.run_server, options, logger, listener))
-    for server in servers:
-        server.wait()
+    # the first logger made for the console makes all the others do the same
+    utils.get_logger({"log_address": NO_SYSLOG}, "s3", log_to_console=True)
+    apps = {server: wsgi.loadapp(str(directory / f"{server}.conf")) for server in listeners}
+    threads = [
+        eventlet.spawn(_answer, listener, apps[server]) for server, listener in listeners.items()
+    ]
+    for thread in threads:
+        thread.wait()
+
+
+def _answer(listener: socket.socket, app: WSGIApplication) -> None:
+    """What `swift.common.wsgi.run_server` does, but that one wants the event loop for itself."""
+    import eventlet.wsgi
+    from swift.common.http_protocol import SwiftHttpProtocol
+    from swift.common.utils import NullLogger
+
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    eventlet.wsgi.server(
+        listener,
+        app,
+        NullLogger(),
+        protocol=SwiftHttpProtocol,
+        # S3 clients look for "ETag", not "Etag"
+        capitalize_response_headers=False,
+    )
 
 
 def main() -> None:

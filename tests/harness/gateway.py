@@ -73,10 +73,18 @@ class Gateway:
         """What it wrote so far."""
         return self._log.read_text()
 
-    async def stop(self) -> int:
-        """SIGTERM; the exit status."""
+    def terminate(self) -> None:
+        """SIGTERM."""
         if self.running:
             self._process.terminate()
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.terminate()
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """The exit status, once it has ended."""
         async with asyncio.timeout(30):
             return await self._process.wait()
 
@@ -84,6 +92,14 @@ class Gateway:
         """SIGKILL."""
         self._process.send_signal(signal.SIGKILL)
         await self._process.wait()
+
+    def freeze(self) -> None:
+        """It stands still, as on a machine that swaps; its connections stay."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo :meth:`freeze`."""
+        self._process.send_signal(signal.SIGCONT)
 
 
 @asynccontextmanager

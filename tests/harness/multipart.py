@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 _BOUNDARY = "----------------------------9d1e5a5e0f0c"
@@ -21,7 +22,7 @@ def form(*parts: bytes) -> dict[str, Any]:
     """The request options that send these parts in this order."""
     body = b"".join(b"--%s\r\n%s\r\n" % (_BOUNDARY.encode(), part) for part in parts)
     return {
-        "data": body + f"--{_BOUNDARY}--\r\n".encode(),
+        "data": io.BytesIO(body + f"--{_BOUNDARY}--\r\n".encode()),
         "headers": {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"},
     }
 

@@ -16,6 +16,8 @@ class Wire:
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self.port = 0
         self.connections = 0
 
@@ -39,9 +41,14 @@ class Wire:
         """Keep connections open, and accept new ones, but let nothing through."""
         self._flowing.clear()
 
+    def mute(self) -> None:
+        """Let requests through, but hold the answers."""
+        self._answering.clear()
+
     def flow(self) -> None:
-        """Undo :meth:`stall`."""
+        """Undo :meth:`stall` and :meth:`mute`."""
         self._flowing.set()
+        self._answering.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -50,16 +57,22 @@ class Wire:
         with suppress(OSError):
             back, upstream = await asyncio.open_connection(*self._target)
             self._writers.add(upstream)
-            await asyncio.gather(self._pump(reader, upstream), self._pump(back, writer))
+            await asyncio.gather(
+                self._pump(reader, upstream, self._flowing),
+                self._pump(back, writer, self._flowing, self._answering),
+            )
         for end in (writer, upstream):
             if end is not None:
                 self._writers.discard(end)
                 end.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *gates: asyncio.Event
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
-                await self._flowing.wait()
+                for gate in gates:
+                    await gate.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()

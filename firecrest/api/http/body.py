@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from firecrest.errors import InvalidInput, TooLarge
 
@@ -18,45 +21,49 @@ class FilePart:
     """The part named ``file``, to be read once.
 
     :param name: the file name sent with the part, None if it had none
+    :param rest: reads what follows the part in the form
     """
 
-    def __init__(self, name: str | None, part: BodyPartReader) -> None:
+    def __init__(
+        self, name: str | None, part: BodyPartReader, rest: Callable[[], Awaitable[None]]
+    ) -> None:
         self._part = part
+        self._rest = rest
         self.name = name
 
     async def chunks(self, limit: int) -> AsyncIterator[bytes]:
-        """Its content, piece by piece.
+        """Its content, piece by piece; it ends well only if the whole form does.
 
         :param limit: bytes
+        :raises InvalidInput: the body was cut short
         :raises TooLarge: as soon as there is more; the rest is not read
         """
         seen = 0
-        while chunk := await self._part.read_chunk(_CHUNK):
+        while chunk := await self._next():
             seen += len(chunk)
             if seen > limit:
                 raise TooLarge(limit)
             yield chunk
+        await self._rest()
 
     async def read(self, limit: int) -> bytes:
         """All of its content."""
         return b"".join([chunk async for chunk in self.chunks(limit)])
+
+    async def _next(self) -> bytes:
+        with _well_formed():
+            return await self._part.read_chunk(_CHUNK)
 
 
 @dataclass
 class Form:
     """Fields of a form, and its file part if there is one.
 
-    Fields that follow the file part arrive after it was read: see :meth:`rest`.
+    Fields that follow the file part are there once it was read.
     """
 
     fields: dict[str, str] = field(default_factory=dict)
     file: FilePart | None = None
-    _reader: MultipartReader | None = None
-
-    async def rest(self) -> None:
-        """Read the fields behind the file part."""
-        if self._reader is not None:
-            await _read_parts(self, self._reader, stop_at_file=False)
 
 
 async def read_form(request: web.Request) -> Form:
@@ -67,44 +74,58 @@ async def read_form(request: web.Request) -> Form:
     """
     if request.content_type == "multipart/form-data":
         form = Form()
-        try:
-            form._reader = await request.multipart()  # noqa: SLF001  our own class
-            await _read_parts(form, form._reader, stop_at_file=True)  # noqa: SLF001
-        except (ValueError, KeyError, AssertionError) as error:
-            raise InvalidInput("Malformed multipart body") from error
+        with _well_formed():
+            await _read_parts(form, await request.multipart())
         return form
     if request.content_type == "application/x-www-form-urlencoded":
         try:
-            return Form(first_values(await request.post()))
-        except (ValueError, LookupError) as error:
-            raise InvalidInput("Malformed form body") from error
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            raise TooLarge(request.client_max_size) from error
+        return Form(first_values(body.decode("utf-8", "surrogateescape")))
     return Form()
 
 
-def first_values(pairs: Mapping[str, object]) -> dict[str, str]:
-    """Of repeated keys the first (Contract: rest-v1 §1.1)."""
+def first_values(encoded: str) -> dict[str, str]:
+    """The values of a query or urlencoded form, of repeated keys the first.
+
+    Contract: rest-v1 §1.1. What is not UTF-8 becomes lone surrogates, and those no
+    parameter accepts.
+    """
     values: dict[str, str] = {}
-    for key, value in pairs.items():
-        if isinstance(value, str):
-            values.setdefault(key, value)
+    for key, value in parse_qsl(encoded, keep_blank_values=True, errors="surrogateescape"):
+        values.setdefault(key, value)
     return values
 
 
-async def _read_parts(form: Form, reader: MultipartReader, *, stop_at_file: bool) -> None:
-    count = 0
+async def _read_parts(form: Form, reader: MultipartReader) -> None:
+    """Read fields up to the first file part, or, behind it, up to the end."""
+
+    async def rest() -> None:
+        with _well_formed():
+            await _read_parts(form, reader)
+
     while (part := await reader.next()) is not None:
-        count += 1
-        if count > _MAX_FIELDS:
-            raise TooLarge(_MAX_FIELDS)
         if not isinstance(part, BodyPartReader):
             raise InvalidInput("Malformed multipart body")
         if part.name == "file" and _is_file(part):
-            if form.file is None and stop_at_file:
-                form.file = FilePart(part.filename, part)
+            if form.file is None:
+                form.file = FilePart(part.filename, part, rest)
                 return
             await part.release()
         elif part.name is not None:
             form.fields.setdefault(part.name, await _text(part))
+            if len(form.fields) > _MAX_FIELDS:
+                raise InvalidInput("Too many form fields")
+
+
+@contextmanager
+def _well_formed() -> Iterator[None]:
+    """What aiohttp's reader raises for a body that breaks the rules, as the caller's error."""
+    try:
+        yield
+    except (ValueError, KeyError, AssertionError, RuntimeError, HttpProcessingError) as error:
+        raise InvalidInput("Malformed multipart body") from error
 
 
 def _is_file(part: BodyPartReader) -> bool:

@@ -72,7 +72,7 @@ class Call:
         :raises InvalidInput: naming the first wrong one in order of declaration
         """
         if self.request.method == "GET":
-            values = first_values(self.request.query)
+            values = first_values(self.request.rel_url.raw_query_string)
         else:
             values = (await self.form()).fields
         return self.check(cls, values)

@@ -13,6 +13,8 @@ from firecrest.scheduler.base import is_job_id
 # the refusal all the same.
 _FORBIDDEN = re.compile(r"[<>|;\"'&\\()`\x00-\x1f\x7f]")
 
+_MAX_NUMBER = 2**53  # what every JSON reader can hold
+
 
 def check_text(value: str) -> str:
     """The rule for every name and path a user sends.
@@ -45,25 +47,37 @@ class Text(fields.String):
         return check_text(super()._deserialize(value, attr, data, **kwargs))
 
 
+class OptionalText(Text):
+    """A text that counts as absent when it is empty."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if value == "":
+            return self.load_default
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class RemotePath(Text):
     """A path on the machine. Absolute, or relative to the home directory; ``~`` is literal."""
 
 
 class Flag(fields.Boolean):
-    """``true``, ``yes`` or ``1`` in any case; anything else present is false."""
+    """``true``, ``yes`` or ``1`` in any case; empty counts as absent, the rest is false."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if value == "":
+            return bool(self.load_default)
         return str(value).lower() in {"true", "yes", "1"}
 
 
 class Number(fields.Field[int | None]):
-    """An integer; what is not one counts as absent (None)."""
+    """An integer; what is not one, or no list is that long, counts as absent (None)."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | None:
         try:
-            return int(str(value))
+            number = int(str(value))
         except ValueError:
             return None
+        return number if abs(number) <= _MAX_NUMBER else None
 
 
 class JobIds(fields.Field[tuple[str, ...]]):

@@ -72,18 +72,15 @@ class AccountingParams:
 )
 async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     """Submit a batch script sent with the request."""
-    limit = call.parts.settings.utilities.max_file_size
     form = await call.form()
-    try:
-        script = await form.file.read(limit) if form.file else b""
-        await form.rest()
-    except TooLarge as error:
-        megabytes = call.parts.settings.utilities.max_file_size_mb
-        text = f"Failed to upload batch script. The file is over {megabytes} MB"
-        raise Refusal(413, {"description": text}) from error
+    script = await _script(call, form)
     account = _account(form)
     await _check_reachable(call)
     spec = SubmitSpec(file_name=_script_name(form), account=account)
+    if script is None:
+        megabytes = call.parts.settings.utilities.max_file_size_mb
+        text = f"Failed to upload batch script. The file is over {megabytes} MB"
+        raise Refusal(413, {"description": text})
     if not script:
         raise Refusal(400, {"description": _SUBMIT_FAILED, "error": "Batch file is empty"})
     return await _create(call, Kind.SUBMIT, spec, script)
@@ -146,6 +143,16 @@ async def _check_reachable(call: Call) -> None:
     except (SystemUnavailable, AccessDenied, CommandFailed) as error:
         status = 404 if isinstance(error, AccessDenied) else 400
         raise Refusal(status, {"description": _JOBS_FAILED}, probe_headers(error)) from error
+
+
+async def _script(call: Call, form: Form) -> bytes | None:
+    """The script's bytes; None if they are too many, which is answered in its turn."""
+    if form.file is None:
+        return b""
+    try:
+        return await form.file.read(call.parts.settings.utilities.max_file_size)
+    except TooLarge:
+        return None
 
 
 def _account(form: Form) -> str | None:

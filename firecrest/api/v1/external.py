@@ -138,7 +138,7 @@ async def _destination(machine: Machine, params: UploadParams) -> str:
     else:
         return posixpath.join(target, posixpath.basename(params.source_path))
     try:
-        await machine.check_writable(posixpath.dirname(target.rstrip("/")) or ".")
+        await machine.check_writable(posixpath.dirname(target.rstrip("/") or "/") or ".")
     except _UNUSABLE as error:
         body = {
             "description": "Failed to upload file",

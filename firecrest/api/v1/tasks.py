@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Reply
-from firecrest.api.http.params import Text
+from firecrest.api.http.params import OptionalText, Text
 from firecrest.api.task_view import CLASSIC, EXTENDED, view
 from firecrest.api.v1.errors import TASKS
 from firecrest.model.document import listing
@@ -18,14 +18,14 @@ class TasksParams:
     """Query of the list."""
 
     tasks: str | None = item(Text(), default=None)
-    view: str = item(Text(), default=EXTENDED)
+    view: str = item(OptionalText(), default=EXTENDED)
 
 
 @declared
 class TaskParams:
     """Query of the single view."""
 
-    view: str | None = item(Text(), default=None)
+    view: str | None = item(OptionalText(), default=None)
 
 
 @endpoints.get(

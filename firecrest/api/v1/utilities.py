@@ -117,9 +117,7 @@ async def _content(form: Form, limit: int) -> AsyncIterator[bytes] | None:
         return None
     if "targetPath" in form.fields:
         return form.file.chunks(limit)
-    held = await form.file.read(limit)
-    await form.rest()
-    return _once(held)
+    return _once(await form.file.read(limit))
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from tests.conftest import Connect
+from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client
-from tests.harness.gateway import Gateway
+from tests.harness.gateway import Config, Gateway
 
 DENIED = "User does not have permissions to access machine or path"
 FAILED = "Error listing contents of path"
@@ -357,12 +357,15 @@ async def test_a_user_unknown_to_the_cluster_is_denied(gateway: Gateway, connect
     assert answer.headers["X-Permission-Denied"] == DENIED
 
 
-async def test_a_listing_over_the_output_limit_is_refused(alice: Client, workdir: Path) -> None:
-    # 250-byte names, escaped fourfold, in a listing limited to 5 MiB
-    for number in range(5500):
+async def test_a_listing_over_the_output_limit_is_refused(
+    config: Config, gateways: Gateways, connect: Connect, workdir: Path
+) -> None:
+    config["utilities"] = {"max_file_size_mb": 1}
+    client = connect(await gateways(config))
+    for number in range(1100):  # of which each control character is escaped fourfold
         (workdir / f"{number:04}{chr(1) * 240}").touch()
-    answer = await alice.get("/utilities/ls", params={"targetPath": str(workdir)})
+    answer = await client.get("/utilities/ls", params={"targetPath": str(workdir)})
     assert answer.status == 400
     assert answer.headers["X-Size-Limit"] == "File exceeds size limit"
-    text = "Command output exceeded buffer limit (5242880)"
+    text = "Command output exceeded buffer limit (1048576)"
     assert (answer.headers["X-Error"], answer.json) == (text, refused(text))

@@ -1,0 +1,143 @@
+"""Connections to the machine that end, hang, or lose an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Connect, Gateways
+from tests.faults.conftest import Cluster
+from tests.harness.client import Client
+from tests.harness.daemons import ended
+from tests.harness.gateway import Config
+from tests.harness.waiting import eventually
+
+LS = "/utilities/ls?targetPath=/tmp"
+
+
+@pytest.fixture
+async def client(config: Config, cluster: Cluster, gateways: Gateways, connect: Connect) -> Client:
+    """A client of a gateway that has worked with the machine already."""
+    config["ssh"]["connect_timeout"] = 1.5
+    client = connect(await gateways(config))
+    assert (await client.get(LS)).status == 200
+    return client
+
+
+async def test_a_connection_lost_while_idle_is_replaced(
+    client: Client, cluster: Cluster, workdir: Path
+) -> None:
+    for _ in range(3):
+        cluster.wire.drop()
+        assert (await client.get(LS)).status == 200
+        cluster.wire.drop()
+        answer = await client.upload("/utilities/upload", b"text", "f", targetPath=str(workdir))
+        assert answer.status == 201, answer
+
+
+async def test_a_connection_lost_during_a_command_is_the_machine_not_available(
+    client: Client, cluster: Cluster
+) -> None:
+    ls = cluster.tool("ls")
+    ls.hold_before()
+    request = asyncio.create_task(client.get(LS))
+    await ls.held()
+    cluster.wire.drop()
+    answer = await request
+    assert answer.status == 400
+    assert answer.headers["X-Machine-Not-Available"] == "Machine is not available"
+    assert answer.json == {
+        "description": "Error listing contents of path",
+        "error": "Machine is not available",
+    }
+    ls.release()
+    assert (await client.get(LS)).status == 200
+
+
+async def test_a_machine_that_falls_silent_during_a_command_is_not_waited_for(
+    client: Client, cluster: Cluster
+) -> None:
+    ls = cluster.tool("ls")
+    ls.hold_before()
+    request = asyncio.create_task(client.get(LS))
+    await ls.held()
+    cluster.wire.stall()
+    began = time.monotonic()
+    answer = await request
+    assert time.monotonic() - began < 4
+    assert answer.status == 400
+    assert answer.headers["X-Machine-Not-Available"] == "Machine is not available"
+    ls.release()
+    cluster.wire.drop()
+    cluster.wire.flow()
+    assert (await client.get(LS)).status == 200
+
+
+async def test_a_connection_that_died_in_silence_is_replaced(
+    client: Client, cluster: Cluster, workdir: Path
+) -> None:
+    """As by a firewall that forgets: no end of the connection is ever seen."""
+    cluster.wire.stall()
+    for answer in await asyncio.gather(
+        client.get(LS),
+        client.upload("/utilities/upload", b"text", "f", targetPath=str(workdir)),
+    ):
+        assert answer.headers["X-Machine-Not-Available"] == "Machine is not available"
+    assert [path.name for path in workdir.iterdir()] == [".tools"]
+    cluster.wire.drop()
+    cluster.wire.flow()
+    assert (await client.get(LS)).status == 200
+
+
+async def test_a_command_whose_begin_was_not_answered_is_not_sent_again(
+    client: Client, cluster: Cluster
+) -> None:
+    """sshd has started it; the answer is lost on the way."""
+    ls = cluster.tool("ls")
+    ls.watch()
+    cluster.wire.mute()
+    request = asyncio.create_task(client.get(LS))
+    # the request to open a channel goes out, its answer is held: nothing can have begun
+    cluster.wire.drop()
+    cluster.wire.flow()
+    assert (await request).status == 200  # so that it may be, and was, sent again
+    assert len(ls.runs) == 1
+
+
+async def test_a_file_transfer_server_that_was_killed_is_replaced(
+    client: Client, workdir: Path
+) -> None:
+    async def upload() -> int:
+        target = {"targetPath": str(workdir)}
+        return (await client.upload("/utilities/upload", b"text", "f", **target)).status
+
+    before = _transfer_servers()
+    assert await upload() == 201
+    mine = _transfer_servers() - before
+
+    assert mine
+    for pid in mine:
+        os.kill(pid, signal.SIGKILL)
+    await ended(list(mine))
+
+    async def works() -> bool:
+        return await upload() == 201
+
+    await eventually(works, "uploads work again", limit=5)
+
+
+def _transfer_servers() -> set[int]:
+    """Processes that serve file transfer to alice, here or for tests beside this one."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"alice@internal-sftp" in entry.read_bytes():
+                found.add(int(entry.parent.name))
+        except OSError:
+            continue
+    return found

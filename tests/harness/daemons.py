@@ -1,0 +1,236 @@
+"""Real daemons of a test's own: it may stop, freeze and fill them, beside everybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncssh
+from redis import asyncio as aioredis
+
+from tests.harness.waiting import eventually
+
+
+class Daemon:
+    """A process that listens on a port of 127.0.0.1, which it keeps over restarts."""
+
+    def __init__(self, argv: list[str], port: int, log: Path) -> None:
+        self._argv = argv
+        self._log = log
+        self._process: Process | None = None
+        self.port = port
+
+    async def start(self) -> None:
+        with self._log.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._argv, stdin=DEVNULL, stdout=output, stderr=output
+            )
+        await eventually(self._listening, f"{self._argv[0]} listens")
+
+    async def stop(self) -> None:
+        """SIGTERM, and wait until it is gone."""
+        if self._process and self._process.returncode is None:
+            self.thaw()
+            self._process.terminate()
+            await self._process.wait()
+
+    def freeze(self) -> None:
+        """It keeps its connections, and the kernel accepts new ones, but it does not answer."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo :meth:`freeze`."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def _listening(self) -> bool:
+        assert self._process is not None
+        if self._process.returncode is not None:
+            raise AssertionError(f"{self._argv[0]} ended:\n{self._log.read_text()}")
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+
+class RedisServer(Daemon):
+    """A Redis that keeps its data over a restart."""
+
+    def client(self) -> aioredis.Redis:
+        return aioredis.Redis(host="127.0.0.1", port=self.port)
+
+    async def configure(self, name: str, value: str) -> None:
+        """Change a setting of the running server."""
+        async with self.client() as redis:
+            await redis.config_set(name, value)
+
+    async def clear(self) -> None:
+        """Forget everything."""
+        async with self.client() as redis:
+            await redis.flushall()
+
+
+@asynccontextmanager
+async def redis_server(directory: Path) -> AsyncIterator[RedisServer]:
+    """A Redis in working order."""
+    port = free_port()
+    argv = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
+    argv += ["--save", "", "--appendonly", "yes"]
+    server = RedisServer(argv, port, directory / "redis.log")
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+_SSHD_CONFIG = """\
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {directory}/host_key
+PidFile none
+TrustedUserCAKeys {directory}/ca.pub
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+AcceptEnv LANG LC_*
+SetEnv PATH={path}
+Subsystem sftp internal-sftp
+MaxSessions 10
+MaxStartups 1000
+"""
+
+
+class SshServer(Daemon):
+    """An sshd of the cluster's machine that trusts the cluster's certificate authority."""
+
+    def __init__(self, directory: Path, port: int, host_key: str) -> None:
+        argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config")]
+        super().__init__(argv, port, directory / "sshd.log")
+        self._host_key = host_key
+
+    def known_as(self, *ports: int) -> str:
+        """Lines of a known_hosts file, for itself and for wires to it."""
+        return "".join(f"[127.0.0.1]:{port} {self._host_key}" for port in (self.port, *ports))
+
+
+@asynccontextmanager
+async def ssh_server(directory: Path, ca_key: Path, tools: Path) -> AsyncIterator[SshServer]:
+    """An sshd in working order.
+
+    :param tools: programs in this directory are found before those of the machine
+    """
+    port = free_port()
+    host_key = asyncssh.generate_private_key("ssh-ed25519")
+    host_key.write_private_key(directory / "host_key")
+    (directory / "host_key").chmod(0o600)
+    asyncssh.read_private_key(ca_key).write_public_key(directory / "ca.pub")
+    (directory / "sshd_config").write_text(
+        _SSHD_CONFIG.format(port=port, directory=directory, path=f"{tools}:{os.defpath}")
+    )
+    server = SshServer(directory, port, host_key.export_public_key().decode())
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+class Tool:
+    """A program of the cluster that a test can hold, as many times as it is run.
+
+    Without a hold it does what it always did. What is held gives up by itself when the test
+    is long over.
+    """
+
+    def __init__(self, tools: Path, name: str) -> None:
+        real = shutil.which(name, path=os.defpath)
+        assert real, name
+        self._real = real
+        self._script = tools / name
+        self._marks = tools / f"{name}.runs"
+        self._gate = tools / f"{name}.open"
+        self._marks.mkdir()
+        self._marks.chmod(0o777)
+
+    def hold_before(self) -> None:
+        """Its runs wait for :meth:`release` before they do anything."""
+        self._install('wait_for_release; exec "$real" "$@"')
+
+    def hold_after(self) -> None:
+        """Its runs wait for :meth:`release` when all is done, and have not said a word yet."""
+        self._install('said=$("$real" "$@"); status=$?; wait_for_release; echo "$said"; exit $status')
+
+    def watch(self) -> None:
+        """Its runs are not held, but counted."""
+        self._install('exec "$real" "$@"')
+
+    def release(self) -> None:
+        """Let every run go on, those to come included."""
+        self._gate.touch()
+
+    async def held(self, count: int = 1) -> list[int]:
+        """The process ids of its runs, as soon as there are so many."""
+
+        async def look() -> list[int] | None:
+            found = self.runs
+            return found if len(found) >= count else None
+
+        return await eventually(look, f"{self._script.name} was run {count} times")
+
+    @property
+    def runs(self) -> list[int]:
+        """The process ids of its runs so far, ended ones included, in no order."""
+        return [int(mark.name) for mark in self._marks.iterdir()]
+
+    def _install(self, body: str) -> None:
+        self._gate.unlink(missing_ok=True)
+        temporary = self._script.with_suffix(".new")
+        temporary.write_text(
+            "#!/bin/sh\n"
+            f"real={self._real}\n"
+            "wait_for_release() {\n"
+            f"  n=0; until [ -e {self._gate} ] || [ $((n += 1)) -gt 1500 ]; do sleep 0.02; done\n"
+            "}\n"
+            f": > {self._marks}/$$\n"
+            f"{body}\n"
+        )
+        temporary.chmod(0o755)
+        temporary.rename(self._script)
+
+
+async def ended(pids: list[int]) -> None:
+    """Wait until none of the processes runs any more."""
+
+    async def look() -> bool:
+        return not any(_alive(pid) for pid in pids)
+
+    await eventually(look, f"processes {pids} have ended")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
