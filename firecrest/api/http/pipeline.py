@@ -30,7 +30,11 @@ _PREFIXES = ("/status", "/utilities", "/compute", "/storage", "/tasks")
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_HEADER = 1024
 
-_INTERNAL = Reply(
+_INTERNAL_METHODS = {"POST", "PUT", "DELETE"}
+_INTERNAL_TASKS = (["taskslist"], ["expire"])
+
+_INVALID = Reply(400, {"message": "Invalid"})
+_BROKEN = Reply(
     500,
     {
         "error": "FirecREST Internal error",
@@ -131,6 +135,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         return preflight(parts.settings.server.cors)
     try:
         request[PRINCIPAL] = authenticate(request, parts.tokens)
+        if is_internal(request.method, request.path):
+            return respond(_INVALID)
         return await handler(request)
     except Unauthenticated as error:
         return respond(Reply(401, error.body, {"WWW-Authenticate": "Bearer"}))
@@ -143,7 +149,7 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         raise
     except Exception:  # noqa: BLE001  whatever it is, the client gets no stack trace
         _log.exception("request %s failed unexpectedly", request[REQUEST_ID])
-        return respond(_INTERNAL)
+        return respond(_BROKEN)
 
 
 def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:
@@ -162,10 +168,17 @@ def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:
 
 def unrouted(path: str) -> Reply:
     """The answer to a path nobody serves (Contract: rest-v1 §1.5)."""
-    prefix = "/" + path.split("/", 2)[1]
+    prefix = "/" + path.lstrip("/").partition("/")[0]
     if prefix in _PREFIXES:
         return Reply(404, {"description": "Not found"})
-    return Reply(400, {"message": "Invalid"})
+    return _INVALID
+
+
+def is_internal(method: str, path: str) -> bool:
+    """Whether v1 had such a request among its services only (Contract: rest-v1 §1.5)."""
+    if f"{path}/".startswith("/tasks/"):
+        return method in _INTERNAL_METHODS or path.split("/")[2:3] in _INTERNAL_TASKS
+    return False
 
 
 async def cors_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -450,9 +450,8 @@ async def test_a_missing_or_odd_task_header_is_refused(alice: Client) -> None:
 # -- what begins an upload ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [UPLOAD, DOWNLOAD])
 async def test_storage_needs_no_machine_where_one_can_be_assumed(
-    config: Config, gateways: Gateways, connect: Connect, workdir: Path, path: str
+    config: Config, gateways: Gateways, connect: Connect, workdir: Path
 ) -> None:
     (workdir / "file").write_text("content")
     body = {"sourcePath": f"{workdir}/file", "targetPath": str(workdir)}
@@ -464,13 +463,14 @@ async def test_storage_needs_no_machine_where_one_can_be_assumed(
     ):
         config["systems"], config["storage"]["default_system"] = systems, default
         client = connect(await gateways(config), machine=None)
-        receipt = await client.post(path, data=body)
-        if expected is None:
-            assert receipt.status == 400
-            assert receipt.json == {"description": "No machine name given"}
-        else:
-            assert receipt.status == 201
-            assert (await client.task(receipt.json["task_id"]))["system"] == expected
+        for path in (UPLOAD, DOWNLOAD):
+            receipt = await client.post(path, data=body)
+            if expected is None:
+                assert receipt.status == 400
+                assert receipt.json == {"description": "No machine name given"}
+            else:
+                assert receipt.status == 201
+                assert (await client.task(receipt.json["task_id"]))["system"] == expected
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
