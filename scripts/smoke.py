@@ -144,13 +144,14 @@ sleep 1
         job = self._job["jobid"]
         task_id = await self._client.receipt("GET", f"/compute/jobs/{job}")
         try:
-            row = (await self._client.follow(task_id, "200"))["data"]["0"]
+            rows = (await self._client.follow(task_id, "200"))["data"]
         except Mismatch:
             gone = "slurm_load_jobs error: Invalid job id specified"
             expect("data", (await self._client.task(task_id))["data"], gone)
         else:
-            expect_keys("row", row, f"{JOB} {FILES}")
-            expect("jobid", row["jobid"], str(job))
+            expect_keys("data", rows, "0")
+            expect_keys("row", rows["0"], f"{JOB} {FILES}")
+            expect("jobid", rows["0"]["jobid"], str(job))
 
     async def completed(self) -> None:
         """Accounting says COMPLETED; it may lag behind the job by some seconds."""
@@ -167,12 +168,23 @@ sleep 1
         expect_keys("row", mine[0], f"{JOB} {ACCOUNTING}")
 
     async def output(self) -> None:
-        """What the job wrote."""
-        for path in (self._remote("result"), self._job["job_file_out"]):
-            answer = await self._client.request(
-                "GET", "/utilities/download", params={"sourcePath": path}
-            )
-            expect(path, answer.body.decode(errors="replace"), self._text)
+        """What the job wrote: its standard output by size, its result by content."""
+        (entry,) = await self._list(self._job["job_file_out"])
+        expect("size of the job's output", entry["size"], str(len(self._text)))
+        url = await self._downloadable(self._remote("result"))
+        expect("the job's result", (await self._client.fetch(url)).decode(), self._text)
+
+    async def _downloadable(self, path: str) -> str:
+        """URL of a file that was brought to the object store."""
+        self._task = await self._client.receipt(
+            "POST",
+            "/storage/xfer-external/download",
+            status=201,
+            data={"sourcePath": path},
+            **self._storage,
+        )
+        url: str = (await self._client.follow(self._task, "117"))["data"]
+        return url
 
     # a big file there and back
 
@@ -223,14 +235,7 @@ sleep 1
 
     async def request_download(self) -> None:
         """Back to the object store."""
-        self._task = await self._client.receipt(
-            "POST",
-            "/storage/xfer-external/download",
-            status=201,
-            data={"sourcePath": self._remote("big")},
-            **self._storage,
-        )
-        self._url = (await self._client.follow(self._task, "117"))["data"]
+        self._url = await self._downloadable(self._remote("big"))
 
     async def both_views(self) -> None:
         """The URL itself for the tutorial, an object for later clients."""

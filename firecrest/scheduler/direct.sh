@@ -26,6 +26,7 @@
 # program, and no command can swallow the rest of it from standard input.
 
 JOBS=$HOME/.firecrest/jobs
+login=${LOGNAME:-$(id -un)} # the name the user came by, as sshd sets it
 TAB=$(printf '\t')
 CR=$(printf '\r')
 
@@ -172,7 +173,7 @@ expand() {
         case $rest in
             %[jJA]*) path=$path$id rest=${rest#??} ;;
             %x*) path=$path$name rest=${rest#??} ;;
-            %u*) path=$path$(id -un) rest=${rest#??} ;;
+            %u*) path=$path$login rest=${rest#??} ;;
             %%*) path=$path% rest=${rest#??} ;;
             *) path=$path${rest%"${rest#?}"} rest=${rest#?} ;;
         esac
@@ -252,7 +253,7 @@ END
 # --- running, all ---------------------------------------------------------------------
 
 print_states() { # directories of jobs
-    printf '%s\0' $(now) "$(id -un)" "$(uname -n)"
+    printf '%s\0' $(now) "$login" "$(uname -n)"
     read -r this_boot 2>/dev/null </proc/sys/kernel/random/boot_id || this_boot=-
     for job; do
         [ -e "$job/start" ] || continue

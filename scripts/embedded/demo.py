@@ -85,7 +85,8 @@ async def check(demo: Demo, running: list[parts.Running]) -> bool:
     report = await smoke.run(target, say)
     if not report.good:
         for one in running:
-            say(f"\n{one.part.title} says at the end:\n{one.part.tail()}")
+            if tail := one.part.tail():
+                say(f"\n{one.part.title} says at the end:\n{tail}")
     return report.good
 
 

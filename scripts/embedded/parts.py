@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scripts.embedded import processes
 
+PATH = os.environ.get("PATH", os.defpath)
 PATIENCE = 30.0
 """Seconds a part may take to become ready."""
 GRACE = 15.0
@@ -175,7 +176,7 @@ def environment(**more: str) -> dict[str, str]:
     """Of a part: nothing of the demo's own but where programs and modules are found."""
     root = Path(__file__).parents[2]
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
+        "PATH": PATH,
         "PYTHONPATH": str(root),
         "LC_ALL": "C.UTF-8",
         **more,

@@ -13,8 +13,6 @@ CONFIG = ROOT / "config.yaml"
 USERS = ("demo", "alice", "bob")
 MACHINE = "cluster"
 S3_ACCESS_KEY = "firecrest:gateway"
-PASSED_ON = ("PATH", "SLURM_CONF")
-"""What commands on the cluster see of the demo's own environment."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +103,14 @@ class Demo:
 
     def login_node(self) -> parts.Part:
         """The cluster's SSH server."""
-        kept = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
+        variables = [f"PATH={parts.PATH}", self.mark]
+        if "SLURM_CONF" in os.environ:
+            variables.append(f"SLURM_CONF={os.environ['SLURM_CONF']}")
         argv = parts.python(
             "scripts.embedded.sshd",
             *("--port", self.ports.ssh, "--ca", self.keys.ca_public, "--host-key", self.keys.host),
             *("--homes", self.homes, "--users", ",".join(self.users)),
-            *(f"--env={pair}" for pair in (*kept, self.mark)),
+            *(f"--env={variable}" for variable in variables),
         )
         return self._part("SSH server (asyncssh)", "ssh", argv, parts.SSH, {})
 

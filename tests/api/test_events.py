@@ -542,12 +542,13 @@ async def test_a_subscriber_slower_than_its_queue_is_cut_after_an_unbroken_begin
 
         assert (await lazy.next())["event"] == "hello"
         await subscribe(lazy, "*")
-        await lazy.send(action="subscribe", ref="flood", tasks=[first] * 150)
+        await lazy.send(action="subscribe", ref="flood", tasks=[first] * 400)
         for _ in range(6):
             await push()
         received: list[str] = []
         count = 0
-        while (message := await lazy.socket.receive(timeout=15)).type is aiohttp.WSMsgType.TEXT:
+        print("PUSHED", len(pushed))
+        while (print(count, len(received), len(pushed)) or (message := await lazy.socket.receive(timeout=8))).type is aiohttp.WSMsgType.TEXT:
             event = orjson.loads(message.data)
             if event["event"] == "task" and event["task"]["hash_id"] != first:
                 received.append(event["id"])
