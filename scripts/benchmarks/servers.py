@@ -80,6 +80,10 @@ async def gateway(directory: Path) -> AsyncIterator[Gateway]:
         yield Gateway(f"http://127.0.0.1:{port}", running.pid, redis_port, minter)
 
 
+def _end_of(log: Path) -> str:
+    return log.read_text()[-2000:]
+
+
 def _environment() -> dict[str, str]:
     keys = {"FIRECREST_S3_ACCESS_KEY": "none", "FIRECREST_S3_SECRET_KEY": "none"}
     return {**os.environ, **keys}
@@ -89,7 +93,7 @@ async def _listening(started: Process, port: int, log: Path) -> None:
     async with asyncio.timeout(_START_LIMIT):
         while True:
             if started.returncode is not None:
-                raise RuntimeError(f"{started.pid} ended:\n{log.read_text()[-2000:]}")
+                raise RuntimeError(f"a server ended:\n{_end_of(log)}")
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
             except OSError:

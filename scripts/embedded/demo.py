@@ -110,7 +110,7 @@ async def run(demo: Demo, *, checking: bool) -> bool:
         say("\nThe demo has stopped.")
         return not checking
     if checking:
-        verdict = "all is well" if good else "FAILED"
+        verdict = "ok" if good else "FAIL"
         say(smoke.line(verdict, "in all, with stopping", time.monotonic() - start))
     return good
 

@@ -162,9 +162,12 @@ def free_port(first: int) -> int:
     raise LookupError(f"no free port from {first} on")
 
 
-def any_port() -> int:
-    """A free port where neither well-known servers nor outgoing connections are likely."""
-    return free_port(20000 + secrets.randbelow(12000))
+def any_ports(number: int) -> list[int]:
+    """Free ports where neither well-known servers nor outgoing connections are likely."""
+    ports: set[int] = set()
+    while len(ports) < number:
+        ports.add(free_port(20000 + secrets.randbelow(12000)))
+    return list(ports)
 
 
 def python(module: str, *arguments: object) -> list[str]:

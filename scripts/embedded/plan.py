@@ -28,7 +28,7 @@ class Ports:
     def choose(cls, *, private: bool) -> "Ports":
         """Free ports: the usual ones or those after them; or out of everybody's way."""
         if private:
-            return cls(*(parts.any_port() for _ in range(4)))
+            return cls(*parts.any_ports(4))
         usual = cls()
         return cls(
             gateway=parts.free_port(usual.gateway),

@@ -537,25 +537,31 @@ async def test_a_subscriber_slower_than_its_queue_is_cut_after_an_unbroken_begin
         await subscribe(observer, "*")
         pushed: list[str] = []
 
-        async def push() -> None:
-            pushed.extend(e["id"] for e in await observer.transitions(await large(), "111"))
+        async def push(count: int) -> None:
+            waited = {*(await asyncio.gather(*(large() for _ in range(count))))}
+            while waited:
+                event = await observer.next()
+                pushed.append(event["id"])
+                if event["task"]["status"] == "111":
+                    waited.discard(event["task"]["hash_id"])
 
         assert (await lazy.next())["event"] == "hello"
         await subscribe(lazy, "*")
-        await lazy.send(action="subscribe", ref="flood", tasks=[first] * 400)
-        for _ in range(6):
-            await push()
+        for _ in range(200):
+            await lazy.send(action="subscribe", ref="flood", tasks=[first])
+        await push(10)
+        await push(10)
         received: list[str] = []
         count = 0
-        print("PUSHED", len(pushed))
-        while (print(count, len(received), len(pushed)) or (message := await lazy.socket.receive(timeout=8))).type is aiohttp.WSMsgType.TEXT:
+        while (message := await lazy.socket.receive(timeout=15)).type is aiohttp.WSMsgType.TEXT:
             event = orjson.loads(message.data)
             if event["event"] == "task" and event["task"]["hash_id"] != first:
                 received.append(event["id"])
             count += 1
-            if count % 10 == 0:  # room in the queue must not let later events slip in
-                await push()
+            if count % 25 == 0:  # room in the queue must not let later events slip in
+                await push(1)
         assert lazy.socket.close_code == 4409
+    print(len(received), len(pushed))
     assert received == pushed[: len(received)]
     assert len(received) < len(pushed)
 
