@@ -194,10 +194,12 @@ class _Stream:
             return
         if not isinstance(asked, list) or not all(isinstance(task_id, str) for task_id in asked):
             raise _BadAction("'tasks' must be a list of ids or \"*\"")
-        current = [await self._read(task_id) for task_id in asked]
-        self._wanted[_name(ref)] = frozenset(asked)
+        for task_id in (ids := frozenset(asked)):
+            await self._read(task_id)
+        self._wanted[_name(ref)] = ids
         await self._send({"event": "subscribed", "ref": ref})
-        for document in current:
+        for task_id in ids:  # read again, so that no more than one is held at a time
+            document = await self._read(task_id)
             # queued events up to this version would repeat what is told here
             if self._told.get(document.id, 0) <= document.version:
                 await self._send_task(self._position, document, None)

@@ -8,7 +8,7 @@ import posixpath
 import secrets
 import stat
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import asyncssh
 
@@ -18,6 +18,7 @@ from firecrest.ssh.pool import Pool, translate
 
 _log = logging.getLogger(__name__)
 
+_ENDED = (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection)
 _NOT_FOUND = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
 
 
@@ -40,55 +41,57 @@ class RemoteFiles:
         Errors speak of ``directory``.
         """
         target = posixpath.join(directory, name)
-        with _faults(directory):
-            async with self._pool.channel(self._user, self._system) as link:
-                sftp = await link.sftp()
-                await _require_directory(sftp, directory)
-                target, mode = await _destination(sftp, target)
-                await _replace(sftp, target, mode, content)
+        async with self._session(directory) as sftp:
+            await _require_directory(sftp, directory)
+            target, mode = await _destination(sftp, target)
+            await _replace(sftp, target, mode, content)
 
     async def size(self, path: str) -> int:
         """Bytes of a file."""
-        with _faults(path):
-            async with self._pool.channel(self._user, self._system) as link:
-                found = await (await link.sftp()).stat(path)
+        async with self._session(path) as sftp:
+            found = await sftp.stat(path)
         return found.size or 0
 
     async def rename(self, source: str, target: str) -> None:
         """Give ``source`` the name ``target``, replacing what is there, atomically."""
-        with _faults(target):
-            async with self._pool.channel(self._user, self._system) as link:
-                await (await link.sftp()).posix_rename(source, target)
+        async with self._session(target) as sftp:
+            await sftp.posix_rename(source, target)
 
     async def remove(self, path: str) -> None:
         """Remove a file."""
-        with _faults(path):
-            async with self._pool.channel(self._user, self._system) as link:
-                await (await link.sftp()).remove(path)
+        async with self._session(path) as sftp:
+            await sftp.remove(path)
 
     async def check_readable(self, path: str) -> None:
         """Read one byte of a regular file (rest-v1 §4.6)."""
-        with _faults(path):
-            async with self._pool.channel(self._user, self._system) as link:
-                sftp = await link.sftp()
-                found = await sftp.stat(path)
-                if _is_directory(found):
-                    raise CommandFailed(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
-                if not stat.S_ISREG(found.permissions or 0):  # to open a pipe may take for ever
-                    raise CommandFailed(Fault.OTHER, f"{path} is not a regular file", path)
-                async with sftp.open(path, "rb") as file:
-                    await file.read(1)
+        async with self._session(path) as sftp:
+            found = await sftp.stat(path)
+            if _is_directory(found):
+                raise CommandFailed(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
+            if not stat.S_ISREG(found.permissions or 0):  # to open a pipe may take for ever
+                raise CommandFailed(Fault.OTHER, f"{path} is not a regular file", path)
+            async with sftp.open(path, "rb") as file:
+                await file.read(1)
 
     async def check_writable(self, directory: str) -> None:
         """Create and delete an empty hidden file in a directory (rest-v1 §4.6)."""
         probe = posixpath.join(directory, temporary_name())
-        with _faults(directory):
+        async with self._session(directory) as sftp:
+            await _require_directory(sftp, directory)
+            async with sftp.open(probe, "xb"):
+                pass
+            await sftp.remove(probe)
+
+    @asynccontextmanager
+    async def _session(self, path: str) -> AsyncIterator[asyncssh.SFTPClient]:
+        """A file-transfer session whose errors speak of ``path``."""
+        with _faults(path):
             async with self._pool.channel(self._user, self._system) as link:
-                sftp = await link.sftp()
-                await _require_directory(sftp, directory)
-                async with sftp.open(probe, "xb"):
-                    pass
-                await sftp.remove(probe)
+                try:
+                    yield await link.sftp()
+                except _ENDED:
+                    link.end_sftp()
+                    raise
 
 
 def temporary_name() -> str:
@@ -158,7 +161,7 @@ def _faults(path: str) -> Iterator[None]:
 
 
 def _fault(error: asyncssh.SFTPError, path: str) -> FirecrestError:
-    if isinstance(error, (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection)):
+    if isinstance(error, _ENDED):
         return translate(error)
     if isinstance(error, _NOT_FOUND):
         return CommandFailed(Fault.INVALID_PATH, f"{path}: No such file or directory", path)

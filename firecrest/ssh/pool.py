@@ -34,10 +34,15 @@ class Link:
         self._lost = lost
         self._sftp: asyncssh.SFTPClient | None = None
         self._sftp_lock = asyncio.Lock()
+        self._ended = False
         self.connection: asyncssh.SSHClientConnection
-        self.alive = True
         self.busy = 0
         self.idle_since = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be used; of a loss :meth:`gone` tells only a turn of the loop later."""
+        return not self._ended and self.connection.get_extra_info("socket") is not None
 
     async def sftp(self) -> asyncssh.SFTPClient:
         """The file-transfer session of this connection, begun on first use."""
@@ -46,13 +51,17 @@ class Link:
                 self._sftp = await self.connection.start_sftp_client(path_errors="surrogateescape")
             return self._sftp
 
+    def end_sftp(self) -> None:
+        """Forget the file-transfer session, whose server has ended."""
+        self._sftp = None
+
     def gone(self) -> None:
-        self.alive = False
+        self._ended = True
         self._lost(self)
 
     def close(self) -> None:
         # not wait_closed(): OpenSSH delays it until the last command has ended
-        self.alive = False
+        self._ended = True
         self.connection.close()
 
 
@@ -145,6 +154,8 @@ class _Lane:
         error = (
             SystemUnavailable("gateway is stopping") if opening.cancelled() else opening.exception()
         )
+        if error is None and not opening.result().alive:
+            error = SystemUnavailable("connection lost as soon as it was made")
         if error is None:
             self._links.append(opening.result())
         elif not self._links and not self._opening:

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from aiohttp import WSMsgType
 
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client, Events
@@ -500,7 +501,7 @@ async def test_a_connection_too_many_is_closed_and_others_stay(
         async def accepted() -> bool:
             async with stream(gateway, alice) as events:
                 message = await events.socket.receive()
-                return message.type is aiohttp.WSMsgType.TEXT
+                return message.type is WSMsgType.TEXT
 
         await eventually(accepted, "a new connection is accepted")
 
@@ -522,46 +523,50 @@ async def test_a_subscriber_slower_than_its_queue_is_cut_after_an_unbroken_begin
     mint: TokenMint,
     workdir: Path,
 ) -> None:
-    config["events"] = {"queue": 3}
+    config["events"] = {"queue": 20}
     gateway = await gateways(config)
-    # a large form, so that few events fill what lies between a gateway and its client
-    data = {"sourcePath": "/x" * 8000 + "/file", "targetPath": str(workdir)}
 
-    async def large() -> str:
+    async def begin(size: int) -> str:
+        """Begin an upload; a long path makes its form, and so its events, large."""
+        data = {"sourcePath": "/x" * (size // 2) + "/file", "targetPath": str(workdir)}
         receipt = await alice.post("/storage/xfer-external/upload", data=data)
         task_id: str = receipt.json["task_id"]
         return task_id
 
-    first = await large()
-    async with alice.events() as observer, lazy_stream(gateway, mint.token("alice")) as lazy:
+    async with alice.events() as observer:
         await subscribe(observer, "*")
         pushed: list[str] = []
 
-        async def push(count: int) -> None:
-            waited = {*(await asyncio.gather(*(large() for _ in range(count))))}
+        async def push(count: int, size: int) -> list[str]:
+            """Begin uploads, and wait until all their events are out."""
+            begun = await asyncio.gather(*(begin(size) for _ in range(count)))
+            waited = {*begun}
             while waited:
                 event = await observer.next()
                 pushed.append(event["id"])
                 if event["task"]["status"] == "111":
                     waited.discard(event["task"]["hash_id"])
+            return begun
 
-        assert (await lazy.next())["event"] == "hello"
-        await subscribe(lazy, "*")
-        for _ in range(200):
-            await lazy.send(action="subscribe", ref="flood", tasks=[first])
-        await push(10)
-        await push(10)
-        received: list[str] = []
-        count = 0
-        while (message := await lazy.socket.receive(timeout=15)).type is aiohttp.WSMsgType.TEXT:
-            event = orjson.loads(message.data)
-            if event["event"] == "task" and event["task"]["hash_id"] != first:
-                received.append(event["id"])
-            count += 1
-            if count % 25 == 0:  # room in the queue must not let later events slip in
-                await push(1)
-        assert lazy.socket.close_code == 4409
-    print(len(received), len(pushed))
+        # more than all buffers between the gateway and its client can hold
+        flood = await push(40, 60_000)
+        pushed.clear()
+        async with lazy_stream(gateway, mint.token("alice")) as lazy:
+            assert (await lazy.next())["event"] == "hello"
+            await subscribe(lazy, "*")
+            await lazy.send(action="subscribe", ref="flood", tasks=flood)
+            await push(20, 16_000)
+            received: list[str] = []
+            read = 0
+            while (message := await lazy.socket.receive(timeout=15)).type is WSMsgType.TEXT:
+                event = orjson.loads(message.data)
+                if event["event"] == "task" and event["task"]["hash_id"] not in flood:
+                    received.append(event["id"])
+                read += 1
+                if read % 5 == 0:  # room in the queue must not let later events slip in
+                    await push(1, 16_000)
+            assert lazy.socket.close_code == 4409
+    print(read, len(received), len(pushed))
     assert received == pushed[: len(received)]
     assert len(received) < len(pushed)
 

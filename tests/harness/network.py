@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 
@@ -17,7 +18,8 @@ class Wire:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._answering = asyncio.Event()
-        self._answering.set()
+        self._answers_left = math.inf
+        self._held = asyncio.Event()
         self.port = 0
         self.connections = 0
 
@@ -41,13 +43,21 @@ class Wire:
         """Keep connections open, and accept new ones, but let nothing through."""
         self._flowing.clear()
 
-    def mute(self) -> None:
-        """Let requests through, but hold the answers."""
+    def mute(self, *, after: int = 0) -> None:
+        """Let requests through, but hold the answers, after so many more of them."""
+        self._answers_left = after
+        self._held.clear()
         self._answering.clear()
+
+    async def held(self) -> None:
+        """Wait until :meth:`mute` holds an answer."""
+        async with asyncio.timeout(10):
+            await self._held.wait()
 
     def flow(self) -> None:
         """Undo :meth:`stall` and :meth:`mute`."""
         self._flowing.set()
+        self._answers_left = math.inf
         self._answering.set()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,8 +68,8 @@ class Wire:
             back, upstream = await asyncio.open_connection(*self._target)
             self._writers.add(upstream)
             await asyncio.gather(
-                self._pump(reader, upstream, self._flowing),
-                self._pump(back, writer, self._flowing, self._answering),
+                self._pump(reader, upstream, self._request_passes),
+                self._pump(back, writer, self._answer_passes),
             )
         for end in (writer, upstream):
             if end is not None:
@@ -67,15 +77,28 @@ class Wire:
                 end.close()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *gates: asyncio.Event
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        passes: Callable[[], Awaitable[None]],
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
-                for gate in gates:
-                    await gate.wait()
+                await passes()
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+    async def _request_passes(self) -> None:
+        await self._flowing.wait()
+
+    async def _answer_passes(self) -> None:
+        await self._flowing.wait()
+        if self._answers_left > 0:
+            self._answers_left -= 1
+        else:
+            self._held.set()
+            await self._answering.wait()
 
 
 @asynccontextmanager
