@@ -28,6 +28,7 @@ PROTOCOL = "firecrest.events.v1"
 _TOKEN_EXPIRED = 4401
 _TOO_SLOW = 4409
 _TOO_MANY = 4429
+_REASONS = {_TOKEN_EXPIRED: b"token expired", _TOO_SLOW: b"too slow"}
 _MAX_MESSAGE = 64 * 1024
 _ALL = "*"
 
@@ -114,21 +115,23 @@ class _Stream:
         )
         if initially:
             tasks = _ALL if initially == _ALL else initially.split(",")
-            await self._subscribe(None, {"tasks": tasks})
-        sending = asyncio.create_task(self._push(), name="event stream")
+            await self._do(None, {"action": "subscribe", "tasks": tasks})
+        ways = [asyncio.create_task(way) for way in (self._push(), self._receive())]
         try:
-            async for message in self._socket:
-                if message.type is not WSMsgType.TEXT:
-                    await self._socket.close(code=WSCloseCode.UNSUPPORTED_DATA)
-                    break
-                await self._act(message.data)
+            # only here is the socket closed: one who closes it while the other still reads
+            # would be cancelled before the close frame is out
+            ended, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+        code = next(iter(ended)).result()
+        await self._socket.close(code=code, message=_REASONS.get(code, b""))
 
     # -- server to client ----------------------------------------------------------
 
-    async def _push(self) -> None:
+    async def _push(self) -> int:
+        """Send events until the stream must end; the close code that says why."""
         try:
             async with asyncio.timeout(max(0.0, self._principal.expires - time.time())):
                 while True:
@@ -139,11 +142,12 @@ class _Stream:
                     if self._wants(document) and known < document.version:
                         await self._send_task(event.id, document, event.previous)
         except TooSlow:
-            await self._socket.close(code=_TOO_SLOW, message=b"too slow")
+            return _TOO_SLOW
         except TimeoutError:
-            await self._socket.close(code=_TOKEN_EXPIRED, message=b"token expired")
+            return _TOKEN_EXPIRED
         except (ConnectionError, RuntimeError) as error:
             _log.debug("event stream cut: %s", error)
+            return WSCloseCode.OK
 
     def _wants(self, document: Document) -> bool:
         return any(_ALL in ids or document.id in ids for ids in self._wanted.values())
@@ -164,16 +168,31 @@ class _Stream:
 
     # -- client to server ----------------------------------------------------------
 
+    async def _receive(self) -> int:
+        """Act on what the client sends until it goes; the close code to answer with."""
+        async for message in self._socket:
+            if message.type is not WSMsgType.TEXT:
+                return WSCloseCode.UNSUPPORTED_DATA
+            await self._act(message.data)
+        return WSCloseCode.OK
+
     async def _act(self, text: str) -> None:
-        ref: Any = None
         try:
             message = orjson.loads(text)
-            if not isinstance(message, dict):
-                raise _BadAction("a message is a JSON object")
-            ref = message.get("ref")
-            if isinstance(ref, (dict, list)):
-                ref = None
-                raise _BadAction("'ref' must be a scalar")
+        except orjson.JSONDecodeError:
+            await self._send({"event": "error", "ref": None, "error": "not JSON"})
+            return
+        if not isinstance(message, dict):
+            error = "a message is a JSON object"
+            await self._send({"event": "error", "ref": None, "error": error})
+        elif isinstance(message.get("ref"), (dict, list)):
+            await self._send({"event": "error", "ref": None, "error": "'ref' must be a scalar"})
+        else:
+            await self._do(message.get("ref"), message)
+
+    async def _do(self, ref: Any, message: dict[str, Any]) -> None:
+        """Perform an action; what is wrong with it is told, and the connection stays."""
+        try:
             match message.get("action"):
                 case "subscribe":
                     await self._subscribe(ref, message)
@@ -181,8 +200,6 @@ class _Stream:
                     await self._unsubscribe(ref)
                 case unknown:
                     raise _BadAction(f"unknown action {unknown!r}")
-        except orjson.JSONDecodeError:
-            await self._send({"event": "error", "ref": None, "error": "not JSON"})
         except _BadAction as error:
             await self._send({"event": "error", "ref": ref, "error": str(error)})
 
@@ -196,12 +213,14 @@ class _Stream:
             raise _BadAction("'tasks' must be a list of ids or \"*\"")
         for task_id in (ids := frozenset(asked)):
             await self._read(task_id)
+        told = {task_id: self._told.get(task_id, 0) for task_id in ids}
         self._wanted[_name(ref)] = ids
         await self._send({"event": "subscribed", "ref": ref})
         for task_id in ids:  # read again, so that no more than one is held at a time
             document = await self._read(task_id)
-            # queued events up to this version would repeat what is told here
-            if self._told.get(document.id, 0) <= document.version:
+            # an event pushed meanwhile may have told this version, or a later one, already
+            pushed = self._told.get(task_id, 0)
+            if pushed == told[task_id] or pushed < document.version:
                 await self._send_task(self._position, document, None)
 
     async def _read(self, task_id: str) -> Document:

@@ -60,9 +60,9 @@ class Subscription:
 
     def put(self, event: Event) -> None:
         """Called by the hub; never waits."""
-        if len(self._queue) >= self._limit:
-            self._overflowed = True
-        else:
+        # after the first event that found no room none is taken, or there would be a gap
+        self._overflowed = self._overflowed or len(self._queue) >= self._limit
+        if not self._overflowed:
             self._queue.append(event)
         self._ready.set()
 

@@ -140,7 +140,7 @@ class UploadWorkflow:
         """Fetch the object under a temporary name, check its size, then rename it."""
         expected = await self._staging.size(key)
         if expected is None:
-            raise StagingFailed(_VANISHED)
+            raise CommandFailed(Fault.OTHER, _VANISHED, operand=target)
         directory, name = posixpath.split(target)
         if expected == 0:  # curl makes no file of an empty object
             await machine.write_into(directory, name, _nothing())

@@ -6,9 +6,11 @@ from firecrest.errors import (
     MACHINE_NOT_AVAILABLE,
     AccessDenied,
     FirecrestError,
+    StagingFailed,
     SystemUnavailable,
 )
 
+NO_STAGING = "Staging area is not available"
 NO_ACCESS = "User does not have permissions to access machine"
 
 
@@ -18,4 +20,6 @@ def explain(error: FirecrestError) -> str:
         return MACHINE_NOT_AVAILABLE
     if isinstance(error, AccessDenied):
         return NO_ACCESS
+    if isinstance(error, StagingFailed):
+        return NO_STAGING  # its own words name the private address of the object store
     return str(error)

@@ -40,7 +40,7 @@ firecrest-server is up:
   All files, also the logs, are in {state} until the demo stops.
   Nobody is kept apart from anybody here: every user of the demo acts as you do.
 
-In another terminal, as user {self.user} (tokens of the other users: {state}/token.*):
+In another terminal, as user {self.user} (every user's token is in {state}/token.<user>):
 
   export TOKEN={self.token}
   export FIRECREST={gateway}

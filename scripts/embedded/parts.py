@@ -30,7 +30,7 @@ class Greeting:
 
 
 SSH = Greeting(b"", b"SSH-2.0")
-REDIS = Greeting(b"PING\r\n", b"+PONG")
+REDIS = Greeting(b"*1\r\n$4\r\nPING\r\n", b"+PONG")
 STORE = Greeting(b"GET /healthcheck HTTP/1.0\r\n\r\n", b" 200 ")
 GATEWAY = Greeting(b"GET / HTTP/1.0\r\n\r\n", b" 401 ")
 

@@ -167,15 +167,17 @@ class Tool:
 
     def hold_before(self) -> None:
         """Its runs wait for :meth:`release` before they do anything."""
-        self._install('wait_for_release; exec "$real" "$@"')
+        self._install('mark; wait_for_release; exec "$real" "$@"')
 
     def hold_after(self) -> None:
         """Its runs wait for :meth:`release` when all is done, and have not said a word yet."""
-        self._install('said=$("$real" "$@"); status=$?; wait_for_release; echo "$said"; exit $status')
+        self._install(
+            'said=$("$real" "$@"); status=$?; mark; wait_for_release; echo "$said"; exit $status'
+        )
 
     def watch(self) -> None:
         """Its runs are not held, but counted."""
-        self._install('exec "$real" "$@"')
+        self._install('mark; exec "$real" "$@"')
 
     def release(self) -> None:
         """Let every run go on, those to come included."""
@@ -201,10 +203,10 @@ class Tool:
         temporary.write_text(
             "#!/bin/sh\n"
             f"real={self._real}\n"
+            f"mark() {{ : > {self._marks}/$$; }}\n"
             "wait_for_release() {\n"
             f"  n=0; until [ -e {self._gate} ] || [ $((n += 1)) -gt 1500 ]; do sleep 0.02; done\n"
             "}\n"
-            f": > {self._marks}/$$\n"
             f"{body}\n"
         )
         temporary.chmod(0o755)

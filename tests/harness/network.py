@@ -15,6 +15,7 @@ class Wire:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._forgotten: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._answering = asyncio.Event()
@@ -38,6 +39,10 @@ class Wire:
         """End every connection; new ones are welcome."""
         for writer in list(self._writers):
             writer.transport.abort()
+
+    def forget(self) -> None:
+        """Let nothing more through the connections there are, and never end them."""
+        self._forgotten |= self._writers
 
     def stall(self) -> None:
         """Keep connections open, and accept new ones, but let nothing through."""
@@ -84,6 +89,8 @@ class Wire:
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
+                if writer in self._forgotten:
+                    continue
                 await passes()
                 writer.write(data)
                 await writer.drain()

@@ -1,0 +1,106 @@
+"""No room, or no right, to write on the cluster at the moment of the copy."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Connect, Gateways
+from tests.faults.transfers import finish, offered, send
+from tests.harness.client import Client
+from tests.harness.gateway import Config
+
+ROOM = 256 * 1024
+CONTENT = os.urandom(1_000_000)
+
+
+async def _run(*argv: str) -> None:
+    process = await asyncio.create_subprocess_exec(*argv)
+    assert await process.wait() == 0, argv
+
+
+@pytest.fixture
+async def small(workdir: Path) -> AsyncIterator[Path]:
+    """A directory of alice's with a file system of its own, nearly full of nothing."""
+    path = workdir / "small"
+    path.mkdir()
+    await _run("mount", "-t", "tmpfs", "-o", f"size={ROOM}", "firecrest-test", str(path))
+    try:
+        shutil.chown(path, "alice", "alice")
+        yield path
+    finally:
+        await _run("umount", "--lazy", str(path))
+
+
+@pytest.fixture
+async def client(config: Config, gateways: Gateways, connect: Connect) -> Client:
+    config["storage"] |= {"copy_retries": 1, "polling_interval": 0.2}
+    return connect(await gateways(config))
+
+
+async def test_a_copy_without_room_ends_in_115_and_leaves_nothing(
+    client: Client, small: Path
+) -> None:
+    (small / "f").write_text("what was there before")
+    receipt, data = await offered(client, small)
+    await send(data, CONTENT)
+    task = await client.finished(receipt)
+    assert task["status"] == "115"
+    assert "writing" in task["data"]["msg"]
+    assert [path.name for path in small.iterdir()] == ["f"]
+    assert (small / "f").read_text() == "what was there before"
+
+    await _run("mount", "-o", "remount,size=8m", str(small))
+    assert (await finish(client, receipt)).status == 200
+    assert (await client.reached(receipt, {"114", "115"}))["status"] == "114"
+    assert (small / "f").read_bytes() == CONTENT
+    assert [path.name for path in small.iterdir()] == ["f"]
+
+
+async def test_an_upload_without_room_says_so_and_leaves_nothing(
+    client: Client, small: Path
+) -> None:
+    (small / "f").write_text("what was there before")
+    answer = await client.upload("/utilities/upload", CONTENT, "f", targetPath=str(small))
+    assert answer.status == 400
+    assert answer.headers["X-Error"]
+    assert answer.json["description"] == "Error on upload operation"
+    assert [path.name for path in small.iterdir()] == ["f"]
+    assert (small / "f").read_text() == "what was there before"
+
+
+async def test_a_directory_that_became_read_only_ends_a_copy_in_115(
+    client: Client, workdir: Path
+) -> None:
+    target = workdir / "target"
+    target.mkdir()
+    shutil.chown(target, "alice", "alice")
+    receipt, data = await offered(client, target)
+    shutil.chown(target, "root", "root")
+    await send(data, CONTENT)
+    task = await client.finished(receipt)
+    assert task["status"] == "115"
+    assert list(target.iterdir()) == []
+
+    shutil.chown(target, "alice", "alice")
+    assert (await finish(client, receipt)).status == 200
+    assert (await client.reached(receipt, {"114", "115"}))["status"] == "114"
+    assert (target / "f").read_bytes() == CONTENT
+
+
+async def test_a_job_directory_without_room_fails_the_submission(
+    config: Config, gateways: Gateways, connect: Connect, small: Path
+) -> None:
+    config["systems"][0]["scheduler"]["base_fs"] = str(small)
+    home = small / "alice"
+    home.mkdir()
+    shutil.chown(home, "alice", "alice")
+    client = connect(await gateways(config))
+    script = b"#!/bin/sh\n" + b"#" * len(CONTENT)
+    task = await client.finished(await client.upload("/compute/jobs", script, "run.sh"))
+    assert (task["status"], task["data"]) == ("400", "Failed to upload file")
