@@ -314,8 +314,8 @@ def chapters(tutorial: Tutorial) -> list[dict[str, Check]]:
     ]
 
 
-def arguments() -> argparse.Namespace:
-    """Command line."""
+def arguments() -> tuple[Target, bool]:
+    """What the command line says: the deployment, and whether the report shall be JSON."""
     parser = argparse.ArgumentParser(
         prog="scripts/smoke", description="go through the tutorial against a deployment"
     )
@@ -329,24 +329,29 @@ def arguments() -> argparse.Namespace:
         help="storage calls without X-Machine-Name, as in the tutorial",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON at the end")
-    return parser.parse_args()
-
-
-def main() -> int:
-    """Exit status."""
-    options = arguments()
-    token = options.token_file.read_text().strip()
+    options = parser.parse_args()
+    try:
+        token = options.token_file.read_text().strip()
+        home = options.home or f"/home/{user_of(token)}"
+    except (OSError, Mismatch) as error:
+        parser.error(str(error))
     target = Target(
         url=options.url.rstrip("/"),
         token=token,
         machine=options.machine,
-        home=options.home or f"/home/{user_of(token)}",
+        home=home,
         default_system=options.default_system,
     )
+    return target, options.json
+
+
+def main() -> int:
+    """Exit status."""
+    target, as_json = arguments()
     start = time.monotonic()
-    report = asyncio.run(run(target, (lambda _: None) if options.json else print))
+    report = asyncio.run(run(target, (lambda _: None) if as_json else print))
     total = time.monotonic() - start
-    if options.json:
+    if as_json:
         steps = [asdict(step) for step in report.steps]
         print(json.dumps({"good": report.good, "seconds": round(total, 3), "steps": steps}))
     else:

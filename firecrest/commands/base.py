@@ -6,7 +6,6 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar, Generic, TypeVar
 
 from firecrest.commands.faults import classify
@@ -31,8 +30,11 @@ class Command(ABC, Generic[T]):
 
     #: Run under the remote ``timeout`` program with the configured limit (rest-v1 §4.1).
     limited: ClassVar[bool] = True
-    #: Assignments put before the command; only those that a wrapper accepts (auth §7).
-    environment: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Assignments put before the command; a wrapper accepts few of them (auth §7)."""
+        return {}
 
     @property
     def operand(self) -> str | None:

@@ -6,7 +6,7 @@ argument would show it to everybody on the machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from firecrest.commands.base import Argv, Completed, Silent
@@ -24,8 +24,22 @@ _MEANINGS = {
 }
 
 
+@dataclass(frozen=True)
 class _Curl(Silent):
+    """One transfer.
+
+    :param url: presigned, so never shown
+    :param path: the file on the machine
+    """
+
+    url: str = field(repr=False)
+    path: str
+
     limited: ClassVar[bool] = False
+
+    @property
+    def operand(self) -> str:
+        return self.path
 
     def argv(self) -> Argv:
         return ("curl", "--config", "-")
@@ -36,31 +50,15 @@ class _Curl(Silent):
         return CommandFailed(Fault.OTHER, message or fallback, self.operand)
 
 
-@dataclass(frozen=True, repr=False)
 class Pull(_Curl):
     """Fetch a URL into a file."""
-
-    url: str
-    path: str
-
-    @property
-    def operand(self) -> str:
-        return self.path
 
     def stdin(self) -> bytes:
         return _config(url=self.url, output=self.path)
 
 
-@dataclass(frozen=True, repr=False)
 class Push(_Curl):
     """Send a file to a presigned PUT URL."""
-
-    url: str
-    path: str
-
-    @property
-    def operand(self) -> str:
-        return self.path
 
     def stdin(self) -> bytes:
         return _config(url=self.url, upload_file=self.path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,12 +14,15 @@ class Submission:
     :param script: the script, a name inside ``directory`` or an absolute path
     :param account: project to charge, or None for the user's default
     :param comment: mark by which the job of a task can be found again, or None
+    :param environment: variables added to those a job gets anyway; values hold no comma,
+        quote or control character
     """
 
     directory: str
     script: str
     account: str | None = None
     comment: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import posixpath
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -114,6 +114,10 @@ class Submit(Program[int]):
     """Start a script; the result is the job's id."""
 
     submission: Submission
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return self.submission.environment  # what is started inherits it
 
     def argv(self) -> Argv:
         wanted = self.submission

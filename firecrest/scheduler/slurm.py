@@ -14,8 +14,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from firecrest.commands.base import Argv
 from firecrest.commands.faults import clean
@@ -73,7 +72,9 @@ _KEY = re.compile(
 class _Timed(Tool[T]):
     """A tool that prints timestamps; otherwise the site or the user chooses their form."""
 
-    environment: ClassVar[Mapping[str, str]] = MappingProxyType({"SLURM_TIME_FORMAT": "standard"})
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {"SLURM_TIME_FORMAT": "standard"}
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ class Sbatch(Tool[int]):
             words.append(f"--account={wanted.account}")
         if wanted.comment is not None:
             words.append(f"--comment={wanted.comment}")
+        if wanted.environment:
+            added = [f"{name}={value}" for name, value in wanted.environment.items()]
+            words.append(f"--export={','.join(['ALL', *added])}")
         words += [f"--chdir={wanted.directory}", *self.options]
         # sbatch opens the script from where the login shell starts, not from --chdir.
         return (*words, "--", posixpath.join(wanted.directory, wanted.script))

@@ -40,6 +40,7 @@ class SubmitSpec:
 
     file_name: str = item(fields.String())
     account: str | None = item(fields.String(), default=None)
+    environment: Mapping[str, str] = item(fields.Dict(keys=fields.String(), values=fields.String()))
 
 
 class SubmitWorkflow:
@@ -90,6 +91,7 @@ class SubmitWorkflow:
                 script=posixpath.join(directory, spec.file_name),
                 account=spec.account,
                 comment=run.task.id,
+                environment=spec.environment,
             ),
         )
         return await self._done(machine, job_id)

@@ -22,6 +22,8 @@ from scripts import smoke
 from scripts.embedded import guide, parts, slurm, state
 from scripts.embedded.plan import MACHINE, ROOT, Demo, Ports
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def say(text: str) -> None:
     """Print; a reader who has gone must not stop the cleaning up."""
@@ -97,14 +99,17 @@ async def run(demo: Demo, *, checking: bool) -> bool:
     try:
         with state.claimed(demo.state):
             async with contextlib.AsyncExitStack() as stack:
-                running = await bring_up(demo, stack)
-                if checking:
-                    good = await check(demo, running)
-                else:
-                    await stay(demo, running)
+                try:
+                    running = await bring_up(demo, stack)
+                    if checking:
+                        good = await check(demo, running)
+                    else:
+                        await stay(demo, running)
+                finally:
+                    ignore_signals()
     except parts.PartError as error:
         say(f"demo: {error}\n{error.tail}")
-    except (state.UnusableError, LookupError) as error:
+    except (state.UnusableError, LookupError, OSError) as error:
         say(f"demo: {error}")
     except asyncio.CancelledError:
         say("\nThe demo has stopped.")
@@ -116,18 +121,21 @@ async def run(demo: Demo, *, checking: bool) -> bool:
 
 
 def stop_on_signals() -> None:
-    """Make the first Ctrl-C or signal end the demo in order; further ones change nothing."""
+    """Make Ctrl-C and signals cancel the current task, which then cleans up."""
     task = asyncio.current_task()
-    signalled = False
+    assert task is not None  # noqa: S101 (called from a coroutine)
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
-    def stop() -> None:
-        nonlocal signalled
-        if not signalled and task is not None:
-            signalled = True
-            task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+def ignore_signals() -> None:
+    """From here on everything comes to its end anyway, and impatience would leave things behind."""
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, lambda: None)
+    # time limits of the cleaning up would take an earlier cancellation for theirs
+    if task := asyncio.current_task():
+        while task.cancelling():
+            task.uncancel()
 
 
 async def main(options: argparse.Namespace) -> int:

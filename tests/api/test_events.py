@@ -68,7 +68,7 @@ async def lazy_stream(gateway: Gateway, token: str) -> AsyncIterator[Events]:
 
     def small(info: Any) -> sockets.socket:
         made = sockets.socket(info[0], info[1], info[2])
-        made.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+        made.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 18)
         return made
 
     async with (
@@ -549,7 +549,7 @@ async def test_a_subscriber_slower_than_its_queue_is_cut_after_an_unbroken_begin
             return begun
 
         # more than all buffers between the gateway and its client can hold
-        flood = await push(40, 60_000)
+        flood = await push(80, 60_000)
         pushed.clear()
         async with lazy_stream(gateway, mint.token("alice")) as lazy:
             assert (await lazy.next())["event"] == "hello"
@@ -566,7 +566,7 @@ async def test_a_subscriber_slower_than_its_queue_is_cut_after_an_unbroken_begin
                 if event["event"] == "task" and event["task"]["hash_id"] not in flood:
                     received.append(event["id"])
                 read += 1
-                if read % 5 == 0:  # room in the queue must not let later events slip in
+                if read % 8 == 0:  # room in the queue must not let later events slip in
                     await push(1, 16_000)
             assert lazy.socket.close_code == 4409
 

@@ -6,6 +6,7 @@ Everything runs as a user of the cluster on this machine, as it would through SS
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,6 +247,17 @@ class TestScheduler:
         assert await cluster.scheduler.find(cluster.on, str(directory)) == int(job_id)
         (directory / "go").touch()
         assert await cluster.ended(job_id) == "COMPLETED"
+        assert not list(cluster.home.rglob("pwned"))
+
+    async def test_variables_arrive_as_they_are(self, cluster: Cluster) -> None:
+        wanted = {"PLAIN": "1", "BLANKS": " b 1 ", "ODD": "$(touch pwned) `id` ; & | * é = <>"}
+        script = cluster.write('#!/bin/sh\nprintf "%s|" "$PLAIN" "$BLANKS" "$ODD"; id -un; pwd\n')
+        submission = dataclasses.replace(script, environment=wanted)
+        job_id = str(await cluster.scheduler.submit(cluster.on, submission))
+        await cluster.ended(job_id)
+        output = (cluster.home / f"slurm-{job_id}.out").read_text()
+        assert output.split("|")[:2] == ["1", " b 1 "]
+        assert output.startswith("|".join([*wanted.values(), ""]))
         assert not list(cluster.home.rglob("pwned"))
 
     async def test_finding(self, cluster: Cluster) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import Any
 
+import orjson
 from marshmallow import ValidationError
 
 from firecrest.api.http.body import Form
@@ -42,6 +43,8 @@ _JOB_FAILED = "Failed to retrieve job information"
 _ACCT_FAILED = "Failed to retrieve account information"
 
 _DROPPED = re.compile(r"[^A-Za-z0-9._-]")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNSAFE_VALUE = re.compile(r"[,'\"\\\x00-\x1f\x7f]")
 _DEFAULT_PAGE = 25
 
 
@@ -76,13 +79,14 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     script = await _script(call, form)
     account = _account(form)
     await _check_reachable(call)
-    spec = SubmitSpec(file_name=_script_name(form), account=account)
+    name = _script_name(form)
     if script is None:
         megabytes = call.parts.settings.utilities.max_file_size_mb
         text = f"Failed to upload batch script. The file is over {megabytes} MB"
         raise Refusal(413, {"description": text})
     if not script:
         raise Refusal(400, {"description": _SUBMIT_FAILED, "error": "Batch file is empty"})
+    spec = SubmitSpec(file_name=name, account=account, environment=_environment(form))
     return await _create(call, Kind.SUBMIT, spec, script)
 
 
@@ -167,6 +171,41 @@ def _account(form: Form) -> str | None:
         body = {"description": "Invalid account", "error": f"'account' {error.messages[0]}"}
         raise Refusal(400, body) from error
     return value
+
+
+def _environment(form: Form) -> dict[str, str]:
+    """The form field ``env``: a JSON object of scalars (Contract: rest-v1 §7.2).
+
+    Slurm would split a value at a comma and read quotes as its own; such values are refused,
+    as are those that are no JSON.
+    """
+    text = form.fields.get("env", "")
+    if not text:
+        return {}
+    try:
+        given = orjson.loads(text)
+        if not isinstance(given, dict):
+            raise ValueError("not an object")
+        return {_variable(name): _value(value) for name, value in given.items()}
+    except ValueError as error:
+        body = {
+            "description": "Failed to submit job",
+            "error": f"Invalid JSON in 'env' variable ({text})",
+        }
+        raise Refusal(404, body) from error
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError("not the name of a variable")
+    return name
+
+
+def _value(value: object) -> str:
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    if value is None or isinstance(value, dict | list) or _UNSAFE_VALUE.search(text):
+        raise ValueError("not a value that arrives as it is")
+    return text
 
 
 def _script_name(form: Form) -> str:

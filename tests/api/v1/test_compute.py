@@ -587,3 +587,34 @@ async def test_wrong_job_ids_are_refused_by_the_accounting(
     answer = await alice.get("/compute/acct", params={"jobs": ids})
     assert answer.status == 400
     assert answer.json == {"description": "Failed to retrieve account information", "error": error}
+
+
+async def test_variables_reach_the_job(alice: Client, submit: Submit, workdir: Path) -> None:
+    script = f'#!/bin/bash\nprintf "%s|%s|%s" "$A" "$B" "$HOME" > {workdir}/seen\n'.encode()
+    await submit(script, env='{"A": "b 1", "B": 2}')
+
+    async def written() -> str | None:
+        seen = workdir / "seen"
+        return seen.read_text() if seen.exists() else None
+
+    assert await eventually(written, "the job has run") == "b 1|2|/home/alice"
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        *("{", "[]", '"text"', "1", '{"A": null}', '{"A": [1]}', '{"A": {}}'),
+        *('{"A B": "1"}', '{"A=B": "1"}', '{"": "1"}', '{"A;id": "1"}'),
+        *('{"A": "1,2"}', '{"A": "it\'s"}', '{"A": "\\n"}', '{"A": "\\u0000"}'),
+    ],
+)
+async def test_variables_that_could_not_arrive_as_they_are_are_refused(
+    alice: Client, env: str
+) -> None:
+    script = file("job.sh", b"#!/bin/sh\n")
+    answer = await alice.post("/compute/jobs", **form(field("env", env), script))
+    assert answer.status == 404
+    assert answer.json == {
+        "description": "Failed to submit job",
+        "error": f"Invalid JSON in 'env' variable ({env})",
+    }

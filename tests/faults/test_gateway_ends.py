@@ -1,0 +1,365 @@
+"""Gateways that are told to stop, or die, in the middle of work (Contract: tasks §9)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import Connect, Gateways
+from tests.faults.conftest import Cluster
+from tests.faults.jobs import SCRIPT, check_truthful, jobs_of
+from tests.faults.transfers import begin_download, offered, send
+from tests.harness.daemons import RedisServer, ended
+from tests.harness.gateway import Config, Gateway
+from tests.harness.network import Wire
+from tests.harness.waiting import eventually
+
+LS = "/utilities/ls?targetPath=/tmp"
+LEASE = 1.5
+
+
+@pytest.fixture
+def config(config: Config) -> Config:
+    config["tasks"] = {"lease": LEASE}
+    config["utilities"] = {"timeout": 4}
+    config["storage"] |= {"polling_interval": 0.2, "copy_retries": 0}
+    config["server"] |= {"shutdown_grace": 0.5}
+    return config
+
+
+@pytest.fixture
+def never(config: Config) -> None:
+    """Leases that nobody outlives: what goes on was handed over."""
+    config["tasks"] = {"lease": 600}
+
+
+async def refuses(gateway: Gateway) -> None:
+    """Wait until it accepts no connection any more."""
+    address = urlsplit(gateway.url)
+
+    async def look() -> bool:
+        try:
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+        except OSError:
+            return True
+        writer.close()
+        return False
+
+    await eventually(look, "the gateway refuses connections")
+
+
+def files(path: Path) -> set[str]:
+    return {entry.name for entry in path.iterdir()} - {".tools"}
+
+
+# -- told to stop ----------------------------------------------------------------------
+
+
+async def test_an_open_request_is_finished_first(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    config["server"]["shutdown_grace"] = 10
+    ls = cluster.tool("ls")
+    ls.hold_before()
+    gateway = await gateways(config)
+    request = asyncio.create_task(connect(gateway).get(LS))
+    await ls.held()
+    gateway.terminate()
+    await refuses(gateway)
+    ls.release()
+    assert (await request).status == 200
+    assert await gateway.ended() == 0
+
+
+async def test_a_request_longer_than_the_grace_does_not_hold_the_gateway(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    config["utilities"]["timeout"] = 60
+    ls = cluster.tool("ls")
+    ls.hold_before()
+    gateway = await gateways(config)
+    request = asyncio.create_task(connect(gateway).get(LS))
+    held = await ls.held()
+    async with asyncio.timeout(8):
+        assert await gateway.stop() == 0
+    await asyncio.wait([request])
+    assert request.exception() or request.result().status >= 400
+    await ended(held)
+
+
+async def test_a_running_task_may_end_within_the_grace(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    config["server"]["shutdown_grace"] = 10
+    squeue = cluster.tool("squeue")
+    squeue.hold_before()
+    other = connect(await gateways(config))
+    gateway = await gateways(config)
+    receipt = await connect(gateway).get("/compute/jobs")
+    await squeue.held()
+    gateway.terminate()
+    await refuses(gateway)
+    squeue.release()
+    assert await gateway.ended() == 0
+    assert (await other.task(receipt.json["task_id"]))["status"] == "200"
+    assert len(squeue.runs) == 1
+
+
+@pytest.mark.usefixtures("never")
+async def test_running_tasks_are_handed_over_and_listeners_sent_away(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    squeue = cluster.tool("squeue")
+    squeue.hold_before()
+    gateway = await gateways(config)
+    client = connect(gateway)
+    async with client.events() as events:
+        receipt = await client.get("/compute/jobs")
+        held = await squeue.held()
+        gateway.terminate()
+        assert await events.closed() == 1001
+        assert await gateway.ended() == 0
+    await ended(held)
+
+    client = connect(await gateways(config))
+    assert (await client.task(receipt.json["task_id"]))["status"] == "100"
+    squeue.release()
+    assert (await client.finished(receipt))["status"] == "200"
+
+
+@pytest.mark.usefixtures("never")
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_submission_is_handed_over(
+    when: str, config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    sbatch = cluster.tool("sbatch")
+    sbatch.hold_before() if when == "before" else sbatch.hold_after()
+    gateway = await gateways(config)
+    receipt = await connect(gateway).upload("/compute/jobs", SCRIPT, "run.sh")
+    held = await sbatch.held()
+    assert await gateway.stop() == 0
+    await ended(held)
+
+    client = connect(await gateways(config))
+    task = await client.finished(receipt)
+    assert task["status"] == ("400" if when == "before" else "200")
+    await check_truthful(task)
+
+
+@pytest.mark.usefixtures("never")
+async def test_transfers_are_handed_over(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect, workdir: Path
+) -> None:
+    content = os.urandom(100_000)
+    (workdir / "there").write_bytes(content)
+    curl = cluster.tool("curl")
+    curl.hold_before()
+    gateway = await gateways(config)
+    client = connect(gateway)
+    waiting, form = await offered(client, workdir, "waiting")
+    copying, data = await offered(client, workdir, "copying")
+    await send(data, content)
+    pushing = await begin_download(client, workdir / "there")
+    held = await curl.held(2)
+    assert await gateway.stop() == 0
+    await ended(held)
+
+    client = connect(await gateways(config))
+    states = [(await client.task(r.json["task_id"]))["status"] for r in (waiting, copying, pushing)]
+    assert states == ["111", "113", "116"]
+    curl.release()
+    await send(form, content)
+    assert (await client.finished(waiting))["status"] == "114"
+    assert (await client.finished(copying))["status"] == "114"
+    assert (await client.finished(pushing))["status"] == "117"
+    assert (workdir / "waiting").read_bytes() == content
+    assert (workdir / "copying").read_bytes() == content
+    assert files(workdir) == {"waiting", "copying", "there"}
+
+
+# -- killed ----------------------------------------------------------------------------
+
+
+async def test_a_query_is_run_again_within_two_leases(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    squeue = cluster.tool("squeue")
+    squeue.hold_before()
+    gateway = await gateways(config)
+    receipt = await connect(gateway).get("/compute/jobs")
+    await squeue.held()
+    await gateway.kill()
+    squeue.release()
+    client = connect(await gateways(config))
+    assert (await client.finished(receipt, limit=2 * LEASE))["status"] == "200"
+    assert len(squeue.runs) == 2
+
+
+async def test_a_submission_killed_before_sbatch_is_submitted_by_the_next(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    mkdir = cluster.tool("mkdir")
+    mkdir.hold_before()
+    gateway = await gateways(config)
+    receipt = await connect(gateway).upload("/compute/jobs", SCRIPT, "run.sh")
+    await mkdir.held()
+    await gateway.kill()
+    mkdir.release()
+    client = connect(await gateways(config))
+    task = await client.finished(receipt)
+    assert task["status"] == "200"
+    await check_truthful(task)
+
+
+async def test_a_submission_killed_after_sbatch_is_found_by_the_next(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    sbatch = cluster.tool("sbatch")
+    sbatch.hold_after()
+    gateway = await gateways(config)
+    receipt = await connect(gateway).upload("/compute/jobs", SCRIPT, "run.sh")
+    await sbatch.held()
+    await gateway.kill()
+    client = connect(await gateways(config))
+    task = await client.finished(receipt)
+    assert task["status"] == "200"
+    await check_truthful(task)
+    assert len(sbatch.runs) == 1
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["that comes late", "that never comes"])
+async def test_a_submission_killed_during_sbatch_is_one_job_or_a_truthful_error(
+    late: bool, config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    sbatch, squeue = cluster.tool("sbatch"), cluster.tool("squeue")
+    sbatch.hold_before()
+    squeue.watch()
+    gateway = await gateways(config)
+    receipt = await connect(gateway).upload("/compute/jobs", SCRIPT, "run.sh")
+    held = await sbatch.held()
+    await gateway.kill()
+    client = connect(await gateways(config))
+    await squeue.held()  # the next gateway looks for the job, and there is none yet
+    if late:
+        sbatch.release()
+    task = await client.finished(receipt)
+    await ended(held)
+    await check_truthful(task)
+    assert len(sbatch.runs) == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_submission_whose_connection_is_cut_is_one_job_or_a_truthful_error(
+    when: str, config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    sbatch = cluster.tool("sbatch")
+    sbatch.hold_before() if when == "before" else sbatch.hold_after()
+    client = connect(await gateways(config))
+    receipt = await client.upload("/compute/jobs", SCRIPT, "run.sh")
+    held = await sbatch.held()
+    cluster.wire.drop()
+    task = await client.finished(receipt)
+    await ended(held)
+    assert task["status"] == ("400" if when == "before" else "200")
+    await check_truthful(task)
+    assert len(sbatch.runs) == 1
+
+
+async def test_a_frozen_owner_that_thaws_changes_nothing(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
+) -> None:
+    sbatch = cluster.tool("sbatch")
+    sbatch.hold_after()
+    frozen = await gateways(config)
+    receipt = await connect(frozen).upload("/compute/jobs", SCRIPT, "run.sh")
+    await sbatch.held()
+    client = connect(await gateways(config))
+    frozen.freeze()
+    try:
+        task = await client.finished(receipt)
+        sbatch.release()
+    finally:
+        frozen.thaw()
+
+    async def gave_up() -> bool:
+        return (
+            f"task {receipt.json['task_id']} is in other hands" in frozen.log
+            or (await connect(frozen).get(LS)).status == 200
+        )
+
+    await eventually(gave_up, "the former owner lives and has given the task up")
+    assert task["status"] == "200"
+    assert await client.task(receipt.json["task_id"]) == task
+    assert await jobs_of(task) == {task["data"]["jobid"]}
+
+
+async def test_an_upload_killed_while_it_waits_is_polled_by_the_next(
+    config: Config, gateways: Gateways, connect: Connect, workdir: Path
+) -> None:
+    content = os.urandom(100_000)
+    gateway = await gateways(config)
+    receipt, data = await offered(connect(gateway), workdir)
+    await gateway.kill()
+    await send(data, content)
+    client = connect(await gateways(config))
+    assert (await client.finished(receipt))["status"] == "114"
+    assert (workdir / "f").read_bytes() == content
+    assert files(workdir) == {"f"}
+
+
+async def test_a_copy_killed_in_the_middle_is_repeated_by_the_next(
+    config: Config, store_wire: Wire, gateways: Gateways, connect: Connect, workdir: Path
+) -> None:
+    content = os.urandom(20_000_000)
+    gateway = await gateways(config)
+    client = connect(gateway)
+    receipt, data = await offered(client, workdir)
+    await send(data, content)
+    temporary = workdir / f".firecrest.{receipt.json['task_id']}"
+
+    async def begun() -> bool:
+        return temporary.exists()
+
+    await eventually(begun, "the copy has begun")
+    store_wire.stall()
+    await gateway.kill()
+    store_wire.flow()
+    client = connect(await gateways(config))
+    task = await client.finished(receipt)
+    assert task["status"] == "114"
+    assert (workdir / "f").read_bytes() == content
+
+    async def clean() -> bool:
+        return files(workdir) == {"f"}
+
+    await eventually(clean, "only the file remains")
+
+
+async def test_a_task_killed_at_its_creation_is_not_forgotten(
+    config: Config, redis_server: RedisServer, gateways: Gateways, connect: Connect
+) -> None:
+    """Whatever moment the kill hits, a task that can be read reaches an end."""
+    gateway = await gateways(config)
+    client = connect(gateway)
+    requests = [asyncio.create_task(client.get("/compute/jobs")) for _ in range(8)]
+    async with redis_server.client() as redis:
+
+        async def stored() -> bool:
+            return bool(await redis.hlen("fc:{alice}:tasks"))
+
+        await eventually(stored, "a task is stored")
+    await gateway.kill()
+    await asyncio.wait(requests)
+    for request in requests:
+        request.exception()
+    client = connect(await gateways(config))
+
+    async def all_ended() -> bool:
+        tasks = (await client.get("/tasks")).json["tasks"]
+        return bool(tasks) and {task["status"] for task in tasks.values()} == {"200"}
+
+    await eventually(all_ended, "every task has ended")
