@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import Connect, Gateways
 from tests.faults.conftest import Cluster
@@ -13,8 +17,21 @@ from tests.harness.gateway import Config
 LS = "/utilities/ls?targetPath=/tmp"
 
 
+@pytest.fixture
+def directory_of_bob() -> Iterator[Path]:
+    path = Path("/home/bob") / f"test-{secrets.token_hex(6)}"
+    path.mkdir()
+    shutil.chown(path, "bob", "bob")
+    yield path
+    shutil.rmtree(path)
+
+
 async def test_a_burst_of_one_user_waits_for_itself_only(
-    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect, workdir: Path
+    config: Config,
+    cluster: Cluster,
+    gateways: Gateways,
+    connect: Connect,
+    directory_of_bob: Path,
 ) -> None:
     config["utilities"] = {"timeout": 60}
     gateway = await gateways(config)
@@ -25,8 +42,8 @@ async def test_a_burst_of_one_user_waits_for_itself_only(
     assert len(await ls.held(32)) == 32  # four connections with eight commands each
     assert cluster.wire.connections == 4
 
-    shutil.chown(workdir, "bob", "bob")
-    answer = await bob.upload("/utilities/upload", b"text", "f", targetPath=str(workdir))
+    target = str(directory_of_bob)
+    answer = await bob.upload("/utilities/upload", b"text", "f", targetPath=target)
     assert answer.status == 201
     assert not any(request.done() for request in burst)
 

@@ -1,0 +1,376 @@
+"""Commands as text and back: quoting, classification, listings, curl's configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from firecrest.commands.base import Argv, Command, Completed, Silent, line
+from firecrest.commands.content import Tail
+from firecrest.commands.faults import classify, clean
+from firecrest.commands.fetch import Pull, Push
+from firecrest.commands.files import MakeDirectories
+from firecrest.commands.listing import Ls, LsNames
+from firecrest.errors import AccessDenied, CommandFailed, Fault, FirecrestError
+
+SHELLS = [found for name in ("bash", "dash") if (found := shutil.which(name))]
+
+#: Every text a process can be given: no NUL, and encodable as bytes.
+words = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=60)
+nasty = st.text(st.sampled_from("'\"\\$`;&|<>(){}[]*?~!#=% \n\t\r-"), max_size=20)
+word = words | nasty
+
+
+@dataclass(frozen=True)
+class Echo(Command[list[str]]):
+    """Gives back its arguments, one per NUL-ended word."""
+
+    arguments: tuple[str, ...]
+    assigned: dict[str, str] = field(default_factory=dict)
+
+    def argv(self) -> Argv:
+        return ("printf", r"%s\0", *self.arguments)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.assigned
+
+    def parse(self, stdout: bytes) -> list[str]:
+        return stdout.decode().split("\0")[:-1]
+
+
+def shell(shell: str, text: str, stdin: bytes = b"") -> Completed:
+    done = subprocess.run([shell, "-c", text], input=stdin, capture_output=True, check=False)
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("program", SHELLS)
+@given(arguments=st.lists(word, min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_every_word_reaches_the_program_as_it_is(program: str, arguments: list[str]) -> None:
+    command = Echo(tuple(arguments))
+    assert command.result(shell(program, line(command, 5))) == arguments
+
+
+@pytest.mark.parametrize("program", SHELLS)
+@given(value=word)
+@settings(max_examples=40, deadline=None)
+def test_every_value_reaches_the_environment_as_it_is(program: str, value: str) -> None:
+    @dataclass(frozen=True)
+    class Show(Command[str]):
+        limited = False
+
+        @property
+        def environment(self) -> dict[str, str]:
+            return {"SHOWN": value}
+
+        def argv(self) -> Argv:
+            return ("printenv", "SHOWN")
+
+        def parse(self, stdout: bytes) -> str:
+            return stdout.decode().removesuffix("\n")
+
+    command = Show()
+    assert command.result(shell(program, line(command, 5))) == value
+
+
+@given(arguments=st.lists(word, max_size=4))
+def test_the_line_splits_into_the_argument_vector(arguments: list[str]) -> None:
+    command = Echo(tuple(arguments))
+    assert shlex.split(line(command, 7)) == ["timeout", "7", *command.argv()]
+
+
+def test_an_unlimited_command_has_no_time_limit() -> None:
+    @dataclass(frozen=True)
+    class Long(Silent):
+        limited = False
+
+        def argv(self) -> Argv:
+            return ("sleep", "infinity")
+
+    assert line(Long(), 5) == "sleep infinity"
+
+
+def test_the_time_limit_ends_a_command() -> None:
+    @dataclass(frozen=True)
+    class Sleep(Silent):
+        def argv(self) -> Argv:
+            return ("sleep", "60")
+
+    with pytest.raises(CommandFailed) as caught:
+        Sleep().result(shell(SHELLS[0], line(Sleep(), 1)))
+    assert caught.value.fault is Fault.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "command",
+    [MakeDirectories("-p"), Tail("-f", 5), Ls(path="--help"), LsNames(path="--version")],
+    ids=lambda command: type(command).__name__,
+)
+def test_a_path_is_never_an_option(command: Command[object], tmp_path: Path) -> None:
+    words = command.argv()
+    assert words[words.index("--") + 1 :] == (command.operand,)
+
+
+def test_warnings_of_a_success_are_no_errors() -> None:
+    assert Tail("f", 5).result(Completed(0, b"text", b"No such file or directory")) == "text"
+
+
+# -- rest-v1 §4.4 ----------------------------------------------------------------------
+
+TABLE = [
+    (124, "anything", Fault.TIMEOUT),
+    (118, "anything", Fault.WRAPPER_REFUSED),
+    (124, "Permission denied", Fault.TIMEOUT),
+    (2, "ls: cannot open directory '/root': Permission denied", Fault.PERMISSION),
+    (1, "mkdir: cannot create directory '/x': Permission denied", Fault.PERMISSION),
+    (1, "chown: changing ownership of 'f': Operation not permitted", Fault.PERMISSION),
+    (1, "f: regular file, no read permission", Fault.PERMISSION),
+    (1, "tail: cannot open 'f' for reading", Fault.PERMISSION),
+    (1, "tail: cannot open 'f' for reading: No such file or directory", Fault.INVALID_PATH),
+    (1, "stat: cannot stat 'f': No such file or directory", Fault.SOURCE_NOT_FOUND),
+    (1, "stat: cannot statx 'f': No such file or directory", Fault.SOURCE_NOT_FOUND),
+    (1, "mv: cannot stat 'f': No such file or directory", Fault.SOURCE_NOT_FOUND),
+    (1, "cp: cannot create regular file 'f': No such file or directory", Fault.INVALID_PATHS),
+    (1, "mv: cannot move 'a' to 'b': No such file or directory", Fault.INVALID_PATHS),
+    (2, "ls: cannot access '/nowhere': No such file or directory", Fault.INVALID_PATH),
+    (1, "cannot access 'f': Input/output error", Fault.INVALID_PATH),
+    (1, "mkdir: cannot create directory '/tmp': File exists", Fault.EXISTS),
+    (1, "ln: failed to create symbolic link 'f': File exists", Fault.EXISTS),
+    (1, "ls: reading '/etc/passwd/x': Not a directory", Fault.NOT_A_DIRECTORY),
+    (1, "sha256sum: /tmp: Is a directory", Fault.IS_A_DIRECTORY),
+    (1, "rm: some other directory trouble", Fault.IS_A_DIRECTORY),
+    (1, "mv: will not overwrite just-created 'f'", Fault.EXISTS),
+    (1, "chown: invalid group: 'nobodies'", Fault.INVALID_GROUP),
+    (1, "chown: invalid user: 'nobodyx'", Fault.INVALID_OWNER),
+    (1, "chmod: invalid mode: '999'", Fault.INVALID_MODE),
+    (1, "something else", Fault.OTHER),
+    (-9, "", Fault.OTHER),
+]
+
+
+@pytest.mark.parametrize(("status", "text", "fault"), TABLE, ids=lambda value: str(value)[:50])
+def test_failures_are_classified_by_the_first_row_that_matches(
+    status: int, text: str, fault: Fault
+) -> None:
+    error = classify(status, text.encode(), operand="/path")
+    assert isinstance(error, CommandFailed)
+    assert (error.fault, error.operand) == (fault, "/path")
+    if fault in (Fault.TIMEOUT, Fault.WRAPPER_REFUSED):
+        assert text not in error.message
+    else:
+        assert error.message == (text or "exit status -9")
+
+
+def test_a_refusal_of_ssh_is_no_command_failure() -> None:
+    error = classify(255, b"Load key: invalid OPENSSH format", operand=None)
+    assert isinstance(error, AccessDenied)
+
+
+@given(st.integers(-64, 255).filter(bool), st.binary(max_size=200))
+def test_every_failure_has_words(status: int, output: bytes) -> None:
+    error = classify(status, output, operand=None)
+    assert isinstance(error, FirecrestError)
+    assert str(error)
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (b"one\ntwo\n", "one two"),
+        (b"tput: No value for $TERM and no -T specified\nreal\n", "real"),
+        (b"Could not chdir to home directory /home/a: No such file or directory\nreal", "real"),
+        (b"bash: warning: setlocale: LC_ALL: cannot change locale (xx)\nreal", "real"),
+        (b"\xff\n", "\N{REPLACEMENT CHARACTER}"),
+        (b"", ""),
+    ],
+)
+def test_messages_are_cleaned(output: bytes, message: str) -> None:
+    assert clean(output) == message
+
+
+# -- listings --------------------------------------------------------------------------
+
+
+def run(command: Command[Any], cwd: Path) -> Completed:
+    done = subprocess.run(
+        command.argv(),
+        capture_output=True,
+        cwd=cwd,
+        env={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"},
+        check=False,
+    )
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+names = st.text(
+    st.characters(exclude_characters="\0/", codec="utf-8"), min_size=1, max_size=40
+).filter(lambda name: name not in {".", ".."} and len(name.encode()) < 200)
+awkward = st.text(st.sampled_from("\"\\ \n\t->:'x.$*%\x7f\x1bé"), min_size=1, max_size=12).filter(
+    lambda name: name not in {".", ".."}
+)
+
+
+@given(wanted=st.sets(names | awkward, min_size=1, max_size=6))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_names_of_any_kind_come_back_from_ls(
+    wanted: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("ls")
+    for name in wanted:
+        (directory / name).write_bytes(b"x" * len(name))
+    described = Ls(path=str(directory), hidden=True)
+    entries = described.result(run(described, directory))
+    assert {entry.name: entry.size for entry in entries} == {name: len(name) for name in wanted}
+    named = LsNames(path=str(directory), hidden=True)
+    assert set(named.result(run(named, directory))) == wanted
+
+
+@given(name=names | awkward, target=names | awkward)
+@settings(max_examples=40, deadline=None)
+def test_links_of_any_kind_come_back_from_ls(
+    name: str, target: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("ls")
+    (directory / name).symlink_to(target)
+    command = Ls(path=str(directory), hidden=True)
+    (entry,) = command.result(run(command, directory))
+    assert (entry.name, entry.type, entry.link_target) == (name, "l", target)
+
+
+def test_kinds_of_entries(tmp_path: Path) -> None:
+    makers: dict[str, Callable[[Path], object]] = {
+        "-": lambda path: path.write_text("12345"),
+        "d": lambda path: path.mkdir(),
+        "l": lambda path: path.symlink_to("elsewhere"),
+        "p": os.mkfifo,
+        "c": lambda path: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3)),
+        "b": lambda path: os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(7, 200)),
+    }
+    for kind, make in makers.items():
+        make(tmp_path / f"of kind {kind}")
+    (tmp_path / "of kind -").chmod(0o4751)
+    command = Ls(path=str(tmp_path))
+    found = {entry.name: entry for entry in command.result(run(command, tmp_path))}
+    assert {name[-1]: entry.type for name, entry in found.items()} == {k: k for k in makers}
+    assert found["of kind -"].permissions == "rwsr-x--x"
+    assert found["of kind -"].size == 5
+    assert (found["of kind c"].size, found["of kind b"].size) == (0, 0)
+
+
+def test_a_tree_is_listed_relative_to_its_root(tmp_path: Path) -> None:
+    for path in ("a/b/c", "a/with blank/d", 'q"uote:/e'):
+        (tmp_path / path).mkdir(parents=True)
+    for root in (str(tmp_path), f"{tmp_path}/"):
+        command = LsNames(path=root, recursive=True)
+        assert set(command.result(run(command, tmp_path))) == {
+            *("a", "a/b", "a/b/c", "a/with blank", "a/with blank/d"),
+            *('q"uote:', 'q"uote:/e'),
+        }
+
+
+@given(st.binary(max_size=300))
+def test_listings_of_any_bytes_can_be_read(output: bytes) -> None:
+    Ls(path="/x").parse(output)
+    LsNames(path="/x").parse(output)
+
+
+# -- curl ------------------------------------------------------------------------------
+
+
+async def _served(path: Path, content: bytes) -> tuple[asyncio.Server, list[bytes]]:
+    """A server that answers any request with the content, and notes what it was sent."""
+    seen: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        lengths = [row for row in head.split("\r\n") if row.lower().startswith("content-length")]
+        if "100-continue" in head.lower():
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await reader.readexactly(int(lengths[0].split(":")[1]) if lengths else 0)
+        seen.extend((head.split("\r\n")[0].encode("latin-1"), body))
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n")
+        writer.write(f"Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        await writer.drain()
+        writer.close()
+
+    return await asyncio.start_server(answer, "127.0.0.1", 0), seen
+
+
+AWKWARD_FILES = [
+    *("plain", "with blank", 'quo"te', "back\\slash", "\\n", "new\nline", "tab\t", "-o", "#x"),
+    *("[1-3]", "{a,b}", "$HOME", "ünïcödé", "= y", "it's"),
+]
+
+
+@pytest.mark.parametrize("name", AWKWARD_FILES)
+async def test_curl_reads_and_writes_files_of_any_name(name: str, tmp_path: Path) -> None:
+    server, seen = await _served(tmp_path, b"from the store")
+    port = server.sockets[0].getsockname()[1]
+    url = f"http://127.0.0.1:{port}/b/k%20[1]?X-Amz-Signature=a%2Fb&q={{1,2}}"
+    try:
+        for command in (
+            Pull(url=url, path=str(tmp_path / name)),
+            Push(url=url, path=str(tmp_path / name)),
+        ):
+            process = await asyncio.create_subprocess_exec(
+                *command.argv(),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            stdout, stderr = await process.communicate(command.stdin())
+            assert process.returncode is not None
+            command.result(Completed(process.returncode, stdout, stderr))
+            assert stdout == b""  # it would count as output of the command
+    finally:
+        server.close()
+    assert (tmp_path / name).read_bytes() == b"from the store"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    target = b"/b/k%20[1]?X-Amz-Signature=a%2Fb&q={1,2} HTTP/1.1"
+    assert seen == [b"GET " + target, b"", b"PUT " + target, b"from the store"]
+
+
+@pytest.mark.parametrize("command", [Pull(url="http://key", path="/f"), Push("http://key", "/f")])
+def test_a_url_is_neither_an_argument_nor_in_a_log(command: Command[None]) -> None:
+    assert command.argv() == ("curl", "--config", "-")
+    assert "key" not in repr(command)
+    assert "key" not in line(command, 5)
+
+
+@given(path=word)
+def test_a_setting_never_goes_past_its_line(path: str) -> None:
+    rows = Pull(url="http://u", path=path).stdin().decode().split("\n")
+    assert len(rows) == len(Pull(url="http://u", path="f").stdin().decode().split("\n"))
+    assert "\r" not in "".join(rows)
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr", "message"),
+    [
+        (6, b"curl: (6) Could not resolve host", "Failed to connect to staging area server"),
+        (7, b"curl: (7) Failed to connect", "Failed to connect to staging area server"),
+        (28, b"curl: (28) Operation too slow", "Transfer timed out"),
+        (23, b"curl: (23) Failure writing output", "curl: (23) Failure writing output"),
+        (22, b"", "curl exit status 22"),
+    ],
+)
+def test_curl_says_why(status: int, stderr: bytes, message: str) -> None:
+    error = Pull(url="http://secret", path="/f").failure(Completed(status, b"", stderr))
+    assert isinstance(error, CommandFailed)
+    assert (error.message, error.operand) == (message, "/f")

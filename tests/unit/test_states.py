@@ -1,0 +1,105 @@
+"""The table of transitions against the contract's pictures (tasks §2 to §5)."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firecrest.model.tasks import Kind, Status
+from firecrest.tasks.states import EDGES, FINAL, IllegalTransition, check, failure
+
+COMPUTE = [kind for kind in Kind if kind.service == "compute"]
+
+#: The arrows of the pictures, and where a defect or an invalidation may lead besides.
+PICTURES = {
+    "compute": {"100 200", "100 400"},
+    "upload": {
+        *("100 110", "110 111", "111 112", "112 113", "113 114", "113 115", "115 112"),
+        *("100 400", "110 400", "112 400", "115 400"),
+        *("100 302", "110 302", "111 302", "112 302", "113 302", "114 302", "115 302"),
+    },
+    "download": {
+        *("100 116", "116 117", "116 118", "100 400", "116 400"),
+        *("100 302", "116 302", "117 302", "118 302"),
+    },
+}
+
+
+def picture(kind: Kind) -> set[str]:
+    return PICTURES[kind.value if kind.value in PICTURES else "compute"]
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_edges_are_those_of_the_contract(kind: Kind) -> None:
+    edges = {f"{a} {b}" for a, targets in EDGES[kind].items() for b in targets}
+    assert edges == picture(kind)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_only_edges_of_the_table_are_accepted(kind: Kind) -> None:
+    for current, to in itertools.product(Status, Status):
+        if f"{current} {to}" in picture(kind):
+            check(kind, current, to)
+        else:
+            with pytest.raises(IllegalTransition, match=f"{kind}: {current} to {to}"):
+                check(kind, current, to)
+
+
+@given(kind=st.sampled_from(Kind), wishes=st.lists(st.sampled_from(Status), max_size=40))
+def test_no_walk_leaves_a_final_state_but_to_be_invalidated(
+    kind: Kind, wishes: list[Status]
+) -> None:
+    current, final = Status.QUEUED, False
+    for wish in wishes:
+        try:
+            check(kind, current, wish)
+        except IllegalTransition:
+            continue
+        assert not final or wish is Status.INVALIDATED
+        current, final = wish, final or wish in FINAL
+
+
+@given(kind=st.sampled_from(Kind), wishes=st.lists(st.sampled_from(Status), max_size=40))
+def test_nothing_is_queued_twice_and_nothing_refused_succeeds(
+    kind: Kind, wishes: list[Status]
+) -> None:
+    path = [Status.QUEUED]
+    for wish in wishes:
+        try:
+            check(kind, path[-1], wish)
+        except IllegalTransition:
+            continue
+        path.append(wish)
+    assert Status.QUEUED not in path[1:]
+    for ended in (Status.FAILED, Status.INVALIDATED):
+        if ended in path:
+            assert path[-1] is ended
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("current", Status)
+def test_a_defect_leads_along_an_edge_to_an_error_or_nowhere(kind: Kind, current: Status) -> None:
+    end = failure(kind, current)
+    if end is not None:
+        assert end in {Status.FAILED, Status.COPY_FAILED, Status.PUSH_FAILED}
+        check(kind, current, end)
+    elif current in EDGES[kind] and current not in FINAL:
+        # a form that was given out stays good; the look for the object is repeated
+        assert (kind, current) == (Kind.UPLOAD, Status.FORM_READY)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_statuses_are_text_that_is_also_a_number(status: Status) -> None:
+    assert isinstance(status, str)
+    assert str(int(status)) == status
+    assert status.description
+
+
+def test_clients_can_tell_the_end_by_comparing_texts() -> None:
+    """They keep polling below "200", and call 400 and more an error."""
+    assert [status for status in Status if status >= "400"] == [Status.FAILED]
+    assert all(status < "200" for status in Status if status.startswith("1"))
+    assert len(COMPUTE) >= 3
