@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from firecrest.api.http.call import PRINCIPAL
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.api.task_view import view
+from firecrest.background import end
 from firecrest.errors import ForeignTask, TaskNotFound, TaskStoreUnavailable
 from firecrest.events.hub import Subscription, TooSlow
 from firecrest.model.document import Document
@@ -122,9 +123,7 @@ class _Stream:
             # would be cancelled before the close frame is out
             ended, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            await end(*ways)
         code = next(iter(ended)).result()
         await self._socket.close(code=code, message=_REASONS.get(code, b""))
 
@@ -164,7 +163,9 @@ class _Stream:
         )
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._socket.send_str(orjson.dumps(message).decode())
+        # shielded: aiohttp's connection cannot be sent to, nor closed with a reason, once
+        # somebody was cancelled who waited for room in it
+        await asyncio.shield(self._socket.send_str(orjson.dumps(message).decode()))
 
     # -- client to server ----------------------------------------------------------
 

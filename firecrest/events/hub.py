@@ -15,6 +15,7 @@ from types import TracebackType
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
+from firecrest.background import end
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.events.log import Event, EventLog, bell
 
@@ -45,9 +46,11 @@ class Subscription:
     async def __aenter__(self) -> Subscription:
         try:
             await self._hub.attach(self)
-        except (RedisError, OSError) as error:
+        except BaseException as error:  # a listener that has gone meanwhile must not stay
             await self._hub.detach(self)
-            raise TaskStoreUnavailable(str(error)) from error
+            if isinstance(error, (RedisError, OSError)):
+                raise TaskStoreUnavailable(str(error)) from error
+            raise
         return self
 
     async def __aexit__(
@@ -110,9 +113,7 @@ class Hub:
 
     async def stop(self) -> None:
         """End the connection; subscriptions get nothing more."""
-        if self._listener:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+        await end(self._listener)
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
     def subscribe(self, user: str) -> Subscription:

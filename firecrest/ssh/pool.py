@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 
 import asyncssh
 
+from firecrest.background import end
 from firecrest.config.settings import Ssh, System
 from firecrest.errors import AccessDenied, FirecrestError, SystemUnavailable
 from firecrest.ssh.certificates import CertificateAuthority
@@ -188,9 +189,7 @@ class Pool:
 
     async def stop(self) -> None:
         """Close every connection."""
-        if self._sweeper:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await end(self._sweeper)
         for lane in self._lanes.values():
             lane.close()
 

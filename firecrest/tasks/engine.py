@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
+from firecrest.background import end
 from firecrest.errors import (
     FirecrestError,
     StaleTask,
@@ -97,14 +98,12 @@ class Engine:
         :raises StaleTask: the task has left the state in which the caller saw it
         :raises TaskNotFound: it has expired
         """
+        # leased first, as in create; the owner of the moment, if there is one, renews it
+        await self._due.lease(task.user, task.id)
+        owned = await self._store.seize(task, to, data)
         if mine := self._working.get(task.id):
             await self._abandon(*mine)
-        owned = await self._store.take(task.user, task.id)
-        if owned.task.status is not task.status:
-            await self._due.schedule(task.user, task.id, 0)
-            raise StaleTask(f"STATE {owned.task.status}")
-        await self._due.lease(task.user, task.id)
-        self._start(await self._store.advance(owned, to, data))
+        self._start(owned)
 
     # -- life ----------------------------------------------------------------------
 
@@ -120,16 +119,11 @@ class Engine:
 
         A task handed over keeps its state and is due at once, for whoever runs next.
         """
-        for loop in self._loops[:1]:  # no new work; leases are renewed to the end
-            loop.cancel()
+        await end(*self._loops[:1])  # no new work; leases are renewed to the end
         working = [work for _, work in self._working.values()]
         if working:
             await asyncio.wait(working, timeout=grace)
-        for work in working:
-            work.cancel()
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*working, *self._loops, return_exceptions=True)
+        await end(*working, *self._loops)
 
     @property
     def running(self) -> int:
@@ -226,8 +220,7 @@ class Engine:
     async def _abandon(self, run: _Run, work: asyncio.Task[None]) -> None:
         """Stop working on a task that has, or is about to get, another owner."""
         run.lost = True
-        work.cancel()
-        await asyncio.wait([work])
+        await end(work)
 
     async def _forever(
         self, action: Callable[[], Coroutine[Any, Any, None]], interval: float

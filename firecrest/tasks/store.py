@@ -109,25 +109,24 @@ class TaskStore:
         :raises IllegalTransition: no such edge
         :raises StaleTask: the task is gone, or has another owner or state
         """
-        task = owned.task
-        check(task.kind, task.status, to)
-        moved = replace(
-            task,
-            status=to,
-            version=task.version + 1,
-            data=to.description if data is None else data,
-        )
-        async with _guarded():
-            try:
-                await self._advance(
-                    keys=_keys(moved),
-                    args=[*self._record(moved), owned.fence, task.status, to, int(to in FINAL)],
-                )
-            except ResponseError as error:
-                # the owner finding its own target state: the connection repeated the call
-                if str(error) != f"STATE {to}":
-                    raise _refused(error) from error
+        moved = _moved(owned.task, to, data)
+        try:
+            await self._write(owned.task, moved, str(owned.fence))
+        except StaleTask as stale:
+            # the owner finding its own target state: the connection repeated the call
+            if str(stale) != f"STATE {to}":
+                raise
         return replace(owned, task=moved)
+
+    async def seize(self, task: Task, to: Status, data: Any = None) -> Owned:
+        """Move a task along an edge, whoever owns it, and become the owner.
+
+        :raises IllegalTransition: no such edge
+        :raises StaleTask: the task has left the state in which the caller saw it; nothing
+            has changed then, for its owner neither
+        """
+        await self._write(task, _moved(task, to, data), "*")
+        return await self.take(task.user, task.id)
 
     async def mark(self, owned: Owned, checkpoint: str) -> Owned:
         """Record how far the owner has come inside the current state.
@@ -210,6 +209,17 @@ class TaskStore:
         async with _guarded():
             await self._redis.ping()
 
+    async def _write(self, task: Task, moved: Task, fence: str) -> None:
+        final = int(moved.status in FINAL)
+        async with _guarded():
+            try:
+                await self._advance(
+                    keys=_keys(moved),
+                    args=[*self._record(moved), fence, task.status, moved.status, final],
+                )
+            except ResponseError as error:
+                raise _refused(error) from error
+
     def _life(self, kind: Kind) -> int:
         if kind.service == "storage":
             return self._tasks.storage_expiration
@@ -247,6 +257,12 @@ async def _guarded() -> AsyncIterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise TaskStoreUnavailable(str(error)) from error
+
+
+def _moved(task: Task, to: Status, data: Any) -> Task:
+    check(task.kind, task.status, to)
+    data = to.description if data is None else data
+    return replace(task, status=to, version=task.version + 1, data=data)
 
 
 def _refused(error: ResponseError) -> FirecrestError:

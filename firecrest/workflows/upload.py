@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _COPY_STARTED = "Starting async task for download to filesystem"
 _VANISHED = "File was deleted from staging area. Start a new upload process"
+_COPIED = "copied"
 _FIRST_RETRY = 1.0
 
 
@@ -116,12 +117,15 @@ class UploadWorkflow:
         return To(Status.COPYING, upload_data(run, Status.COPYING, _COPY_STARTED))
 
     async def _copy(self, run: Run) -> To | Wait:
-        """Copy with retries; the checkpoint counts the failed attempts."""
+        """Copy with retries; the checkpoint counts the failed attempts, or says "copied"."""
         spec = load(UploadSpec, run.spec)
         key = upload_key(run.task, spec)
         machine = self._machines.open(run.task.user, run.task.system)
         try:
-            await self._pull(machine, key, spec.target_path)
+            if run.checkpoint != _COPIED:
+                await self._pull(machine, key, spec.target_path)
+                # before the object goes: whoever takes over must not look for it again
+                await run.mark(_COPIED)
         except (StaleTask, TaskStoreUnavailable):
             raise
         except FirecrestError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket as sockets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -60,25 +59,6 @@ async def refusal(gateway: Gateway, headers: dict[str, str], query: str = "") ->
     }
     async with Client(gateway.url, None, None) as client:
         return await client.get(f"/events{query}", headers={**upgrade, **headers})
-
-
-@asynccontextmanager
-async def lazy_stream(gateway: Gateway, token: str) -> AsyncIterator[Events]:
-    """An event connection that takes in little until somebody reads from it."""
-
-    def small(info: Any) -> sockets.socket:
-        made = sockets.socket(info[0], info[1], info[2])
-        made.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 18)
-        return made
-
-    async with (
-        aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(socket_factory=small),
-            headers={"Authorization": f"Bearer {token}"},
-        ) as session,
-        session.ws_connect(f"{gateway.url}/events") as socket,
-    ):
-        yield Events(socket)
 
 
 async def subscribe(events: Events, tasks: Any, ref: Any = "r") -> None:
@@ -514,64 +494,6 @@ async def test_a_stopping_server_says_that_it_goes_away(
         stopping = asyncio.create_task(gateway.stop())
         assert await events.closed() == 1001
     assert await stopping == 0
-
-
-async def test_a_subscriber_slower_than_its_queue_is_cut_after_an_unbroken_beginning(
-    config: Config,
-    gateways: Gateways,
-    alice: Client,
-    mint: TokenMint,
-    workdir: Path,
-) -> None:
-    config["events"] = {"queue": 20}
-    gateway = await gateways(config)
-
-    async def begin(size: int) -> str:
-        """Begin an upload; a long path makes its form, and so its events, large."""
-        data = {"sourcePath": "/x" * (size // 2) + "/file", "targetPath": str(workdir)}
-        receipt = await alice.post("/storage/xfer-external/upload", data=data)
-        task_id: str = receipt.json["task_id"]
-        return task_id
-
-    async with alice.events() as observer:
-        await subscribe(observer, "*")
-        pushed: list[str] = []
-
-        async def push(count: int, size: int) -> list[str]:
-            """Begin uploads, and wait until all their events are out."""
-            begun = await asyncio.gather(*(begin(size) for _ in range(count)))
-            waited = {*begun}
-            while waited:
-                event = await observer.next()
-                pushed.append(event["id"])
-                if event["task"]["status"] == "111":
-                    waited.discard(event["task"]["hash_id"])
-            return begun
-
-        # more than all buffers between the gateway and its client can hold
-        flood = await push(80, 60_000)
-        pushed.clear()
-        async with lazy_stream(gateway, mint.token("alice")) as lazy:
-            assert (await lazy.next())["event"] == "hello"
-            await subscribe(lazy, "*")
-            await lazy.send(action="subscribe", ref="flood", tasks=flood)
-            await push(20, 16_000)
-            received: list[str] = []
-            read = 0
-            while (
-                print(read, len(received), len(pushed))
-                or (message := await lazy.socket.receive(timeout=6)).type is WSMsgType.TEXT
-            ):
-                event = orjson.loads(message.data)
-                if event["event"] == "task" and event["task"]["hash_id"] not in flood:
-                    received.append(event["id"])
-                read += 1
-                if read % 8 == 0:  # room in the queue must not let later events slip in
-                    await push(1, 16_000)
-            assert lazy.socket.close_code == 4409
-
-    assert received == pushed[: len(received)]
-    assert len(received) < len(pushed)
 
 
 # -- several gateways --------------------------------------------------------------

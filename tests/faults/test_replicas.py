@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,8 @@ async def test_work_longer_than_its_lease_stays_with_its_owner(
     async with redis_server.client() as redis:
 
         async def leases_end() -> float:
-            return min(score for _, score in await redis.zrange("fc:due", 0, -1, withscores=True))
+            scores: Any = await redis.zrange("fc:due", 0, -1, withscores=True)
+            return float(min(score for _, score in scores))
 
         over = await leases_end() + 2 * LEASE
 

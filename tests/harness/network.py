@@ -24,6 +24,11 @@ class Wire:
         self.port = 0
         self.connections = 0
 
+    @property
+    def open(self) -> int:
+        """How many connections there are now."""
+        return len(self._writers) // 2
+
     async def mend(self) -> None:
         """Accept connections (again), on the same port."""
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)

@@ -1,0 +1,27 @@
+"""Fixtures for parts that live on Redis: this worker's own, emptied."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis import asyncio as aioredis
+
+from firecrest.app import connect_redis
+from firecrest.config.settings import Events, Redis, Tasks
+from firecrest.tasks.store import TaskStore
+from tests.harness.daemons import RedisServer
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[aioredis.Redis]:
+    """A client as the gateway has it."""
+    await redis_server.clear()
+    client = connect_redis(Redis(port=redis_server.port))
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def store(redis: aioredis.Redis) -> TaskStore:
+    return TaskStore(redis, Tasks(storage_expiration=600), Events())

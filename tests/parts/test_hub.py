@@ -1,0 +1,238 @@
+"""The fan-out of events, on a real Redis (Contract: events §4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+from redis import asyncio as aioredis
+
+from firecrest.errors import TaskStoreUnavailable
+from firecrest.events import hub as hub_module
+from firecrest.events.hub import Hub, Subscription, TooSlow
+from firecrest.events.log import EventLog, bell
+from firecrest.model.tasks import Kind, Status
+from firecrest.tasks.store import TaskStore, new_id
+from tests.harness.daemons import RedisServer
+from tests.harness.waiting import eventually
+
+#: Far below the time after which the logs are read without a bell.
+PROMPTLY = 2.0
+
+Make = Callable[[int], Awaitable[Hub]]
+
+
+@pytest.fixture
+async def make(redis: aioredis.Redis) -> AsyncIterator[Make]:
+    """Starts hubs."""
+    async with AsyncExitStack() as stack:
+
+        async def start(queue: int) -> Hub:
+            hub = Hub(redis, EventLog(redis), queue)
+            hub.start()
+            stack.push_async_callback(hub.stop)
+            return hub
+
+        yield start
+
+
+@pytest.fixture
+async def hub(make: Make) -> Hub:
+    return await make(100)
+
+
+async def happen(store: TaskStore, count: int = 1, user: str = "alice") -> list[str]:
+    """So many tasks come into being; their ids."""
+    ids = [new_id() for _ in range(count)]
+    for task_id in ids:
+        await store.create(task_id, Kind.LIST_JOBS, user=user, system="cluster", spec=None)
+    return ids
+
+
+async def take(subscription: Subscription, count: int, limit: float = PROMPTLY) -> list[str]:
+    """Task ids of the next so many events."""
+    async with asyncio.timeout(limit):
+        return [(await subscription.get()).document.id for _ in range(count)]
+
+
+async def check_silent(subscription: Subscription, store: TaskStore) -> None:
+    """Nothing is waiting: the next event is the one that happens now."""
+    ids = await happen(store, user=subscription.user)
+    assert await take(subscription, 1) == ids
+
+
+async def test_each_subscription_gets_each_event_of_its_user_in_order(
+    hub: Hub, store: TaskStore
+) -> None:
+    await happen(store, 3)  # before anybody listens
+    async with hub.subscribe("alice") as one, hub.subscribe("bob") as other:
+        first = await happen(store, 5)
+        async with hub.subscribe("alice") as two:
+            foreign = await happen(store, 2, "bob")
+            second = await happen(store, 5)
+            assert await take(one, 10) == first + second
+            assert await take(two, 5) == second
+            assert await take(other, 2) == foreign
+        for subscription in (one, other):
+            await check_silent(subscription, store)
+
+
+async def test_a_position_is_where_the_log_stood(
+    hub: Hub, store: TaskStore, redis: aioredis.Redis
+) -> None:
+    async with hub.subscribe("alice") as empty:
+        assert empty.position == "0-0"
+    await happen(store, 2)
+    async with hub.subscribe("alice") as one:
+        assert one.position == await EventLog(redis).last_id("alice")
+
+
+async def test_nothing_falls_between_two_subscriptions(hub: Hub, store: TaskStore) -> None:
+    """Whatever happens while one enters is either before its position or delivered."""
+    log = hub._event_log
+    for _ in range(10):
+        happening = asyncio.create_task(happen(store, 10))
+        async with hub.subscribe("alice") as subscription:
+            ids = await happening
+            behind = [e.document.id for e in await log.after("alice", subscription.position)]
+            assert await take(subscription, len(behind)) == behind
+            assert ids[len(ids) - len(behind) :] == behind[-len(ids) :]
+
+
+async def test_many_users_may_come_at_once(hub: Hub, store: TaskStore) -> None:
+    users = [f"user{n}" for n in range(30)]
+    async with AsyncExitStack() as stack:
+        subscriptions = await asyncio.gather(
+            *(stack.enter_async_context(hub.subscribe(user)) for user in users)
+        )
+        for subscription in subscriptions:
+            await check_silent(subscription, store)
+
+
+async def test_a_user_may_go_and_come_at_once(hub: Hub, store: TaskStore) -> None:
+    for _ in range(20):
+        async with hub.subscribe("alice") as subscription:
+            pass
+        async with hub.subscribe("alice") as subscription:
+            await check_silent(subscription, store)
+
+
+async def test_one_who_goes_takes_nothing_from_another(hub: Hub, store: TaskStore) -> None:
+    async with hub.subscribe("alice") as staying:
+        for _ in range(5):
+            async with hub.subscribe("alice"):
+                pass
+            await check_silent(staying, store)
+
+
+async def test_nobody_listening_costs_nothing(
+    hub: Hub, store: TaskStore, redis: aioredis.Redis
+) -> None:
+    async with hub.subscribe("alice") as subscription:
+        await check_silent(subscription, store)
+
+    async def quiet() -> bool:
+        ((_, listeners),) = await redis.pubsub_numsub(bell("alice"))
+        return listeners == 0
+
+    await eventually(quiet, "nobody listens to the bell")
+    assert hub._feeds == {}
+
+
+async def test_one_who_is_slow_gets_an_unbroken_beginning_and_is_told(
+    make: Make, store: TaskStore
+) -> None:
+    hub = await make(5)
+    async with hub.subscribe("alice") as slow, hub.subscribe("alice") as quick:
+        ids = []
+        for _ in range(8):
+            ids += await happen(store)
+            assert await take(quick, 1) == ids[-1:]
+        assert await take(slow, 5) == ids[:5]
+        with pytest.raises(TooSlow):
+            await slow.get()
+        await check_silent(quick, store)
+
+
+async def test_a_large_event_comes_whole(hub: Hub, store: TaskStore) -> None:
+    large = {"rows": "x" * 300_000}
+    async with hub.subscribe("alice") as subscription:
+        owned = await store.create(
+            new_id(), Kind.LIST_JOBS, user="alice", system="cluster", spec=None
+        )
+        await store.advance(owned, Status.DONE, large)
+        async with asyncio.timeout(PROMPTLY):
+            created, done = await subscription.get(), await subscription.get()
+    assert (created.previous, created.document.status) == (None, "100")
+    assert (done.previous, done.document.decoded("")["data"]) == ("100", large)
+
+
+async def test_one_who_goes_while_coming_leaves_nothing(
+    hub: Hub, redis_server: RedisServer
+) -> None:
+    redis_server.freeze()
+    try:
+        coming = [asyncio.create_task(_enter(hub, "alice")) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in coming:
+            task.cancel()
+        redis_server.thaw()
+        await asyncio.wait(coming)
+    finally:
+        redis_server.thaw()
+    assert hub._feeds == {}
+
+
+async def _enter(hub: Hub, user: str) -> None:
+    async with hub.subscribe(user):
+        pass
+
+
+async def test_a_lost_connection_loses_and_repeats_nothing(
+    hub: Hub, store: TaskStore, redis: aioredis.Redis
+) -> None:
+    async with hub.subscribe("alice") as one, hub.subscribe("bob") as other:
+        ids = await happen(store)
+        for _ in range(3):
+            assert await redis.client_kill_filter(_type="pubsub") >= 1
+            ids += await happen(store, 2)
+            foreign = await happen(store, 1, "bob")
+            assert await take(other, 1) == foreign
+        assert await take(one, len(ids)) == ids
+        await check_silent(one, store)
+        await check_silent(other, store)
+
+
+async def test_bells_that_are_never_heard_are_made_up_for(
+    make: Make, store: TaskStore, redis: aioredis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "_LONGEST_SILENCE", 0.3)
+    hub = await make(100)
+    async with hub.subscribe("alice") as subscription:
+        await check_silent(subscription, store)
+        async with hub._changing:
+            await hub._pubsub.unsubscribe(bell("alice"))  # behind its back
+            await hub._pubsub.subscribe("fc:bell:another")
+        await check_silent(subscription, store)
+
+
+async def test_without_redis_nobody_can_enter_and_later_everybody(
+    hub: Hub, store: TaskStore, redis_server: RedisServer
+) -> None:
+    async with hub.subscribe("alice") as before:
+        await redis_server.stop()
+        try:
+            for user in ("alice", "bob"):
+                with pytest.raises(TaskStoreUnavailable):
+                    async with hub.subscribe(user):
+                        pass
+        finally:
+            await redis_server.start()
+        async with hub.subscribe("bob") as after:
+            foreign = await happen(store, 1, "bob")
+            assert await take(after, 1) == foreign
+        ids = await happen(store, 2)
+        assert await take(before, 2) == ids
+    assert hub._feeds == {}

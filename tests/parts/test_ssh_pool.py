@@ -1,0 +1,216 @@
+"""The pool of connections, on a real sshd (Contract: rest-v1 §14.3 P2, auth §6)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from firecrest.config.settings import Pool as PoolSettings
+from firecrest.config.settings import Scheduler, Ssh, System
+from firecrest.config.values import Address
+from firecrest.errors import AccessDenied, SystemUnavailable
+from firecrest.ssh import pool as pool_module
+from firecrest.ssh.certificates import CertificateAuthority
+from firecrest.ssh.pool import Pool
+from firecrest.ssh.session import exchange
+from tests.conftest import Wires
+from tests.harness.daemons import SshServer, ssh_server
+from tests.harness.network import Wire
+from tests.harness.testbed import Testbed
+from tests.harness.waiting import eventually
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A pool, the machine it connects to, and the wire between them."""
+
+    pool: Pool
+    system: System
+    wire: Wire
+    sshd: SshServer
+
+    async def run(self, text: str, user: str = "alice") -> str:
+        done = await exchange(
+            self.pool, user, self.system, text, stdin=b"", environment={}, limit=1 << 20
+        )
+        assert done.status == 0, done
+        return done.stdout.decode().strip()
+
+
+@pytest.fixture
+async def bench(testbed: Testbed, wires: Wires, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with ssh_server(tmp_path, testbed.ca_key, tmp_path) as sshd:
+        wire = await wires("127.0.0.1", sshd.port)
+        known_hosts = tmp_path / "known_hosts"
+        known_hosts.write_text(sshd.known_as(wire.port))
+        settings = Ssh(
+            ca_key_path=testbed.ca_key,
+            known_hosts=known_hosts,
+            connect_timeout=3.0,
+            pool=PoolSettings(max_connections_per_user=2, channels_per_connection=3, idle=60.0),
+        )
+        authority = CertificateAuthority(testbed.ca_key, 300, "")
+        pool = Pool(settings, {"cluster": authority})
+        pool.start()
+        system = System(
+            name="cluster",
+            address=Address("127.0.0.1", wire.port),
+            scheduler=Scheduler(base_fs=Path("/home")),
+        )
+        yield Bench(pool, system, wire, sshd)
+        await pool.stop()
+
+
+async def test_a_connection_is_used_again(bench: Bench) -> None:
+    for _ in range(5):
+        assert await bench.run("id -un") == "alice"
+    assert bench.wire.connections == 1
+
+
+async def test_users_share_no_connection(bench: Bench) -> None:
+    assert await bench.run("id -un", "alice") == "alice"
+    assert await bench.run("id -un", "bob") == "bob"
+    assert bench.wire.connections == 2
+
+
+async def test_channels_and_connections_stay_within_their_budget(bench: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        links = [
+            await stack.enter_async_context(bench.pool.channel("alice", bench.system))
+            for _ in range(6)
+        ]
+        assert bench.wire.connections == 2
+        assert sorted(link.busy for link in set(links)) == [3, 3]
+        waiting = asyncio.create_task(bench.run("echo seventh"))
+        other = await bench.run("id -un", "bob")
+        assert (other, waiting.done()) == ("bob", False)
+    assert await waiting == "seventh"
+    assert bench.wire.connections == 3
+
+
+async def test_who_waits_is_served_in_order(bench: Bench) -> None:
+    served: list[int] = []
+
+    async def caller(number: int) -> None:
+        async with bench.pool.channel("alice", bench.system):
+            served.append(number)
+            await bench.run("true", "bob")
+
+    await asyncio.gather(*(caller(number) for number in range(25)))
+    assert sorted(served) == list(range(25))
+    assert served[6:] == sorted(served[6:])
+
+
+async def test_who_stops_waiting_takes_no_channel(bench: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(bench.pool.channel("alice", bench.system))
+        waiting = [asyncio.create_task(bench.run("true")) for _ in range(10)]
+        await asyncio.sleep(0)
+        for task in waiting[::2]:
+            task.cancel()
+    assert await asyncio.gather(*waiting[1::2]) == [""] * 5
+    async with asyncio.timeout(5), AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(bench.pool.channel("alice", bench.system))
+
+
+async def test_who_stops_waiting_as_it_is_served_gives_the_channel_back(bench: Bench) -> None:
+    for _ in range(30):
+        calls = [asyncio.create_task(bench.run("true")) for _ in range(7)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        calls[0].cancel()
+        await asyncio.wait(calls)
+    async with asyncio.timeout(5), AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(bench.pool.channel("alice", bench.system))
+
+
+async def test_a_machine_away_is_told_to_everybody_who_waits(bench: Bench) -> None:
+    await bench.wire.cut()
+    outcomes = await asyncio.gather(*(bench.run("true") for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(outcome, SystemUnavailable) for outcome in outcomes)
+    await bench.wire.mend()
+    assert await bench.run("echo back") == "back"
+
+
+async def test_a_refused_user_is_told_so(bench: Bench) -> None:
+    outcomes = await asyncio.gather(
+        *(bench.run("true", "carol") for _ in range(3)), return_exceptions=True
+    )
+    assert all(isinstance(outcome, AccessDenied) for outcome in outcomes)
+    assert await bench.run("id -un") == "alice"
+
+
+async def test_a_silent_machine_is_given_up_in_time(bench: Bench) -> None:
+    bench.wire.stall()
+    began = time.monotonic()
+    with pytest.raises(SystemUnavailable):
+        await bench.run("true")
+    assert time.monotonic() - began < 5
+
+
+async def test_who_waits_for_a_lost_connection_gets_another(bench: Bench) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(bench.pool.channel("alice", bench.system))
+        waiting = [asyncio.create_task(bench.run("echo ok")) for _ in range(4)]
+        await asyncio.sleep(0)
+        bench.wire.drop()
+        assert await asyncio.gather(*waiting) == ["ok"] * 4
+
+
+async def test_losses_without_end_do_not_use_the_budget_up(bench: Bench) -> None:
+    for _ in range(8):
+        assert await bench.run("echo ok") == "ok"
+        bench.wire.drop()
+    assert await asyncio.gather(*(bench.run("echo ok") for _ in range(12))) == ["ok"] * 12
+
+
+async def test_connections_nobody_uses_are_closed(
+    testbed: Testbed, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_SWEEP_INTERVAL", 0.1)
+    await bench.pool.stop()
+    settings = Ssh(
+        ca_key_path=testbed.ca_key,
+        known_hosts=bench.pool._settings.known_hosts,
+        pool=PoolSettings(idle=0.3),
+    )
+    pool = Pool(settings, {"cluster": CertificateAuthority(testbed.ca_key, 300, "")})
+    pool.start()
+    idle = Bench(pool, bench.system, bench.wire, bench.sshd)
+    try:
+        long = asyncio.create_task(idle.run("sleep 1; echo done", "bob"))
+        assert await idle.run("id -un") == "alice"
+
+        async def closed() -> bool:
+            return set(pool._lanes) == {("bob", "cluster")}
+
+        await eventually(closed, "alice's connection is closed", limit=5)
+        assert await long == "done"  # what is in use stays
+
+        async def all_closed() -> bool:
+            return not pool._lanes and bench.wire.open == 0
+
+        await eventually(all_closed, "every connection is closed", limit=5)
+        assert await idle.run("id -un") == "alice"
+    finally:
+        await pool.stop()
+
+
+async def test_a_stopped_pool_keeps_no_connection(bench: Bench) -> None:
+    assert await asyncio.gather(*(bench.run("echo ok") for _ in range(6))) == ["ok"] * 6
+    await bench.pool.stop()
+
+    async def closed() -> bool:
+        return bench.wire.open == 0
+
+    await eventually(closed, "every connection is closed", limit=5)

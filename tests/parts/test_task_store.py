@@ -1,0 +1,395 @@
+"""Tasks, their owners and their leases, on a real Redis (Contract: tasks §7 to §9)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis import asyncio as aioredis
+
+from firecrest.config.settings import Events, Tasks
+from firecrest.errors import ForeignTask, StaleTask, TaskNotFound, TaskStoreUnavailable
+from firecrest.events.log import EventLog
+from firecrest.model.tasks import Kind, Status
+from firecrest.tasks.due import DueList
+from firecrest.tasks.states import EDGES, FINAL, IllegalTransition
+from firecrest.tasks.store import Owned, TaskStore, new_id
+from tests.harness.daemons import RedisServer
+from tests.harness.waiting import eventually
+
+LARGE = "x" * 100_000
+
+
+async def create(store: TaskStore, kind: Kind = Kind.UPLOAD, **more: Any) -> Owned:
+    given = {"user": "alice", "system": "cluster", "spec": {"a": 1}, "blob": b"\0bytes", **more}
+    return await store.create(new_id(), kind, **given)
+
+
+async def events(redis: aioredis.Redis, user: str = "alice") -> list[tuple[str, str | None, str]]:
+    """Task id, previous and new status of all events of a user."""
+    found = await EventLog(redis).after(user, "0-0")
+    return [(event.document.id, event.previous, event.document.status) for event in found]
+
+
+async def test_a_new_task_is_queued_and_has_all_its_keys(store: TaskStore) -> None:
+    owned = await create(store)
+    task = (await store.read("alice", owned.task.id)).decoded("https://here")
+    created = task["created_at"]
+    assert task == {
+        "hash_id": owned.task.id,
+        "task_id": owned.task.id,
+        "task_url": f"https://here/tasks/{owned.task.id}",
+        "user": "alice",
+        "service": "storage",
+        "system": "cluster",
+        "status": "100",
+        "description": "Queued",
+        "data": "Queued",
+        "created_at": created,
+        "updated_at": created,
+        "last_modify": created,
+    }
+
+
+async def test_what_the_work_needs_survives_until_the_end(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    owned = await store.mark(await create(store, Kind.SUBMIT), "far")
+    taken = await store.take("alice", owned.task.id)
+    assert (taken.spec, taken.checkpoint) == ({"a": 1}, "far")
+    assert await store.blob(taken) == b"\0bytes"
+    done = await store.advance(taken, Status.DONE, {"result": "ok"})
+    assert await store.blob(done) == b""
+    kept = await redis.hkeys(f"fc:{{alice}}:work:{owned.task.id}")
+    assert not {b"spec", b"blob", b"checkpoint"} & set(kept)
+
+
+async def test_a_repeated_creation_changes_nothing(store: TaskStore, redis: aioredis.Redis) -> None:
+    """As by a connection that lost the answer and sends the call again."""
+    owned = await create(store, Kind.LIST_JOBS)
+    await store.advance(owned, Status.DONE, {})
+    await store.create(
+        owned.task.id, Kind.LIST_JOBS, user="alice", system="cluster", spec={}, blob=b""
+    )
+    assert (await store.read("alice", owned.task.id)).status is Status.DONE
+    assert len(await events(redis)) == 2
+
+
+# -- the fence -------------------------------------------------------------------------
+
+
+async def test_a_former_owner_can_write_nothing(store: TaskStore, redis: aioredis.Redis) -> None:
+    first = await create(store)
+    second = await store.take("alice", first.task.id)
+    assert not await store.is_current(first)
+    assert await store.is_current(second)
+    with pytest.raises(StaleTask, match="FENCED"):
+        await store.advance(first, Status.FORM_REQUESTED)
+    with pytest.raises(StaleTask, match="FENCED"):
+        await store.mark(first, "mine")
+    await store.advance(second, Status.FORM_REQUESTED)
+    with pytest.raises(StaleTask, match="FENCED"):
+        await store.advance(first, Status.FORM_REQUESTED)
+    assert [status for _, _, status in await events(redis)] == ["100", "110"]
+    assert (await store.take("alice", first.task.id)).checkpoint == ""
+
+
+async def test_a_repeated_transition_is_one_transition(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    owned = await create(store)
+    once = await store.advance(owned, Status.FORM_REQUESTED, "data")
+    again = await store.advance(owned, Status.FORM_REQUESTED, "data")
+    assert once == again
+    assert (await store.read("alice", owned.task.id)).version == 2
+    assert len(await events(redis)) == 2
+
+
+async def test_a_transition_from_a_state_that_was_left_is_refused(store: TaskStore) -> None:
+    owned = await create(store)
+    await store.advance(owned, Status.FORM_REQUESTED)
+    with pytest.raises(StaleTask, match="STATE 110"):
+        await store.advance(owned, Status.FAILED)
+    assert (await store.read("alice", owned.task.id)).status is Status.FORM_REQUESTED
+
+
+async def test_of_many_who_take_a_task_one_moves_it(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    owned = await create(store)
+
+    async def attempt(number: int) -> int | None:
+        taken = await store.take("alice", owned.task.id)
+        try:
+            await store.advance(taken, Status.FORM_REQUESTED, number)
+        except StaleTask:
+            return None
+        return number
+
+    winners = [won for won in await asyncio.gather(*map(attempt, range(20))) if won is not None]
+    document = (await store.read("alice", owned.task.id)).decoded("")
+    assert len(winners) <= 1 or document["status"] != "110"
+    assert len(await events(redis)) == 1 + len(winners)
+
+
+async def test_of_many_who_seize_a_task_one_gets_it(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    owned = await create(store)
+    owned = await store.advance(owned, Status.FORM_REQUESTED)
+    owned = await store.advance(owned, Status.FORM_READY)
+    outcomes = await asyncio.gather(
+        *(store.seize(owned.task, Status.STAGED, n) for n in range(20)), return_exceptions=True
+    )
+    (winner,) = [got for got in outcomes if isinstance(got, Owned)]
+    losers = [got for got in outcomes if got is not winner]
+    assert all(isinstance(error, StaleTask) for error in losers)
+    assert await store.is_current(winner)
+    assert winner.task.status is Status.STAGED
+    assert winner.spec == {"a": 1}
+    with pytest.raises(StaleTask, match="FENCED"):
+        await store.mark(owned, "mine")
+    assert len(await events(redis)) == 4
+
+
+async def test_who_seizes_too_late_takes_nothing_from_the_owner(store: TaskStore) -> None:
+    seen = await create(store)
+    owned = await store.advance(seen, Status.FORM_REQUESTED)
+    with pytest.raises(StaleTask, match="STATE 110"):
+        await store.seize(seen.task, Status.FAILED)
+    assert await store.is_current(owned)
+    await store.advance(owned, Status.FORM_READY)
+
+
+async def test_a_task_that_is_gone_cannot_be_written(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    owned = await create(store)
+    await redis.flushall()
+    with pytest.raises(StaleTask, match="GONE"):
+        await store.advance(owned, Status.FORM_REQUESTED)
+    with pytest.raises(StaleTask, match="GONE"):
+        await store.mark(owned, "mine")
+    with pytest.raises(TaskNotFound):
+        await store.take("alice", owned.task.id)
+    assert not await store.is_current(owned)
+
+
+@given(
+    kind=st.sampled_from(Kind),
+    acts=st.lists(
+        st.tuples(st.sampled_from(["advance", "take", "former", "seize"]), st.sampled_from(Status)),
+        max_size=25,
+    ),
+)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+async def test_whatever_is_tried_only_owners_move_tasks_and_only_along_edges(
+    kind: Kind, acts: list[tuple[str, Status]], store: TaskStore
+) -> None:
+    owned = former = await create(store, kind)
+    status, version = Status.QUEUED, 1
+    for act, to in acts:
+        edge = to in EDGES[kind].get(status, set())
+        if act == "take":
+            former, owned = owned, await store.take("alice", owned.task.id)
+        elif act == "former" and former.fence != owned.fence:
+            with pytest.raises((StaleTask, IllegalTransition)):
+                await store.advance(former, to)
+        elif act == "seize":
+            if edge:
+                former, owned = owned, await store.seize(owned.task, to)
+            else:
+                with pytest.raises(IllegalTransition):
+                    await store.seize(owned.task, to)
+        elif edge:
+            owned = await store.advance(owned, to)
+        else:
+            with pytest.raises(IllegalTransition):
+                await store.advance(owned, to)
+        if edge and act in ("advance", "seize"):
+            status, version = to, version + 1
+        elif edge and act == "former" and former.fence == owned.fence:
+            former, status, version = owned, to, version + 1
+        document = await store.read("alice", owned.task.id)
+        assert (document.status, document.version) == (status, version)
+        assert status not in FINAL or not EDGES[kind].get(status, set()) - {Status.INVALIDATED}
+
+
+# -- who sees what, and for how long ---------------------------------------------------
+
+
+async def test_users_see_their_own_tasks_only(store: TaskStore) -> None:
+    mine, other = await create(store), await create(store, user="bob")
+    assert [found.id for found in await store.read_all("alice")] == [mine.task.id]
+    found = await store.read_some("alice", [mine.task.id, other.task.id, new_id()])
+    assert [one.id for one in found] == [mine.task.id]
+    with pytest.raises(ForeignTask):
+        await store.read("alice", other.task.id)
+    with pytest.raises(ForeignTask):
+        await store.load("alice", other.task.id)
+    with pytest.raises(TaskNotFound):
+        await store.read("alice", new_id())
+    with pytest.raises(TaskNotFound):
+        await store.take("alice", other.task.id)
+
+
+@pytest.mark.parametrize("user", ["a{b}c", "a:b", "a}b", "{", "é"])
+async def test_a_name_of_any_form_keeps_its_keys_apart(store: TaskStore, user: str) -> None:
+    owned = await create(store, user=user)
+    owned = await store.advance(owned, Status.FORM_REQUESTED)
+    assert [found.id for found in await store.read_all(user)] == [owned.task.id]
+    assert await store.read_all("alice") == []
+
+
+async def test_a_life_is_counted_from_the_last_change(redis: aioredis.Redis) -> None:
+    store = TaskStore(redis, Tasks(compute_expiration=2, storage_expiration=600), Events())
+    first, second = await create(store, Kind.SUBMIT), await create(store, Kind.SUBMIT)
+    lasting = await create(store)
+
+    async def expires(owned: Owned) -> int:
+        document = await store.read("alice", owned.task.id)
+        return int(document.stored[:10])
+
+    ends = await expires(second)
+
+    async def later() -> bool:
+        return (await redis.time())[0] >= ends - 1
+
+    await eventually(later, "a second has passed")
+    await store.advance(second, Status.DONE, {})
+    assert await expires(second) > ends
+
+    async def gone() -> bool:
+        return {one.id for one in await store.read_all("alice")} <= {
+            second.task.id,
+            lasting.task.id,
+        }
+
+    await eventually(gone, "the first one's life is over")
+    for read in (store.read("alice", first.task.id), store.load("alice", first.task.id)):
+        with pytest.raises(TaskNotFound):
+            await read
+    assert (await store.read("alice", lasting.task.id)).status is Status.QUEUED
+
+
+async def test_the_log_holds_every_transition_in_order(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    owned = await create(store, Kind.DOWNLOAD)
+    pushing = await store.advance(owned, Status.PUSHING, {"source": "f"})
+    await store.advance(pushing, Status.PUSHED, {"url": LARGE})
+    log = EventLog(redis)
+    found = await log.after("alice", "0-0")
+    assert [(event.previous, event.document.status) for event in found] == [
+        (None, "100"),
+        ("100", "116"),
+        ("116", "117"),
+    ]
+    assert found[-1].document.decoded("")["data"] == {"url": LARGE}
+    assert [event.id for event in found] == sorted({event.id for event in found})
+    assert await log.last_id("alice") == found[-1].id
+    assert await log.after("alice", found[-1].id) == []
+    assert await log.after("alice", found[0].id) == found[1:]
+    assert await log.last_id("nobody") == "0-0"
+
+
+# -- trouble ---------------------------------------------------------------------------
+
+
+async def test_a_redis_that_cannot_write_is_not_another_owner(
+    store: TaskStore, redis_server: RedisServer
+) -> None:
+    """Or a finished result would be thrown away."""
+    owned = await create(store)
+    await redis_server.configure("maxmemory", "1")
+    try:
+        for write in (
+            store.advance(owned, Status.FORM_REQUESTED),
+            store.mark(owned, "far"),
+            store.seize(owned.task, Status.FORM_REQUESTED),
+            create(store),
+        ):
+            with pytest.raises(TaskStoreUnavailable):
+                await write
+    finally:
+        await redis_server.configure("maxmemory", "0")
+    await store.advance(owned, Status.FORM_REQUESTED)
+
+
+async def test_without_redis_everything_says_so(
+    redis_server: RedisServer, store: TaskStore
+) -> None:
+    owned = await create(store)
+    await redis_server.stop()
+    try:
+        for call in (
+            store.ping(),
+            store.read_all("alice"),
+            store.read_some("alice", [owned.task.id]),
+            store.read("alice", owned.task.id),
+            store.load("alice", owned.task.id),
+            store.blob(owned),
+            store.is_current(owned),
+            store.take("alice", owned.task.id),
+            store.mark(owned, ""),
+            store.advance(owned, Status.FAILED),
+        ):
+            with pytest.raises(TaskStoreUnavailable):
+                await call
+    finally:
+        await redis_server.start()
+    await store.ping()
+
+
+# -- the due list ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def due(redis: aioredis.Redis) -> DueList:
+    return DueList(redis, 600)
+
+
+async def test_of_many_claimants_each_task_goes_to_one(due: DueList) -> None:
+    ids = [new_id() for _ in range(60)]
+    for task_id in ids:
+        await due.schedule("alice", task_id, 0)
+    claimed = await asyncio.gather(*(due.claim(7) for _ in range(20)))
+    assert sorted(task_id for batch in claimed for _, task_id in batch) == sorted(ids)
+    assert {user for batch in claimed for user, _ in batch} == {"alice"}
+    assert max(map(len, claimed)) == 7
+    assert await due.claim(100) == []
+
+
+async def test_what_is_leased_or_waits_is_nobodys(due: DueList) -> None:
+    await due.lease("alice", "leased")
+    await due.schedule("alice", "waiting", 600)
+    assert await due.claim(10) == []
+    await due.schedule("alice", "leased", 0)
+    assert await due.claim(10) == [("alice", "leased")]
+
+
+async def test_a_lease_that_ended_is_claimed(redis: aioredis.Redis) -> None:
+    due = DueList(redis, 0.2)
+    await due.lease("alice", "task")
+
+    async def claimed() -> bool:
+        return await due.claim(10) == [("alice", "task")]
+
+    await eventually(claimed, "the lease ends")
+
+
+async def test_renewing_adds_nothing_that_was_dropped(due: DueList, redis: aioredis.Redis) -> None:
+    await due.lease("alice", "task")
+    await due.drop("alice", "task")
+    await due.renew("alice", "task")
+    assert await redis.exists("fc:due") == 0
+
+
+async def test_user_names_with_slashes_do_not_confuse(due: DueList) -> None:
+    await due.schedule("alice", "a/b", 0)
+    assert await due.claim(1) == [("alice", "a/b")]
