@@ -161,7 +161,7 @@ class Hub:
                     await self._catch_all_up()
                     behind = False
                 await self._hear()
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  without it every stream would fall silent
                 _log.warning("event connection lost, reconnecting: %s", error)
                 behind = True
                 await asyncio.sleep(_RECONNECT_DELAY)

@@ -9,6 +9,8 @@ local have = redis.call('HMGET', KEYS[1], 'fence', 'status', 'version', 'created
 if not have[1] then return redis.error_reply('GONE') end
 if ARGV[8] ~= '*' and have[1] ~= ARGV[8] then return redis.error_reply('FENCED') end
 if have[2] ~= ARGV[9] then return redis.error_reply('STATE ' .. have[2]) end
+-- who comes in this way shuts the former owner out in the same moment
+if ARGV[8] == '*' then redis.call('HINCRBY', KEYS[1], 'fence', 1) end
 local version = have[3] + 1
 redis.call('HSET', KEYS[1], 'status', ARGV[10], 'version', version)
 if ARGV[11] == '1' then redis.call('HDEL', KEYS[1], 'spec', 'blob', 'checkpoint') end

@@ -119,7 +119,7 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
         "%s %s %s %d %.1f ms %s",
         principal.user if principal else "-",
         request.method,
-        request.path,
+        request.rel_url.raw_path,  # still encoded: a path must not break the line
         response.status,
         1000 * (time.monotonic() - started),
         request[REQUEST_ID],

@@ -179,7 +179,7 @@ def _environment(form: Form) -> dict[str, str]:
     Slurm would split a value at a comma and read quotes as its own; such values are refused,
     as are those that are no JSON.
     """
-    text = form.fields.get("env", "")
+    text = form.fields.get("env", "").encode("utf-8", "replace").decode()
     if not text:
         return {}
     try:
