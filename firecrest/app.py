@@ -131,7 +131,7 @@ def connect_redis(settings: Redis) -> aioredis.Redis:
         retry=Retry(ConstantBackoff(0.05), 1),
         health_check_interval=30,
     )
-    return aioredis.Redis(connection_pool=pool)
+    return aioredis.Redis.from_pool(pool)
 
 
 def authorities(settings: Settings) -> dict[str, CertificateAuthority]:

@@ -22,7 +22,6 @@ The testbed is started by ``scripts/test``. Each worker has a Redis database of 
 from __future__ import annotations
 
 import copy
-import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -37,7 +36,7 @@ from tests.harness.daemons import RedisServer
 from tests.harness.daemons import redis_server as running_redis
 from tests.harness.gateway import Config, Gateway, config_for, running_gateway
 from tests.harness.network import Wire, wire_to
-from tests.harness.testbed import Testbed
+from tests.harness.testbed import Testbed, claimed_database
 from tests.harness.tokens import TokenMint
 
 Connect = Callable[..., Client]
@@ -56,13 +55,13 @@ def mint() -> TokenMint:
 
 
 @pytest.fixture(scope="session")
-async def redis_db(testbed: Testbed) -> int:
+async def redis_db(testbed: Testbed) -> AsyncIterator[int]:
     """An emptied database for this worker."""
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 1
-    redis = aioredis.Redis(host=testbed.redis_host, port=testbed.redis_port, db=number)
-    await redis.flushdb()
-    await redis.aclose()
-    return number
+    with claimed_database() as number:
+        redis = aioredis.Redis(host=testbed.redis_host, port=testbed.redis_port, db=number)
+        await redis.flushdb()
+        await redis.aclose()
+        yield number
 
 
 @pytest.fixture(scope="session")

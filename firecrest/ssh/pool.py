@@ -91,6 +91,7 @@ class _Lane:
         self._links: list[Link] = []
         self._opening: set[asyncio.Task[Link]] = set()
         self._waiters: deque[asyncio.Future[Link]] = deque()
+        self._failing = False
 
     @property
     def empty(self) -> bool:
@@ -142,7 +143,7 @@ class _Lane:
 
     def _open_more(self) -> None:
         expected = len(self._opening) * self._channels
-        if expected >= len(self._waiters):
+        if self._failing or expected >= len(self._waiters):
             return
         if len(self._links) + len(self._opening) >= self._max_links:
             return
@@ -159,7 +160,9 @@ class _Lane:
             error = SystemUnavailable("connection lost as soon as it was made")
         if error is None:
             self._links.append(opening.result())
-        elif not self._links and not self._opening:
+        # of several attempts at once the last decides; none is begun until then
+        self._failing = not self._links and bool(self._opening)
+        if error is not None and not self._links and not self._opening:
             while self._waiters:
                 waiter = self._waiters.popleft()
                 if not waiter.done():

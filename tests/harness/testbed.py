@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+_REDIS_DATABASES = 64
 
 
 @dataclass(frozen=True)
@@ -42,3 +48,17 @@ class Testbed:
             s3_secret_key=env["TESTBED_S3_SECRET_KEY"],
             s3_region=env["TESTBED_S3_REGION"],
         )
+
+
+@contextmanager
+def claimed_database() -> Iterator[int]:
+    """The number of a Redis database that no other worker uses, in any test session."""
+    for number in range(1, _REDIS_DATABASES):
+        with Path(tempfile.gettempdir(), f"firecrest-test-redis-{number}").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield number
+            return
+    raise RuntimeError("every Redis database is in use by a test session")

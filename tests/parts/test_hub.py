@@ -69,10 +69,11 @@ async def test_each_subscription_gets_each_event_of_its_user_in_order(
     await happen(store, 3)  # before anybody listens
     async with hub.subscribe("alice") as one, hub.subscribe("bob") as other:
         first = await happen(store, 5)
+        assert await take(one, 5) == first
         async with hub.subscribe("alice") as two:
             foreign = await happen(store, 2, "bob")
             second = await happen(store, 5)
-            assert await take(one, 10) == first + second
+            assert await take(one, 5) == second
             assert await take(two, 5) == second
             assert await take(other, 2) == foreign
         for subscription in (one, other):
@@ -213,8 +214,8 @@ async def test_bells_that_are_never_heard_are_made_up_for(
     async with hub.subscribe("alice") as subscription:
         await check_silent(subscription, store)
         async with hub._changing:
-            await hub._pubsub.unsubscribe(bell("alice"))  # behind its back
             await hub._pubsub.subscribe("fc:bell:another")
+            await hub._pubsub.unsubscribe(bell("alice"))  # behind its back
         await check_silent(subscription, store)
 
 

@@ -68,6 +68,7 @@ async def test_a_task_has_every_key_in_both_views(
 async def test_a_new_task_is_queued_and_says_so(alice: Client, gateway: Gateway) -> None:
     async with alice.events() as events:
         await events.send(action="subscribe", tasks="*")
+        assert (await events.next())["event"] == "subscribed"
         receipt = await alice.get("/compute/jobs")
         seen = await events.transitions(receipt.json["task_id"], "200")
     first = seen[0]["task"]
