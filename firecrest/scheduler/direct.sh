@@ -2,7 +2,7 @@
 #
 # This program comes on the standard input of `sh -s -- <verb> <argument>...`, so that what
 # users choose arrives as arguments and never as program text. It needs POSIX sh, coreutils
-# and setsid (util-linux).
+# and setsid with --fork (util-linux 2.32).
 #
 #   submit <directory> <script> <account> <comment>   prints "Submitted batch job <id>"
 #   running                                           prints the jobs that have not ended
@@ -17,8 +17,8 @@
 #   script   copy of the script, so that later changes do not matter, as with sbatch
 #   record   id, name, directory, script, stdout, stderr, limit (s, or empty), account,
 #            comment, each ended by a NUL: they may hold any other character
-#   start    "<pid> <its start time> <boot id> <epoch> <local time>" of the supervisor, whose
-#            process group is the job: `kill -TERM -- -<pid>` cancels it
+#   start    "<pid> <its start time> <boot id> <epoch> <local time> <group>": the supervisor,
+#            and the process group that is the job: `kill -TERM -- -<group>` cancels it
 #   end      "<state> <exit code> <epoch> <local time>", written last
 #   supervisor, expired   its program; mark that the time limit has passed
 #
@@ -59,9 +59,9 @@ submit() {
         "$limit" "$account" "$comment" >"$job/record.new" &&
         mv -- "$job/record.new" "$job/record" &&
         supervisor >"$job/supervisor" || refuse "cannot write to $job"
-    # The substitution ends when the supervisor has written `start` and let go of the pipe.
-    reply=$(setsid sh "$job/supervisor" "$job" "$id" "$directory" "$name" \
-        "$output" "$error" "$limit" "$account" 2>&1 &)
+    # --fork and not &, which would make the job ignore SIGINT
+    reply=$(setsid --fork sh "$job/supervisor" "$job" "$id" "$directory" "$name" \
+        "$output" "$error" "$limit" "$account" 2>&1 | head -n 1)
     [ "$reply" = started ] || refuse "Batch job submission failed: $reply"
     printf 'Submitted batch job %s\n' "$id"
 }
@@ -185,10 +185,12 @@ expand() {
 }
 
 # The program that starts a job, waits for it and records its end. It leads a session of
-# its own, so nothing that happens to the login reaches it.
+# its own, and so does the job: nothing that happens to the login reaches either, and a
+# signal to the job reaches nobody else.
 supervisor() {
     cat <<'END'
 job=$1 id=$2 directory=$3 name=$4 output=$5 error=$6 limit=$7 account=$8
+exec 3>&1 >/dev/null 2>&1 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-   # 3: to whoever submits
 
 now() {
     date '+%s %Y-%m-%dT%H:%M:%S'
@@ -198,14 +200,17 @@ write() { # file, its one line: there at once and whole
     printf '%s\n' "$2" >"$job/$1.new" && mv -f -- "$job/$1.new" "$job/$1"
 }
 
+# What becomes the job. It makes itself known when it can be signalled, not before.
+leader='
+printf "%s\n" "$2 $$" >"$1/start.new" && mv -f -- "$1/start.new" "$1/start" || exit
+echo started >&3
+exec "$1/script" 3>&-'
+
 run() {
-    trap - HUP INT TERM
-    export SLURM_JOB_ID="$id" SLURM_JOBID="$id" SLURM_JOB_NAME="$name"
-    export SLURM_SUBMIT_DIR="$directory" ${account:+SLURM_JOB_ACCOUNT="$account"}
-    exec "$job/script"
+    setsid sh -c "$leader" sh "$job" "$started"
+    code=$?
 }
 
-trap : HUP INT TERM   # a signal to the group ends the job; this shell stays to record it
 born=- boot=-
 if read -r line 2>/dev/null </proc/$$/stat; then
     set -- ${line##*) }
@@ -213,29 +218,32 @@ if read -r line 2>/dev/null </proc/$$/stat; then
     born=$1
 fi
 read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id || boot=-
-write start "$$ $born $boot $(now)" || exit 1
-echo started
-exec >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+started="$$ $born $boot $(now)"
 
 if [ -n "$limit" ]; then
     (
-        trap '' HUP INT TERM
         sleep "$limit"
         : >"$job/expired"
-        kill -s TERM -- "-$$"
+        read -r _ _ _ _ _ group <"$job/start"
+        kill -s TERM -- "-$group"
         sleep 30
-        write end "TIMEOUT 0:0 $(now)"
-        kill -s KILL -- "-$$"
-    ) &
+        kill -s KILL -- "-$group"
+    ) 3>&- &
 fi
 
+export SLURM_JOB_ID="$id" SLURM_JOBID="$id" SLURM_JOB_NAME="$name"
+export SLURM_SUBMIT_DIR="$directory" ${account:+SLURM_JOB_ACCOUNT="$account"}
 code=0:53         # Slurm's code for a job whose directory or output cannot be used
 if ! cd -- "$directory"; then
     :
 elif [ "$output" = "$error" ]; then
-    { (run); code=$?; } >"$output" 2>&1
+    { run; } >"$output" 2>&1
 else
-    { { (run); code=$?; } 2>"$error"; } >"$output"
+    { { run; } 2>"$error"; } >"$output"
+fi
+if [ ! -e "$job/start" ]; then
+    write start "$started -" 2>&3 || exit 1
+    echo started >&3
 fi
 
 case $code in
@@ -246,7 +254,10 @@ case $code in
 esac
 [ ! -e "$job/expired" ] || end='TIMEOUT 0:0'
 write end "$end $(now)"
-kill -s KILL -- "-$$"     # what the job left running ends with it, and the timer
+# what the job left running ends with it, and the timer
+read -r _ _ _ _ _ group <"$job/start"
+[ "$group" = - ] || kill -s KILL -- "-$group"
+kill -s KILL -- "-$$"
 END
 }
 
@@ -257,7 +268,7 @@ print_states() { # directories of jobs
     read -r this_boot 2>/dev/null </proc/sys/kernel/random/boot_id || this_boot=-
     for job; do
         [ -e "$job/start" ] || continue
-        read -r pid born boot start_epoch start <"$job/start"
+        read -r pid born boot start_epoch start group <"$job/start"
         # A supervisor writes `end` before it goes, so whoever misses it looks once more.
         [ -e "$job/end" ] || alive || [ -e "$job/end" ] || bury
         if [ ! -e "$job/end" ]; then

@@ -101,8 +101,13 @@ class Machine:
     def record(self, job_id: str) -> Path:
         return self.home / ".firecrest" / "jobs" / job_id
 
+    def started(self, job_id: str) -> list[int]:
+        """The supervisor, and the leader of the job."""
+        words = (self.record(job_id) / "start").read_text().split()
+        return [int(words[0]), int(words[5])]
+
     def leader(self, job_id: str) -> int:
-        return int((self.record(job_id) / "start").read_text().split()[0])
+        return self.started(job_id)[1]
 
     def rewrite(self, job_id: str, name: str, **fields: str) -> None:
         """Change some of the words of a record's ``start`` or ``end``."""
@@ -126,7 +131,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]
     for start in home.glob(".firecrest/jobs/*/start"):
         if not start.with_name("end").exists():
             with suppress(ProcessLookupError):
-                os.killpg(int(start.read_text().split()[0]), signal.SIGKILL)
+                os.killpg(int(start.read_text().split()[5]), signal.SIGKILL)
 
 
 class TestLife:
@@ -192,6 +197,13 @@ class TestLife:
         os.killpg(machine.leader(job_id), signal.SIGTERM)
         job = await machine.ended(job_id)
         assert (job.state, job.exit_code) == ("CANCELLED", "0:15")
+
+    @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+    async def test_signals_have_their_usual_effect(self, machine: Machine, number: int) -> None:
+        job_id = await machine.submit(WAITING)
+        os.killpg(machine.leader(job_id), number)
+        job = await machine.ended(job_id)
+        assert (job.state, job.exit_code) == ("FAILED", f"0:{number:d}")
 
     async def test_job_is_detached(self, machine: Machine) -> None:
         """A session of its own, and none of the caller's streams, so it outlives the login."""
@@ -340,7 +352,8 @@ class TestHostileText:
 class TestTrouble:
     async def test_killed_without_a_trace(self, machine: Machine) -> None:
         job_id = await machine.submit(WAITING)
-        os.killpg(machine.leader(job_id), signal.SIGKILL)
+        for process in machine.started(job_id):
+            os.kill(process, signal.SIGKILL)
         job = await machine.ended(job_id)
         assert (job.state, job.exit_code) == ("FAILED", "0:9")
         assert job.end != "Unknown"
@@ -361,7 +374,8 @@ class TestTrouble:
 
     async def test_readers_agree_on_the_end(self, machine: Machine) -> None:
         job_id = await machine.submit(WAITING)
-        os.killpg(machine.leader(job_id), signal.SIGKILL)
+        for process in machine.started(job_id):
+            os.kill(process, signal.SIGKILL)
         await asyncio.gather(*(machine.account(job_id) for _ in range(10)))
         names = {path.name for path in machine.record(job_id).iterdir()}
         assert names == {"record", "start", "end", "script", "supervisor"}

@@ -337,7 +337,9 @@ async def test_a_waiting_and_a_running_job_are_listed_with_all_keys(
         rows = {row["jobid"]: row for row in task["data"].values()}
         assert list(task["data"]) == ["0", "1"]
         started = rows[str(running["jobid"])]
-        return rows if started["job_data_err"] and started["job_data_out"] else None
+        written = started["job_data_err"] and started["job_data_out"]
+        # (the queue is read before the job's files are)
+        return rows if written and started["state"] == "RUNNING" else None
 
     rows = await eventually(both, "the job runs and has written")
     assert all(set(row) == JOB_KEYS for row in rows.values())
