@@ -125,12 +125,11 @@ class Hub:
 
     async def attach(self, subscription: Subscription) -> None:
         user = subscription.user
-        feed = self._feeds.get(user)
-        if feed is None:
-            # the position is read before the bell is heard: what falls between is read
-            # at the confirmation of the subscription
-            position = await self._event_log.last_id(user)
-            feed = self._feeds.setdefault(user, _Feed(position))
+        # The position is read before the bell is heard: what falls between is read at the
+        # confirmation of the subscription. Who finds a feed reads too, and so learns at once
+        # that Redis is away.
+        position = await self._event_log.last_id(user)
+        feed = self._feeds.setdefault(user, _Feed(position))
         feed.subscriptions.add(subscription)
         subscription.position = feed.position
         # every time, because that of another subscription may have failed
