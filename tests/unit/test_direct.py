@@ -207,15 +207,16 @@ class TestLife:
 
     async def test_job_is_detached(self, machine: Machine) -> None:
         """A session of its own, and none of the caller's streams, so it outlives the login."""
-        job_id = await machine.submit(WAITING + 'readlink "/proc/$$/fd/"*\n')
+        streams = 'readlink "/proc/$$/fd/0" "/proc/$$/fd/1" "/proc/$$/fd/2" "/proc/$$/fd/"*'
+        job_id = await machine.submit(f"{WAITING}{streams}\n")
         leader = machine.leader(job_id)
         assert os.getsid(leader) == leader
         machine.let_go()
         await machine.ended(job_id)
-        stdin, stdout, stderr, *others = machine.read(f"slurm-{job_id}.out").splitlines()
-        assert (stdin, Path(stdout).name) == ("/dev/null", f"slurm-{job_id}.out")
-        assert stderr == stdout
-        assert not [name for name in others if name.startswith(("pipe:", "socket:"))]
+        stdin, stdout, stderr, *every = machine.read(f"slurm-{job_id}.out").splitlines()
+        output = str(machine.home / "work" / f"slurm-{job_id}.out")
+        assert (stdin, stdout, stderr) == ("/dev/null", output, output)
+        assert not [name for name in every if name.startswith(("pipe:", "socket:"))]
 
     async def test_what_a_job_leaves_running_ends_with_it(self, machine: Machine) -> None:
         job = await machine.run("#!/bin/sh\nsleep 1000 & echo $!\n")
