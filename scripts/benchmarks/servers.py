@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +57,13 @@ async def process(argv: Sequence[str], log: Path, port: int) -> AsyncIterator[Pr
 
 
 @asynccontextmanager
-async def gateway(directory: Path) -> AsyncIterator[Gateway]:
-    """A gateway on the configuration of the demo, without the demo's cluster and store."""
+async def gateway(
+    directory: Path, changed: Mapping[str, object] | None = None
+) -> AsyncIterator[Gateway]:
+    """A gateway on the configuration of the demo, without the demo's cluster and store.
+
+    :param changed: further settings by key
+    """
     port, redis_port = free_port(), free_port()
     minter = Keys(directory).make(ssh_port=free_port())
     settings = {
@@ -68,6 +73,7 @@ async def gateway(directory: Path) -> AsyncIterator[Gateway]:
         "ssh.ca_key_path": directory / "ca_key",
         "ssh.known_hosts": directory / "known_hosts",
         "redis.port": redis_port,
+        **(changed or {}),
     }
     argv = [sys.executable, "-m", "firecrest", "serve", "--config", str(CONFIG)]
     for key, value in settings.items():

@@ -1,0 +1,260 @@
+"""The event stream: how soon a transition arrives, what listeners cost, what many get.
+
+Transitions are written by this process, as another replica would, and arrive at clients of
+the gateway through Redis. The raw limit is a bare aiohttp server that sends on what it hears
+on Redis pub/sub: no log, no order, no replay, no ownership.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+
+from redis import asyncio as aioredis
+
+from firecrest.config.services import Events, Tasks
+from firecrest.model.tasks import Kind, Status
+from firecrest.tasks.store import Owned, TaskStore, new_id
+from scripts.benchmarks.bare_events import CHANNEL
+from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds, rss_mib
+from scripts.benchmarks.servers import Gateway, free_port, gateway, process
+from scripts.benchmarks.sockets import Socket, connect
+
+_SETTINGS = {"events.heartbeat": 10, "events.max_connections_per_user": 100}
+_TRANSITIONS_PER_SECOND = 200
+_OPENING = 50  # sockets at once
+
+
+async def run(bench: Bench) -> AsyncIterator[Result]:
+    """Cases ``push-p50``, ``push-p99``, ``fanout`` and ``idle-5000``."""
+    async with gateway(bench.directory, _SETTINGS) as served:
+        redis = aioredis.Redis(port=served.redis_port)
+        port = free_port()
+        argv = [sys.executable, "-m", "scripts.benchmarks.bare_events"]
+        argv += [str(port), str(served.redis_port)]
+        try:
+            async with process(argv, bench.directory / "bare.log", port) as raw:
+                ours = Side(served, redis)
+                bare = Bare(f"http://127.0.0.1:{port}", raw.pid, redis)
+                for result in await _push(bench, ours, bare):
+                    yield result
+                yield await _fanout(bench, ours, bare)
+                yield await _idle(bench, ours, bare)
+        finally:
+            await redis.aclose()
+
+
+class Side:
+    """The gateway, moved on by a task store of this process."""
+
+    def __init__(self, served: Gateway, redis: aioredis.Redis) -> None:
+        self._served = served
+        self._store = TaskStore(redis, Tasks(), Events())
+        self._waiting: dict[str, Owned] = {}
+        self.pid = served.pid
+
+    async def listen(self, user: str, crowd: Crowd) -> Socket:
+        """A socket that follows all tasks of the user."""
+        headers = {"Authorization": f"Bearer {self._served.minter.token(user)}"}
+        url = f"{self._served.url}/events?tasks=*"
+        return await connect(url, headers, crowd.receiver(user))
+
+    async def prepare(self, user: str) -> None:
+        """A task that is about to change."""
+        self._waiting[user] = await self._store.create(
+            new_id(), Kind.LIST_JOBS, user=user, system="cluster", spec={}
+        )
+
+    async def move(self, user: str, number: int) -> None:
+        """Finish it."""
+        owned = self._waiting.pop(user)
+        await self._store.advance(owned, Status.DONE, {"number": f"<{number}>"})
+
+
+class Bare:
+    """The raw limit: the same text, published."""
+
+    def __init__(self, url: str, pid: int, redis: aioredis.Redis) -> None:
+        self._url = url
+        self._redis = redis
+        self.pid = pid
+
+    async def listen(self, user: str, crowd: Crowd) -> Socket:
+        """A socket that gets all that is published for the user."""
+        return await connect(f"{self._url}/events?user={user}", {}, crowd.receiver(user))
+
+    async def prepare(self, user: str) -> None:
+        """Nothing is kept."""
+
+    async def move(self, user: str, number: int) -> None:
+        """Publish a text as long as the gateway's."""
+        await self._redis.publish(CHANNEL + user, f'{{"number":"<{number}>"{" " * 500}}}')
+
+
+@dataclass
+class Crowd:
+    """Many sockets of some users, and what arrived at them."""
+
+    users: list[str]
+    sockets: list[Socket] = field(default_factory=list)
+    sent: dict[int, float] = field(default_factory=dict)
+    delays: list[float] = field(default_factory=list)
+    received: list[list[int]] = field(default_factory=list)
+    expected: dict[str, list[int]] = field(default_factory=dict)
+    owners: list[str] = field(default_factory=list)
+    wanted: int = -1
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def receiver(self, user: str) -> Callable[[bytes, float], None]:
+        """What takes the frames of one socket."""
+        seen: list[int] = []
+        self.received.append(seen)
+        self.owners.append(user)
+
+        def receive(text: bytes, now: float) -> None:
+            _, found, rest = text.partition(b'"number":"<')
+            if found:
+                number = int(rest[: rest.index(b">")])
+                seen.append(number)
+                self.delays.append(now - self.sent[number])
+                if len(self.delays) == self.wanted:
+                    self.complete.set()
+
+        return receive
+
+    async def drive(self, side: Side | Bare, count: int, pace: float) -> None:
+        """Move tasks of all users in turn, ``pace`` seconds apart, until all has arrived."""
+        started = time.perf_counter()
+        for number in range(count):
+            user = self.users[number % len(self.users)]
+            await side.prepare(user)
+            await asyncio.sleep(max(0.0, started + number * pace - time.perf_counter()))
+            self.expected.setdefault(user, []).append(number)
+            self.sent[number] = time.perf_counter()
+            await side.move(user, number)
+        self.wanted = sum(len(self.expected.get(user, [])) for user in self.owners)
+        if len(self.delays) < self.wanted:
+            with suppress(TimeoutError):  # what is missing then counts as errors
+                await asyncio.wait_for(self.complete.wait(), 20)
+
+    @property
+    def errors(self) -> int:
+        """Sockets at which something is missing, doubled or out of order."""
+        pairs = zip(self.owners, self.received, strict=True)
+        return sum(seen != self.expected.get(user, []) for user, seen in pairs)
+
+    def end(self) -> None:
+        """Close every socket."""
+        for socket in self.sockets:
+            socket.end()
+
+
+@asynccontextmanager
+async def gathered(side: Side | Bare, users: int, sockets: int) -> AsyncIterator[Crowd]:
+    """So many sockets, spread evenly over so many users."""
+    crowd = Crowd([f"user{number}" for number in range(users)])
+    try:
+        for start in range(0, sockets, _OPENING):
+            numbers = range(start, min(start + _OPENING, sockets))
+            crowd.sockets += await asyncio.gather(
+                *(side.listen(crowd.users[number % users], crowd) for number in numbers)
+            )
+        gc.collect()
+        yield crowd
+    finally:
+        crowd.end()
+
+
+async def _push(bench: Bench, ours: Side, bare: Bare) -> list[Result]:
+    """1,000 clients of 100 users; every transition goes to the ten of its user."""
+    samples: dict[str, list[list[float]]] = {"ours": [], "bare": []}
+    errors = 0
+    for _ in range(bench.rounds):
+        for name, side in (("ours", ours), ("bare", bare)):
+            async with gathered(side, 100, 1000) as crowd:
+                await crowd.drive(side, bench.scaled(1000), 0.01)
+                samples[name].append(sorted(1000 * delay for delay in crowd.delays))
+                if side is ours:
+                    errors += crowd.errors
+    found = []
+    figures: list[tuple[str, Callable[[list[float]], float]]]
+    figures = [("push-p50", median), ("push-p99", _p99)]
+    for case, figure in figures:
+        pairs = list(zip(map(figure, samples["ours"]), map(figure, samples["bare"]), strict=True))
+        ratios = [raw / value for value, raw in pairs]
+        found.append(
+            Result(
+                bench=bench.name,
+                case=case,
+                value=median(value for value, _ in pairs),
+                unit="ms",
+                raw=median(raw for _, raw in pairs),
+                ratio=median(ratios),
+                spread=(max(ratios) - min(ratios)) / median(ratios),
+                errors=errors,
+                rss_mib=rss_mib(ours.pid),
+                cpu_s_per_1000=0.0,
+            )
+        )
+    return found
+
+
+async def _fanout(bench: Bench, ours: Side, bare: Bare) -> Result:
+    """200 transitions a second to 500 clients: ten users with 50 each; frames per CPU-second."""
+    seconds = bench.scaled(30)
+
+    async def measured(side: Side | Bare) -> Sample:
+        async with gathered(side, 10, 500) as crowd:
+            before = cpu_seconds(side.pid)
+            count = seconds * _TRANSITIONS_PER_SECOND
+            await crowd.drive(side, count, 1 / _TRANSITIONS_PER_SECOND)
+            used = cpu_seconds(side.pid) - before
+            frames = sum(map(len, crowd.received))
+            return Sample(frames / used, crowd.errors, 1000 * used / frames)
+
+    return await compare(
+        bench,
+        "fanout",
+        "frames/CPU-s",
+        ours=lambda: measured(ours),
+        raw=lambda: measured(bare),
+        pid=ours.pid,
+        more_is_better=True,
+    )
+
+
+async def _idle(bench: Bench, ours: Side, bare: Bare) -> Result:
+    """Memory of each of 5,000 quiet clients of 100 users, over more than two heartbeats."""
+
+    async def measured(side: Side | Bare) -> Sample:
+        before = rss_mib(side.pid)
+        async with gathered(side, 100, 5000) as crowd:
+            await asyncio.sleep(25 if side is ours else 1)
+            used = 1024 * (rss_mib(side.pid) - before) / len(crowd.sockets)
+            lost = sum(socket.closed or not socket.pings for socket in crowd.sockets)
+            return Sample(used, lost if side is ours else 0)
+
+    # once: memory that was used before is used again, and would look like none
+    value, raw = await measured(ours), await measured(bare)
+    return Result(
+        bench=bench.name,
+        case="idle-5000",
+        value=value.value,
+        unit="KiB/socket",
+        raw=raw.value,
+        ratio=raw.value / value.value,
+        spread=0.0,
+        errors=value.errors,
+        rss_mib=rss_mib(ours.pid),
+        cpu_s_per_1000=0.0,
+    )
+
+
+def _p99(values: list[float]) -> float:
+    return quantiles(values, n=100)[98]
