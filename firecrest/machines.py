@@ -21,6 +21,9 @@ from firecrest.telemetry.logs import AUDIT
 
 T = TypeVar("T")
 
+#: Seconds by which this side waits longer than the machine's own time limit.
+_MARGIN = 2.0
+
 
 class Machine:
     """A system in the name of a user.
@@ -33,7 +36,8 @@ class Machine:
     ) -> None:
         self._pool = pool
         self._settings = settings
-        self._files = RemoteFiles(pool, user, system)
+        self._limit = settings.utilities.timeout + _MARGIN
+        self._files = RemoteFiles(pool, user, system, self._limit)
         self.system = system
         self.scheduler = scheduler
         self.user = user
@@ -49,6 +53,8 @@ class Machine:
                 stdin=command.stdin(),
                 environment={"LC_ALL": self._settings.ssh.locale},
                 limit=self._settings.utilities.max_file_size,
+                # the remote limit cannot end what hangs in a file system
+                seconds=self._limit if command.limited else None,
             )
             return command.result(completed)
 
@@ -56,6 +62,11 @@ class Machine:
         """See :meth:`firecrest.ssh.files.RemoteFiles.write_into`."""
         with self._audited("write", f"{directory}/{name}"):
             await self._files.write_into(directory, name, content)
+
+    async def begin(self, target: str, name: str) -> tuple[str, str]:
+        """See :meth:`firecrest.ssh.files.RemoteFiles.begin`."""
+        with self._audited("begin", target):
+            return await self._files.begin(target, name)
 
     async def size(self, path: str) -> int:
         """Bytes of a file."""

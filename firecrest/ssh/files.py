@@ -7,16 +7,22 @@ import logging
 import posixpath
 import secrets
 import stat
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
 
 import asyncssh
 
 from firecrest.config.settings import System
-from firecrest.errors import CommandFailed, Fault, FirecrestError
-from firecrest.ssh.pool import Pool, translate
+from firecrest.errors import TIMED_OUT, CommandFailed, Fault, FirecrestError
+from firecrest.ssh.pool import Link, Pool, translate
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Work = Callable[[asyncssh.SFTPClient], Awaitable[T]]
 
 _ENDED = (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection)
 _NOT_FOUND = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath)
@@ -26,45 +32,83 @@ class RemoteFiles:
     """One user's files on one system.
 
     Every method may raise ``SystemUnavailable``, ``AccessDenied`` or ``CommandFailed`` with
-    one of the faults PERMISSION, INVALID_PATH, NOT_A_DIRECTORY, IS_A_DIRECTORY, OTHER.
+    one of the faults TIMEOUT, PERMISSION, INVALID_PATH, NOT_A_DIRECTORY, IS_A_DIRECTORY, OTHER.
+
+    :param limit: seconds an operation may take; of a long one, each of its steps
     """
 
-    def __init__(self, pool: Pool, user: str, system: System) -> None:
+    def __init__(self, pool: Pool, user: str, system: System, limit: float) -> None:
         self._pool = pool
         self._user = user
         self._system = system
+        self._limit = limit
 
     async def write_into(self, directory: str, name: str, content: AsyncIterator[bytes]) -> None:
         """Write ``<directory>/<name>``, replacing a file of that name as a whole or not at all.
 
-        An existing file keeps its mode; through a symbolic link its target is replaced.
-        Errors speak of ``directory``.
+        A file of the user's own keeps its permissions, though not set-user-ID and the like;
+        through a symbolic link its target is replaced. Errors speak of ``directory``.
         """
-        target = posixpath.join(directory, name)
-        async with self._session(directory) as sftp:
+
+        async def begin(sftp: asyncssh.SFTPClient) -> tuple[_There, str, asyncssh.SFTPClientFile]:
             await _require_directory(sftp, directory)
-            target, mode = await _destination(sftp, target)
-            await _replace(sftp, target, mode, content)
+            there = await _destination(sftp, posixpath.join(directory, name))
+            temporary = posixpath.join(posixpath.dirname(there.path), temporary_name())
+            return there, temporary, await _create(sftp, temporary, there)
+
+        async with self._session(directory) as session:
+            there, temporary, file = await session.run(begin)
+            try:
+                async for part in content:
+                    await session.run(_writing(file, part))
+                await session.run(lambda _: file.close())
+                await session.run(lambda sftp: sftp.posix_rename(temporary, there.path))
+            except BaseException:
+                # shielded, so that a cancelled upload leaves no half file either
+                await asyncio.shield(_clear_away(session, file, temporary))
+                raise
+
+    async def begin(self, target: str, name: str) -> tuple[str, str]:
+        """Make an empty file named ``name`` beside ``target``, to be filled and renamed.
+
+        From the beginning it has the permissions that :meth:`write_into` would give it, and
+        its owner may write it.
+
+        :returns: its path, and that of the file to be replaced: ``target``, or where a
+            symbolic link of that name leads
+        """
+
+        async def begin(sftp: asyncssh.SFTPClient) -> tuple[str, str]:
+            there = await _destination(sftp, target)
+            temporary = posixpath.join(posixpath.dirname(there.path), name)
+            with suppress(*_NOT_FOUND):
+                await sftp.remove(temporary)  # of an attempt that was cut
+            file = await _create(sftp, temporary, there, always=stat.S_IWUSR)
+            await file.close()
+            return temporary, there.path
+
+        return await self._do(target, begin)
 
     async def size(self, path: str) -> int:
         """Bytes of a file."""
-        async with self._session(path) as sftp:
-            found = await sftp.stat(path)
-        return found.size or 0
+
+        async def size(sftp: asyncssh.SFTPClient) -> int:
+            return (await sftp.stat(path)).size or 0
+
+        return await self._do(path, size)
 
     async def rename(self, source: str, target: str) -> None:
         """Give ``source`` the name ``target``, replacing what is there, atomically."""
-        async with self._session(target) as sftp:
-            await sftp.posix_rename(source, target)
+        await self._do(target, lambda sftp: sftp.posix_rename(source, target))
 
     async def remove(self, path: str) -> None:
         """Remove a file."""
-        async with self._session(path) as sftp:
-            await sftp.remove(path)
+        await self._do(path, lambda sftp: sftp.remove(path))
 
     async def check_readable(self, path: str) -> None:
         """Read one byte of a regular file (rest-v1 §4.6)."""
-        async with self._session(path) as sftp:
+
+        async def check(sftp: asyncssh.SFTPClient) -> None:
             found = await sftp.stat(path)
             if _is_directory(found):
                 raise CommandFailed(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
@@ -73,25 +117,65 @@ class RemoteFiles:
             async with sftp.open(path, "rb") as file:
                 await file.read(1)
 
+        await self._do(path, check)
+
     async def check_writable(self, directory: str) -> None:
         """Create and delete an empty hidden file in a directory (rest-v1 §4.6)."""
         probe = posixpath.join(directory, temporary_name())
-        async with self._session(directory) as sftp:
+
+        async def check(sftp: asyncssh.SFTPClient) -> None:
             await _require_directory(sftp, directory)
             async with sftp.open(probe, "xb"):
                 pass
             await sftp.remove(probe)
 
+        await self._do(directory, check)
+
+    async def _do(self, path: str, work: Work[T]) -> T:
+        async with self._session(path) as session:
+            return await session.run(work)
+
     @asynccontextmanager
-    async def _session(self, path: str) -> AsyncIterator[asyncssh.SFTPClient]:
+    async def _session(self, path: str) -> AsyncIterator[_Session]:
         """A file-transfer session whose errors speak of ``path``."""
         with _faults(path):
             async with self._pool.channel(self._user, self._system) as link:
-                try:
-                    yield await link.sftp()
-                except _ENDED:
-                    link.end_sftp()
-                    raise
+                yield _Session(link, path, self._limit)
+
+
+class _Session:
+    """A file-transfer session, used in steps that each have a time limit."""
+
+    def __init__(self, link: Link, path: str, limit: float) -> None:
+        self._link = link
+        self._path = path
+        self._limit = limit
+
+    async def run(self, work: Work[T]) -> T:
+        """One step.
+
+        What does not end in time is left to itself, because a server that hangs in a file
+        system answers no request to stop either; the connection then takes no new work.
+
+        :raises CommandFailed: ``TIMEOUT``
+        """
+        step = asyncio.create_task(self._step(work))
+        self._link.keep(step)
+        try:
+            done, _ = await asyncio.wait({step}, timeout=self._limit)
+        finally:
+            step.cancel()
+        if not done:
+            self._link.retire()
+            raise CommandFailed(Fault.TIMEOUT, TIMED_OUT, self._path)
+        try:
+            return step.result()
+        except _ENDED:
+            self._link.end_sftp()
+            raise
+
+    async def _step(self, work: Work[T]) -> T:
+        return await work(await self._link.sftp())
 
 
 def temporary_name() -> str:
@@ -109,43 +193,63 @@ def _is_directory(attributes: asyncssh.SFTPAttrs) -> bool:
     return stat.S_ISDIR(attributes.permissions or 0)
 
 
-async def _destination(sftp: asyncssh.SFTPClient, target: str) -> tuple[str, int | None]:
-    """Where a file really goes, and the mode of what is there now."""
+@dataclass(frozen=True)
+class _There:
+    """Where a file really goes, and what is known of the one that is there now, if one is."""
+
+    path: str
+    mode: int | None = None
+    owner: int | None = None
+
+
+async def _destination(sftp: asyncssh.SFTPClient, target: str) -> _There:
     try:
         found = await sftp.lstat(target)
         if stat.S_ISLNK(found.permissions or 0):
             target = str(await sftp.realpath(target))
             found = await sftp.stat(target)
     except _NOT_FOUND:
-        return target, None
+        return _There(target)
     if _is_directory(found):
         raise CommandFailed(Fault.IS_A_DIRECTORY, f"{target} is a directory", target)
-    return target, stat.S_IMODE(found.permissions or 0)
+    return _There(target, (found.permissions or 0) & 0o777, found.uid)
 
 
-async def _replace(
-    sftp: asyncssh.SFTPClient, target: str, mode: int | None, content: AsyncIterator[bytes]
-) -> None:
-    temporary = posixpath.join(posixpath.dirname(target), temporary_name())
+def _writing(file: asyncssh.SFTPClientFile, part: bytes) -> Work[int]:
+    return lambda _: file.write(part)
+
+
+async def _create(
+    sftp: asyncssh.SFTPClient, path: str, instead_of: _There, *, always: int = 0
+) -> asyncssh.SFTPClientFile:
+    """A new file that nobody may read who may not read the one it is to replace.
+
+    :param always: permissions it has in any case
+    """
+    if instead_of.mode is None:
+        return await sftp.open(path, "xb")
+    permissions = asyncssh.SFTPAttrs(permissions=instead_of.mode | always)
+    file = await sftp.open(path, "xb", permissions)
     try:
-        async with sftp.open(temporary, "xb") as file:
-            async for part in content:
-                await file.write(part)
-        if mode is not None:
-            await sftp.chmod(temporary, mode)
-        await sftp.posix_rename(temporary, target)
+        # what somebody else's file asks for, beyond that, is not this user's wish
+        if (await file.stat()).uid == instead_of.owner:
+            await file.setstat(permissions)
     except BaseException:
-        # shielded, so that a cancelled upload leaves no half file either
-        await asyncio.shield(_discard(sftp, temporary))
+        await file.close()
         raise
+    return file
 
 
-async def _discard(sftp: asyncssh.SFTPClient, path: str) -> None:
+async def _clear_away(session: _Session, file: asyncssh.SFTPClientFile, path: str) -> None:
+    async def clear(sftp: asyncssh.SFTPClient) -> None:
+        with suppress(asyncssh.SFTPError):  # of a session that has ended
+            await file.close()
+        with suppress(*_NOT_FOUND):
+            await sftp.remove(path)
+
     try:
-        await sftp.remove(path)
-    except _NOT_FOUND:
-        pass  # it was never made
-    except (asyncssh.Error, OSError) as error:
+        await session.run(clear)
+    except (FirecrestError, asyncssh.Error, OSError) as error:
         _log.warning("a temporary file could not be removed: %s", error)
 
 

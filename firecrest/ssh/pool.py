@@ -2,7 +2,8 @@
 
 OpenSSH allows ten sessions on a connection by default. A lane (one user on one system)
 therefore opens another connection when all channels are busy, up to a limit; beyond it
-callers wait in the order they came. So one user's burst waits for itself only.
+callers wait in the order they came. So one user's burst waits for itself only, and long work
+never takes more than half of a lane.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
 
 import asyncssh
 
@@ -26,6 +28,10 @@ _log = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL = 5.0
 _KEEPALIVES = 2
+#: Seconds a caller waits for a channel, and after which a lane with connections that could
+#: not open another tries again.
+_LONGEST_WAIT = 60.0
+_RETRY_PAUSE = 1.0
 
 
 class Link:
@@ -35,7 +41,9 @@ class Link:
         self._lost = lost
         self._sftp: asyncssh.SFTPClient | None = None
         self._sftp_lock = asyncio.Lock()
+        self._steps: set[asyncio.Task[Any]] = set()
         self._ended = False
+        self._retired = False
         self.connection: asyncssh.SSHClientConnection
         self.busy = 0
         self.idle_since = time.monotonic()
@@ -52,6 +60,16 @@ class Link:
                 self._sftp = await self.connection.start_sftp_client(path_errors="surrogateescape")
             return self._sftp
 
+    def keep(self, step: asyncio.Task[Any]) -> None:
+        """Hold on to work that nobody may be waiting for any more, until it ends."""
+        self._steps.add(step)
+        step.add_done_callback(self._ended_step)
+
+    def _ended_step(self, step: asyncio.Task[Any]) -> None:
+        self._steps.discard(step)
+        if not step.cancelled():
+            step.exception()  # whoever waits has it; if nobody does, nobody misses it
+
     def end_sftp(self) -> None:
         """Forget the file-transfer session, whose server has ended."""
         self._sftp = None
@@ -59,6 +77,21 @@ class Link:
     def gone(self) -> None:
         self._ended = True
         self._lost(self)
+
+    def retire(self) -> None:
+        """Take no new work: something on it hangs, and may do so for ever in sshd's count.
+
+        What is going on may end; then the connection closes.
+        """
+        self._retired = True
+        self.gone()
+
+    def released(self) -> None:
+        """A channel was given back."""
+        self.busy -= 1
+        self.idle_since = time.monotonic()
+        if self._retired and not self.busy:
+            self.close()
 
     def close(self) -> None:
         # not wait_closed(): OpenSSH delays it until the last command has ended
@@ -92,26 +125,34 @@ class _Lane:
         self._opening: set[asyncio.Task[Link]] = set()
         self._waiters: deque[asyncio.Future[Link]] = deque()
         self._failing = False
+        self._pause: asyncio.TimerHandle | None = None
+        #: The share of those whose work may take long; the rest is for everything else.
+        self.long_work = asyncio.Semaphore(max(1, max_links * channels // 2))
 
     @property
     def empty(self) -> bool:
         return not (self._links or self._opening or self._waiters)
 
     async def acquire(self) -> Link:
-        """A connection with a channel to spare; in order of arrival."""
+        """A connection with a channel to spare; in order of arrival.
+
+        :raises SystemUnavailable: no connection could be made, or all stay busy
+        """
         waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._serve()
         try:
-            return await waiter
+            async with asyncio.timeout(_LONGEST_WAIT):
+                return await waiter
+        except TimeoutError:
+            raise SystemUnavailable("all connections of the user are busy") from None
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self.release(waiter.result())
             raise
 
     def release(self, link: Link) -> None:
-        link.busy -= 1
-        link.idle_since = time.monotonic()
+        link.released()
         self._serve()
 
     def close_idle(self, before: float) -> None:
@@ -121,6 +162,8 @@ class _Lane:
             link.close()
 
     def close(self) -> None:
+        if self._pause:
+            self._pause.cancel()
         for opening in self._opening:
             opening.cancel()
         for link in list(self._links):
@@ -143,7 +186,7 @@ class _Lane:
 
     def _open_more(self) -> None:
         expected = len(self._opening) * self._channels
-        if self._failing or expected >= len(self._waiters):
+        if self._failing or self._pause or expected >= len(self._waiters):
             return
         if len(self._links) + len(self._opening) >= self._max_links:
             return
@@ -162,11 +205,18 @@ class _Lane:
             self._links.append(opening.result())
         # of several attempts at once the last decides; none is begun until then
         self._failing = not self._links and bool(self._opening)
+        if error is not None and self._links and self._pause is None:
+            # those it has serve on; to try again at once would only keep everybody busy
+            self._pause = asyncio.get_running_loop().call_later(_RETRY_PAUSE, self._resume)
         if error is not None and not self._links and not self._opening:
             while self._waiters:
                 waiter = self._waiters.popleft()
                 if not waiter.done():
                     waiter.set_exception(error)
+        self._serve()
+
+    def _resume(self) -> None:
+        self._pause = None
         self._serve()
 
     def _forget(self, link: Link) -> None:
@@ -197,9 +247,12 @@ class Pool:
             lane.close()
 
     @asynccontextmanager
-    async def channel(self, user: str, system: System) -> AsyncIterator[Link]:
+    async def channel(
+        self, user: str, system: System, *, long: bool = False
+    ) -> AsyncIterator[Link]:
         """One channel on a connection of the user to the system.
 
+        :param long: the work may take long, so it waits for its share
         :raises SystemUnavailable: no connection could be made
         :raises AccessDenied: the machine refused the user's certificate
         """
@@ -212,11 +265,12 @@ class Pool:
                 pool.max_connections_per_user,
                 pool.channels_per_connection,
             )
-        link = await lane.acquire()
-        try:
-            yield link
-        finally:
-            lane.release(link)
+        async with lane.long_work if long else nullcontext():
+            link = await lane.acquire()
+            try:
+                yield link
+            finally:
+                lane.release(link)
 
     async def _connect(self, user: str, system: System, lost: Callable[[Link], None]) -> Link:
         credential = self._authorities[system.name].issue(user, system.name, secrets.token_hex(8))

@@ -9,7 +9,7 @@ import asyncssh
 
 from firecrest.commands.base import Completed
 from firecrest.config.settings import System
-from firecrest.errors import CommandFailed, Fault, SystemUnavailable
+from firecrest.errors import TIMED_OUT, CommandFailed, Fault, SystemUnavailable
 from firecrest.ssh.pool import Pool, translate
 
 _CHUNK = 1 << 16
@@ -24,25 +24,30 @@ async def exchange(
     stdin: bytes,
     environment: Mapping[str, str],
     limit: int,
+    seconds: float | None,
 ) -> Completed:
     """Run a command line to its end.
 
     :param environment: session variables to ask for; sshd may ignore them
     :param limit: bytes of stdout and stderr together; more aborts the command
+    :param seconds: how long it may take once there is a channel; None: as long as it likes
     :raises SystemUnavailable, AccessDenied: no connection, or it was cut meanwhile
-    :raises CommandFailed: ``OUTPUT_LIMIT``
+    :raises CommandFailed: ``OUTPUT_LIMIT``, ``TIMEOUT``
     """
     for last in (False, True):
-        async with pool.channel(user, system) as link:
+        async with pool.channel(user, system, long=seconds is None) as link:
             try:
-                process = await link.connection.create_process(
-                    command_line, env=dict(environment), encoding=None
-                )
+                async with asyncio.timeout(seconds):
+                    process = await link.connection.create_process(
+                        command_line, env=dict(environment), encoding=None
+                    )
+                    return await _collect(process, stdin, limit)
+            except TimeoutError as error:
+                link.retire()
+                raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
             except (asyncssh.Error, OSError) as error:
                 if last or not _surely_not_begun(error):
                     raise translate(error) from error
-                continue
-            return await _collect(process, stdin, limit)
     raise AssertionError("unreachable")
 
 

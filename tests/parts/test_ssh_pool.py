@@ -35,9 +35,13 @@ class Bench:
     wire: Wire
     sshd: SshServer
 
-    async def run(self, text: str, user: str = "alice") -> str:
+    async def run(self, text: str, user: str = "alice", *, seconds: float | None = 30) -> str:
         done = await exchange(
-            self.pool, user, self.system, text, stdin=b"", environment={}, limit=1 << 20
+            *(self.pool, user, self.system, text),
+            stdin=b"",
+            environment={},
+            limit=1 << 20,
+            seconds=seconds,
         )
         assert done.status == 0, done
         return done.stdout.decode().strip()
