@@ -28,7 +28,7 @@ from firecrest.machines import Machines
 from firecrest.probes import ServiceProbes
 from firecrest.scheduler.base import resolve
 from firecrest.ssh.certificates import CertificateAuthority
-from firecrest.ssh.pool import Pool
+from firecrest.ssh.pool import Pool, read_known_hosts
 from firecrest.staging import s3
 from firecrest.tasks.due import DueList
 from firecrest.tasks.engine import Engine
@@ -57,12 +57,14 @@ def build(settings: Settings) -> web.Application:
 def check(settings: Settings) -> None:
     """What can be known to be wrong before anything is connected.
 
-    :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a CA key that is none
+    :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a CA key that is
+        none, host keys that are none
     """
     TokenVerifier(settings.auth)
     for system in settings.systems:
         resolve(system.scheduler)
     authorities(settings)
+    read_known_hosts(settings.ssh.known_hosts)
 
 
 def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -91,7 +93,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                     ListJobsWorkflow(machines, settings.compute),
                     AccountingWorkflow(machines, settings.compute),
                     UploadWorkflow(machines, staging, settings.storage),
-                    DownloadWorkflow(machines, staging),
+                    DownloadWorkflow(machines, staging, settings.storage),
                 ],
                 settings.tasks.lease,
             )

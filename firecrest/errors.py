@@ -137,7 +137,14 @@ class SchedulerRefused(CommandFailed):
 
 
 class StagingFailed(FirecrestError):
-    """The object store refused or cannot be reached."""
+    """The object store refused or cannot be reached.
+
+    :param answered: whether it answered at all
+    """
+
+    def __init__(self, message: str, *, answered: bool = True) -> None:
+        super().__init__(message)
+        self.answered = answered
 
 
 class TaskStoreUnavailable(FirecrestError):

@@ -17,7 +17,7 @@ from firecrest.scheduler.base import Scheduler, resolve
 from firecrest.ssh.files import RemoteFiles
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import exchange
-from firecrest.telemetry.logs import AUDIT
+from firecrest.telemetry.logs import AUDIT, ON_BEHALF_OF
 
 T = TypeVar("T")
 
@@ -110,13 +110,14 @@ class Machine:
             raise
         finally:
             AUDIT.info(
-                "%(user)s@%(system)s %(action)s %(operand)s: %(outcome)s",
+                "%(user)s@%(system)s %(action)s %(operand)s: %(outcome)s (%(id)s)",
                 {
                     "user": self.user,
                     "system": self.system.name,
                     "action": action,
                     "operand": operand,
                     "outcome": outcome,
+                    "id": ON_BEHALF_OF.get(),
                 },
             )
 

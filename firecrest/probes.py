@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from firecrest.config.settings import Settings
-from firecrest.errors import FirecrestError
+from firecrest.errors import FirecrestError, StagingFailed
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.staging.base import Store
 from firecrest.tasks.store import TaskStore
@@ -23,10 +23,14 @@ Probe = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Health:
-    """Outcome of a probe."""
+    """Outcome of a probe.
+
+    :param answers: whether what the service depends on answers at all, if only with an error
+    """
 
     service: str
     available: bool
+    answers: bool = True
 
 
 class ServiceProbes:
@@ -64,7 +68,8 @@ class ServiceProbes:
                 await probe()
         except (FirecrestError, OSError, ValueError, TimeoutError) as error:
             _log.warning("service %s is not available: %s", service, error)
-            return Health(service, available=False)
+            answers = isinstance(error, StagingFailed) and error.answered
+            return Health(service, available=False, answers=answers)
         return Health(service, available=True)
 
     async def _sign(self) -> None:

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from firecrest.commands.base import Argv, Command
+from firecrest.errors import CommandFailed, Fault
 from firecrest.model.files import Entry
 
-# A row of `ls -l`: mode, links, owner, group, size (two numbers for devices), time, the rest.
-_ROW = re.compile(rb"([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S+) +(\d+, +)?(\d+) (\S+) (.*)", re.DOTALL)
+# A row of `ls -l`: mode, links, owner and group, size (two numbers for devices), time, names.
+# A group may hold blanks ("domain users"); where it begins is told by the first blank.
+_ROW = re.compile(
+    rb"([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S.*?) +(\d+, +)?(\d+) (\S+) (\".*)", re.DOTALL
+)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _ESCAPES = {
@@ -61,8 +65,11 @@ class Ls(_Listing, Command[list[Entry]]):
     def parse(self, stdout: bytes) -> list[Entry]:
         entries = []
         for prefix, row in _rows(stdout, self.path):
-            if match := _ROW.fullmatch(row):
-                entries.append(_entry(prefix, match))
+            match = _ROW.fullmatch(row)
+            if match is None:
+                text = row.decode("utf-8", "replace")
+                raise CommandFailed(Fault.OTHER, f"unexpected row of ls: {text}", self.path)
+            entries.append(_entry(prefix, match))
         return entries
 
 

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import asyncssh
 
 from firecrest.background import end
 from firecrest.config.settings import Ssh, System
-from firecrest.errors import AccessDenied, FirecrestError, SystemUnavailable
+from firecrest.errors import AccessDenied, ConfigError, FirecrestError, SystemUnavailable
 from firecrest.ssh.certificates import CertificateAuthority
+from firecrest.telemetry.logs import ON_BEHALF_OF
 
 _log = logging.getLogger(__name__)
 
@@ -232,7 +233,7 @@ class Pool:
         """:param authorities: certificate authority by system name"""
         self._settings = settings
         self._authorities = authorities
-        self._known_hosts = asyncssh.read_known_hosts([str(settings.known_hosts)])
+        self._known_hosts = read_known_hosts(settings.known_hosts)
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -273,7 +274,8 @@ class Pool:
                 lane.release(link)
 
     async def _connect(self, user: str, system: System, lost: Callable[[Link], None]) -> Link:
-        credential = self._authorities[system.name].issue(user, system.name, secrets.token_hex(8))
+        for_id = ON_BEHALF_OF.get()
+        credential = self._authorities[system.name].issue(user, system.name, for_id)
         link = Link(lost)
         try:
             link.connection = await asyncssh.connect(
@@ -294,7 +296,7 @@ class Pool:
             )
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise translate(error) from error
-        _log.info("connected to %s as %s", system.name, user)
+        _log.info("connected to %s as %s (%s)", system.name, user, for_id)
         return link
 
     async def _sweep(self) -> None:
@@ -304,6 +306,14 @@ class Pool:
                 lane.close_idle(time.monotonic() - self._settings.pool.idle)
                 if lane.empty:
                     del self._lanes[key]
+
+
+def read_known_hosts(path: Path) -> asyncssh.SSHKnownHosts:
+    """:raises ConfigError: the file cannot be used"""
+    try:
+        return asyncssh.read_known_hosts([str(path)])
+    except (ValueError, OSError, asyncssh.Error) as error:
+        raise ConfigError([f"ssh.known_hosts: {path}: {error}"]) from error
 
 
 def translate(error: Exception) -> FirecrestError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
@@ -21,7 +23,12 @@ _log = logging.getLogger(__name__)
 
 _DAY = 86_400
 _BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
-_EXISTS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+_OWN = "BucketAlreadyOwnedByYou"
+_TAKEN = "BucketAlreadyExists"
+#: Seconds after which a bucket is looked at again, for it may have been removed.
+_SURE_FOR = 300.0
+#: Seconds for all attempts at a question of which somebody waits for the answer.
+_LIMIT = 10.0
 _ABSENT = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 
@@ -46,20 +53,24 @@ class S3Store:
         self._settings = settings
         self._private = private
         self._public = public
-        self._prepared: set[str] = set()
+        self._prepared: dict[str, float] = {}
 
     async def prepare(self, user: str) -> None:
         bucket = self._bucket(user)
-        if bucket in self._prepared:
+        if time.monotonic() < self._prepared.get(bucket, 0.0):
             return
         with _failures():
             try:
                 await self._private.create_bucket(Bucket=bucket, **self._location())
             except ClientError as error:
-                if _code(error) not in _EXISTS:
+                if _code(error) not in (_OWN, _TAKEN):
                     raise
+                # in a name space shared with others it may be somebody else's, who would
+                # get what our users upload
+                if _code(error) == _TAKEN and not await self._owns(bucket):
+                    raise StagingFailed(f"bucket {bucket} belongs to somebody else") from error
             await self._expire(bucket)
-        self._prepared.add(bucket)
+        self._prepared[bucket] = time.monotonic() + _SURE_FOR
 
     async def upload_form(self, key: Key) -> Form:
         with _failures():
@@ -81,7 +92,10 @@ class S3Store:
     async def size(self, key: Key) -> int | None:
         with _failures():
             try:
-                found = await self._private.head_object(Bucket=self._bucket(key.user), Key=key.path)
+                async with asyncio.timeout(_LIMIT):
+                    found = await self._private.head_object(
+                        Bucket=self._bucket(key.user), Key=key.path
+                    )
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
@@ -95,7 +109,8 @@ class S3Store:
 
     async def ping(self) -> None:
         with _failures():
-            await self._private.list_buckets()
+            async with asyncio.timeout(_LIMIT):
+                await self._private.list_buckets()
 
     async def _presign(self, client: Any, operation: str, key: Key) -> str:
         with _failures():
@@ -122,6 +137,12 @@ class S3Store:
         except ClientError as error:
             # not every store offers it; a transfer deletes its object itself when it ends well
             _log.warning("bucket %s has no expiry, abandoned objects stay: %s", bucket, error)
+
+    async def _owns(self, bucket: str) -> bool:
+        """Some stores say "exists" of one's own buckets as well."""
+        found = await self._private.list_buckets()
+        # with a tenant in front, the list has the names behind it
+        return bucket.rpartition(":")[2] in {known["Name"] for known in found["Buckets"]}
 
     def _location(self) -> dict[str, Any]:
         region = self._settings.s3.region
@@ -167,8 +188,9 @@ def _client(settings: Storage, url: str) -> Any:
 def _failures() -> Iterator[None]:
     try:
         yield
-    except (ClientError, BotoCoreError, OSError) as error:
-        raise StagingFailed(str(error)) from error
+    except (ClientError, BotoCoreError, OSError, TimeoutError) as error:
+        answered = isinstance(error, ClientError)
+        raise StagingFailed(str(error) or type(error).__name__, answered=answered) from error
 
 
 def _code(error: ClientError) -> str:

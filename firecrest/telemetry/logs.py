@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
+from contextvars import ContextVar
 
 from firecrest.config.settings import Logging
 
@@ -12,6 +13,8 @@ from firecrest.config.settings import Logging
 AUDIT = logging.getLogger("firecrest.audit")
 #: One record per request, without its query string: that may hold what nobody should read.
 ACCESS = logging.getLogger("firecrest.access")
+#: Id of the request or task for which something is done; in audit lines and certificates.
+ON_BEHALF_OF: ContextVar[str] = ContextVar("on_behalf_of", default="-")
 
 
 class _JsonLines(logging.Formatter):

@@ -10,6 +10,7 @@ from typing import Any
 from marshmallow import fields
 
 from firecrest.commands.fetch import Push
+from firecrest.config.settings import Storage
 from firecrest.errors import (
     CommandFailed,
     Fault,
@@ -41,9 +42,10 @@ class DownloadWorkflow:
 
     kind = Kind.DOWNLOAD
 
-    def __init__(self, machines: Machines, staging: Store) -> None:
+    def __init__(self, machines: Machines, staging: Store, settings: Storage) -> None:
         self._machines = machines
         self._staging = staging
+        self._settings = settings
 
     @property
     def steps(self) -> Mapping[Status, Step]:
@@ -64,9 +66,12 @@ class DownloadWorkflow:
     async def _push(self, run: Run) -> To | Wait:
         source = load(DownloadSpec, run.spec).source
         key = Key(run.task.user, run.task.id, posixpath.basename(source))
-        machine = self._machines.open(run.task.user, run.task.system)
         try:
+            machine = self._machines.open(run.task.user, run.task.system)
             expected = await machine.size(source)
+            if expected > self._settings.max_file_size:
+                limit = f"The file is over {self._settings.max_file_size_mb} MB"
+                raise CommandFailed(Fault.OTHER, limit, operand=source)
             await machine.run(Push(await self._staging.put_url(key), source))
             arrived = await self._staging.size(key)
             if arrived != expected:

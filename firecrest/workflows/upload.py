@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import shlex
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import fields
@@ -120,8 +120,8 @@ class UploadWorkflow:
         """Copy with retries; the checkpoint counts the failed attempts, or says "copied"."""
         spec = load(UploadSpec, run.spec)
         key = upload_key(run.task, spec)
-        machine = self._machines.open(run.task.user, run.task.system)
         try:
+            machine = self._machines.open(run.task.user, run.task.system)
             if run.checkpoint != _COPIED:
                 await self._pull(machine, key, spec.target_path)
                 # before the object goes: whoever takes over must not look for it again
@@ -145,20 +145,18 @@ class UploadWorkflow:
         expected = await self._staging.size(key)
         if expected is None:
             raise CommandFailed(Fault.OTHER, _VANISHED, operand=target)
-        directory, name = posixpath.split(target)
-        if expected == 0:  # curl makes no file of an empty object
-            await machine.write_into(directory, name, _nothing())
-            return
         # named after the task, so that a repeated copy overwrites what a crash left behind
-        temporary = posixpath.join(directory, f".firecrest.{key.task_id}")
+        temporary, final = await machine.begin(target, f".firecrest.{key.task_id}")
         try:
-            await machine.run(Pull(await self._staging.get_url(key, Audience.MACHINE), temporary))
+            if expected > 0:  # an empty object is there already, and curl would not touch it
+                url = await self._staging.get_url(key, Audience.MACHINE)
+                await machine.run(Pull(url, temporary))
             arrived = await machine.size(temporary)
             if arrived != expected:
                 raise CommandFailed(
                     Fault.OTHER, f"{arrived} of {expected} bytes arrived", operand=target
                 )
-            await machine.rename(temporary, target)
+            await machine.rename(temporary, final)
         except FirecrestError:
             await self._discard(machine, temporary)
             raise
@@ -174,10 +172,6 @@ class UploadWorkflow:
             await self._staging.delete(key)
         except StagingFailed as error:
             _log.warning("object of task %s is left to the bucket's expiry: %s", key.task_id, error)
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    yield b""
 
 
 def upload_key(task: Task, spec: UploadSpec) -> Key:

@@ -40,6 +40,11 @@ class Wire:
             self._server.close()
         self.drop()
 
+    def refuse(self) -> None:
+        """Refuse new connections; those there are stay."""
+        assert self._server is not None
+        self._server.close()
+
     def drop(self) -> None:
         """End every connection; new ones are welcome."""
         for writer in list(self._writers):

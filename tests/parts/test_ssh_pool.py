@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from firecrest.config.settings import Pool as PoolSettings
 from firecrest.config.settings import Scheduler, Ssh, System
 from firecrest.config.values import Address
-from firecrest.errors import AccessDenied, SystemUnavailable
+from firecrest.errors import AccessDenied, CommandFailed, Fault, SystemUnavailable
 from firecrest.ssh import pool as pool_module
 from firecrest.ssh.certificates import CertificateAuthority
-from firecrest.ssh.pool import Pool
+from firecrest.ssh.pool import Link, Pool
 from firecrest.ssh.session import exchange
 from tests.conftest import Wires
 from tests.harness.daemons import SshServer, ssh_server
@@ -159,6 +160,65 @@ async def test_a_silent_machine_is_given_up_in_time(bench: Bench) -> None:
     with pytest.raises(SystemUnavailable):
         await bench.run("true")
     assert time.monotonic() - began < 5
+
+
+async def test_long_work_leaves_room_for_the_rest(bench: Bench) -> None:
+    long = [asyncio.create_task(bench.run("sleep 60", seconds=None)) for _ in range(10)]
+    try:
+        await eventually(lambda: _busy(bench.pool, 3), "long work has begun")
+        async with asyncio.timeout(10):
+            assert await asyncio.gather(*(bench.run("echo ok") for _ in range(6))) == ["ok"] * 6
+    finally:
+        for task in long:
+            task.cancel()
+        await asyncio.wait(long)
+
+
+async def _busy(pool: Pool, count: int) -> bool:
+    links = [link for lane in pool._lanes.values() for link in lane._links]
+    return sum(link.busy for link in links) == count
+
+
+async def test_what_hangs_is_given_up_and_its_connection_not_used_again(bench: Bench) -> None:
+    other = asyncio.create_task(bench.run("sleep 1; echo other"))
+    with pytest.raises(CommandFailed) as raised:
+        await bench.run("trap '' TERM; sleep 5", seconds=0.3)
+    assert raised.value.fault is Fault.TIMEOUT
+    assert await bench.run("echo ok") == "ok"
+    assert bench.wire.connections == 2
+    assert await other == "other"  # what else was going on has ended well
+    await eventually(lambda: _open(bench.wire, 1), "the connection is closed")
+
+
+async def _open(wire: Wire, count: int) -> bool:
+    return wire.open == count
+
+
+async def test_a_connection_that_cannot_be_opened_is_not_tried_without_pause(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_RETRY_PAUSE", 0.2)
+    attempts = 0
+    connect = bench.pool._connect
+
+    async def counted(*arguments: Any) -> Link:
+        nonlocal attempts
+        attempts += 1
+        return await connect(*arguments)
+
+    monkeypatch.setattr(bench.pool, "_connect", counted)
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(bench.pool.channel("alice", bench.system))
+        bench.wire.refuse()
+        waiting = asyncio.create_task(bench.run("echo served"))
+        # bob's commands are a clock that runs only while the loop is free
+        for _ in range(20):
+            with pytest.raises(SystemUnavailable):
+                await bench.run("true", "bob")
+        assert not waiting.done()
+    assert await waiting == "served"
+    assert attempts < 1 + 20 + 20
 
 
 async def test_who_waits_for_a_lost_connection_gets_another(bench: Bench) -> None:

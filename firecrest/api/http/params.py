@@ -13,6 +13,7 @@ from firecrest.scheduler.base import is_job_id
 # the refusal all the same.
 _FORBIDDEN = re.compile(r"[<>|;\"'&\\()`\x00-\x1f\x7f]")
 
+_INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 _MAX_NUMBER = 2**53  # what every JSON reader can hold
 
 
@@ -60,6 +61,16 @@ class RemotePath(Text):
     """A path on the machine. Absolute, or relative to the home directory; ``~`` is literal."""
 
 
+class FilePath(RemotePath):
+    """A path whose last part can be the name of a file."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        path = super()._deserialize(value, attr, data, **kwargs)
+        if path.rpartition("/")[2] in {"", ".", ".."}:
+            raise ValidationError("has invalid char")
+        return path
+
+
 class Flag(fields.Boolean):
     """``true``, ``yes`` or ``1`` in any case; empty counts as absent, the rest is false."""
 
@@ -70,14 +81,14 @@ class Flag(fields.Boolean):
 
 
 class Number(fields.Field[int | None]):
-    """An integer; what is not one, or no list is that long, counts as absent (None)."""
+    """An integer; what is not one is 0, empty counts as absent (None)."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | None:
-        try:
-            number = int(str(value))
-        except ValueError:
+        if value == "":
             return None
-        return number if abs(number) <= _MAX_NUMBER else None
+        if not _INTEGER.fullmatch(str(value)):
+            return 0
+        return max(-_MAX_NUMBER, min(int(value), _MAX_NUMBER))
 
 
 class JobIds(fields.Field[tuple[str, ...]]):

@@ -19,7 +19,7 @@ from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Cors
 from firecrest.errors import FirecrestError, Unauthenticated
 from firecrest.model.principal import Principal
-from firecrest.telemetry.logs import ACCESS
+from firecrest.telemetry.logs import ACCESS, ON_BEHALF_OF
 
 _log = logging.getLogger(__name__)
 
@@ -63,13 +63,14 @@ def respond(reply: Reply) -> web.Response:
 
 
 def header_value(text: str) -> str:
-    """A text made fit for a header: no control characters, Latin-1, at most 1024 characters.
+    """A text made fit for a header: no control characters, ASCII, at most 1024 characters.
 
+    The rest is percent-encoded. (Latin-1 would be allowed, but the library sends UTF-8.)
     Contract: rest-v1 §4.2.
     """
     printable = "".join(c for c in text if c.isprintable() or c == " ")
     return "".join(
-        c if ord(c) < 0x100 else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "replace"))
+        c if c.isascii() else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "replace"))
         for c in printable
     )[:_MAX_HEADER]
 
@@ -113,6 +114,7 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
     started = time.monotonic()
     given = request.headers.get("X-Request-ID", "")
     request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
+    ON_BEHALF_OF.set(request[REQUEST_ID])
     response = await _answer(request, handler)
     principal = request.get(PRINCIPAL)
     ACCESS.info(
@@ -130,6 +132,8 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
 async def _answer(request: web.Request, handler: Responder) -> web.StreamResponse:
     """Preflight, token, handler, routing errors, and no stack trace to anybody."""
     parts = request.app[PARTS]
+    if not request.host.isascii():  # it would become part of URLs
+        return respond(_INVALID)
     asks_for = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
     if request.method == hdrs.METH_OPTIONS and asks_for:
         return preflight(parts.settings.server.cors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from firecrest.api.http.endpoint import Endpoint, Family, Reply
 from firecrest.errors import (
@@ -138,7 +137,7 @@ def _command_failed(error: CommandFailed, described: dict[str, str]) -> Reply:
 
 
 def _header(wording: Wording, error: CommandFailed) -> dict[str, str]:
-    path = quote(error.operand or "path", safe="".join(map(chr, range(0x20, 0x100))))
+    path = error.operand or "path"
     # one pass over the template: a path that holds "{message}" stays what it is
     return {wording.header: wording.value.format(path=path, message=error.message)}
 

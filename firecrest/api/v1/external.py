@@ -8,7 +8,7 @@ from typing import Any
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
-from firecrest.api.http.params import RemotePath
+from firecrest.api.http.params import FilePath, RemotePath
 from firecrest.api.task_view import receipt
 from firecrest.api.v1.errors import STORAGE, probe_headers
 from firecrest.errors import (
@@ -39,7 +39,7 @@ class UploadParams:
     """Form of an upload."""
 
     target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(RemotePath(), name="sourcePath")
+    source_path: str = item(FilePath(), name="sourcePath")
 
 
 @declared

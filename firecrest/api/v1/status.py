@@ -99,6 +99,8 @@ async def _probed(call: Call) -> list[Health]:
 def _entry(health: Health) -> dict[str, Any]:
     if health.available:
         status, code, text = "available", 200, "server up & flask running"
+    elif health.answers:
+        status, code, text = "not available", 500, "server up, flask down"
     else:
         status, code, text = "not available", 400, "server down"
     return {

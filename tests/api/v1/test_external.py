@@ -275,6 +275,21 @@ async def test_the_target_may_be_a_new_or_an_existing_file(alice: Client, workdi
     assert sorted(path.name for path in workdir.iterdir()) == ["new name", "old"]
 
 
+async def test_an_existing_target_keeps_its_mode_and_a_link_leads_to_it(
+    alice: Client, workdir: Path
+) -> None:
+    real, link = workdir / "real", workdir / "link"
+    real.write_bytes(b"old")
+    real.chmod(0o600)
+    shutil.chown(real, "alice", "alice")
+    link.symlink_to(real)
+    receipt, data = await offered(alice, "link", workdir)
+    assert await send(data, b"new") in {200, 204}
+    assert (await alice.finished(receipt))["status"] == "114"
+    assert link.is_symlink()
+    assert (real.read_bytes(), real.stat().st_mode & 0o7777) == (b"new", 0o600)
+
+
 async def test_two_ends_reported_at_once_are_one_copy(manual: Client, workdir: Path) -> None:
     receipt, data = await offered(manual, "file", workdir)
     task_id = receipt.json["task_id"]

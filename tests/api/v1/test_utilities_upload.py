@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,20 @@ async def test_an_existing_file_is_overwritten_and_keeps_its_mode(
     assert (await upload(alice, workdir, b"new", "run.sh")).status == 201
     assert (old.read_bytes(), old.stat().st_mode & 0o7777) == (b"new", 0o750)
     assert names(workdir) == ["run.sh"]
+
+
+async def test_what_another_users_file_asks_for_is_not_passed_on(
+    alice: Client, workdir: Path
+) -> None:
+    """Or whoever put it there would get a program that runs as the uploader."""
+    trap = workdir / "program"
+    trap.write_bytes(b"old")
+    shutil.chown(trap, "bob", "bob")
+    trap.chmod(0o6777)
+    assert (await upload(alice, workdir, b"new", "program")).status == 201
+    found = trap.stat()
+    assert (trap.read_bytes(), trap.owner()) == (b"new", "alice")
+    assert not found.st_mode & (stat.S_ISUID | stat.S_ISGID)
 
 
 async def test_through_a_link_its_target_is_replaced(alice: Client, workdir: Path) -> None:

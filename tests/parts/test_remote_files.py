@@ -1,0 +1,80 @@
+"""File operations by SFTP on a server that hangs (Contract: rest-v1 §1.7, §4.4 row 2)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from firecrest.config.settings import Scheduler, Ssh, System
+from firecrest.config.values import Address
+from firecrest.errors import CommandFailed, Fault
+from firecrest.ssh.certificates import CertificateAuthority
+from firecrest.ssh.files import RemoteFiles
+from firecrest.ssh.pool import Pool
+
+HUNG = b"/hung"
+
+
+class HangingServer(asyncssh.SFTPServer):
+    """A real directory, but nothing below /hung is ever answered."""
+
+    async def stat(self, path: bytes) -> os.stat_result:
+        if path.startswith(HUNG):
+            await asyncio.Event().wait()
+        return Path(os.fsdecode(path)).stat()
+
+
+@pytest.fixture
+async def files(tmp_path: Path) -> AsyncIterator[RemoteFiles]:
+    ca, host = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    ca.write_private_key(tmp_path / "ca")
+    trusted = b"cert-authority " + ca.export_public_key()
+    server = await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        server_host_keys=[host],
+        authorized_client_keys=asyncssh.import_authorized_keys(trusted.decode()),
+        sftp_factory=HangingServer,
+    )
+    port = server.sockets[0].getsockname()[1]
+    known_hosts = tmp_path / "known_hosts"
+    known_hosts.write_text(f"[127.0.0.1]:{port} {host.export_public_key().decode()}")
+    pool = Pool(
+        Ssh(ca_key_path=tmp_path / "ca", known_hosts=known_hosts),
+        {"cluster": CertificateAuthority(tmp_path / "ca", 300, "")},
+    )
+    pool.start()
+    system = System(
+        name="cluster",
+        address=Address("127.0.0.1", port),
+        scheduler=Scheduler(base_fs=Path("/home")),
+    )
+    yield RemoteFiles(pool, "alice", system, 0.5)
+    await pool.stop()
+    server.close()
+    await server.wait_closed()
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    yield b"content"
+
+
+async def test_what_hangs_is_given_up_and_holds_nobody_else_up(
+    files: RemoteFiles, tmp_path: Path
+) -> None:
+    for hangs in (
+        files.size("/hung/file"),
+        files.check_readable("/hung/file"),
+        files.check_writable("/hung"),
+        files.write_into("/hung", "file", nothing()),
+    ):
+        with pytest.raises(CommandFailed) as raised:
+            await hangs
+        assert raised.value.fault is Fault.TIMEOUT
+        await files.write_into(str(tmp_path), "file", nothing())
+        assert await files.size(str(tmp_path / "file")) == 7

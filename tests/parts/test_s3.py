@@ -1,0 +1,60 @@
+"""The object store refusing what only a shared name space refuses (Contract: rest-v1 §8.1)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from firecrest.config.services import S3, Storage
+from firecrest.config.values import Secret
+from firecrest.errors import StagingFailed
+from firecrest.staging import s3
+
+TAKEN = "<Error><Code>BucketAlreadyExists</Code><Message>taken</Message></Error>"
+BUCKETS = "<ListAllMyBucketsResult><Buckets>{}</Buckets></ListAllMyBucketsResult>"
+ALICES = "<Bucket><Name>alice</Name></Bucket>"
+
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def shared(owned: str) -> Answer:
+    """A store in which every bucket exists already, and these are ours."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "PUT" and "lifecycle" not in request.query:
+            return web.Response(status=409, text=TAKEN, content_type="application/xml")
+        text = BUCKETS.format(owned) if request.path == "/" else ""
+        return web.Response(text=text, content_type="application/xml")
+
+    return answer
+
+
+@asynccontextmanager
+async def store(answer: Answer) -> AsyncIterator[s3.S3Store]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        settings = Storage(
+            s3=S3(
+                public_url=str(server.make_url("")).rstrip("/"),
+                access_key=Secret("key"),
+                secret_key=Secret("secret"),
+            )
+        )
+        async with s3.connect(settings) as connected:
+            yield connected
+
+
+async def test_a_bucket_of_somebody_else_is_not_used() -> None:
+    async with store(shared("")) as taken:
+        with pytest.raises(StagingFailed, match="belongs to somebody else"):
+            await taken.prepare("alice")
+
+
+async def test_a_bucket_of_ours_that_exists_is_used() -> None:
+    async with store(shared(ALICES)) as ours:
+        await ours.prepare("alice")
