@@ -332,7 +332,7 @@ async def test_a_subscription_right_after_the_receipt_misses_and_repeats_nothing
     async with alice.events() as events:
         for _ in range(10):
             task_id = await listing(alice)
-            await subscribe(events, [task_id])
+            await subscribe(events, [task_id], ref=task_id)
             seen = path(await events.transitions(task_id, "200"))
             assert [status for _, status in seen] in (["100", "200"], ["200"])
 

@@ -11,12 +11,14 @@ from redis import asyncio as aioredis
 
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.events import hub as hub_module
-from firecrest.events.hub import Hub, Subscription, TooSlow
+from firecrest.events.hub import Hub
 from firecrest.events.log import EventLog, bell
+from firecrest.events.subscription import Subscription, TooSlow
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer
 from tests.harness.waiting import eventually
+from tests.parts.events import logged, next_event
 
 #: Far below the time after which the logs are read without a bell.
 PROMPTLY = 2.0
@@ -53,8 +55,7 @@ async def happen(store: TaskStore, count: int = 1, user: str = "alice") -> list[
 
 async def take(subscription: Subscription, count: int, limit: float = PROMPTLY) -> list[str]:
     """Task ids of the next so many events."""
-    async with asyncio.timeout(limit):
-        return [(await subscription.get()).document.id for _ in range(count)]
+    return [(await next_event(subscription, limit)).document.id for _ in range(count)]
 
 
 async def check_silent(subscription: Subscription, store: TaskStore) -> None:
@@ -92,12 +93,11 @@ async def test_a_position_is_where_the_log_stood(
 
 async def test_nothing_falls_between_two_subscriptions(hub: Hub, store: TaskStore) -> None:
     """Whatever happens while one enters is either before its position or delivered."""
-    log = hub._event_log
     for _ in range(10):
         happening = asyncio.create_task(happen(store, 10))
         async with hub.subscribe("alice") as subscription:
             ids = await happening
-            behind = [e.document.id for e in await log.after("alice", subscription.position)]
+            behind = [e.document.id for e in await logged(hub.log, "alice", subscription.position)]
             assert await take(subscription, len(behind)) == behind
             assert ids[len(ids) - len(behind) :] == behind[-len(ids) :]
 
@@ -164,8 +164,7 @@ async def test_a_large_event_comes_whole(hub: Hub, store: TaskStore) -> None:
             new_id(), Kind.LIST_JOBS, user="alice", system="cluster", spec=None
         )
         await store.advance(owned, Status.DONE, large)
-        async with asyncio.timeout(PROMPTLY):
-            created, done = await subscription.get(), await subscription.get()
+        created, done = [await next_event(subscription, PROMPTLY) for _ in range(2)]
     assert (created.previous, created.document.status) == (None, "100")
     assert (done.previous, done.document.decoded("")["data"]) == ("100", large)
 

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from firecrest.events.hub import Hub, Subscription, TooSlow
+from firecrest.events.hub import Hub
 from firecrest.events.log import Event
+from firecrest.events.subscription import Subscription, TooSlow
 from firecrest.model.document import Document
 
 
@@ -21,17 +22,23 @@ def subscription() -> Subscription:
     return Subscription(Hub.__new__(Hub), "alice", limit=3)
 
 
+async def next_id(subscription: Subscription) -> str:
+    item = await subscription.get()
+    assert item
+    return item.id
+
+
 async def test_events_come_out_in_order(subscription: Subscription) -> None:
     for number in range(3):
         subscription.put(event(number))
-    assert [(await subscription.get()).id for _ in range(3)] == ["0-0", "1-0", "2-0"]
+    assert [await next_id(subscription) for _ in range(3)] == ["0-0", "1-0", "2-0"]
 
 
 async def test_a_waiting_reader_gets_the_next_event(subscription: Subscription) -> None:
-    waiting = asyncio.create_task(subscription.get())
+    waiting = asyncio.create_task(next_id(subscription))
     await asyncio.sleep(0)
     subscription.put(event(7))
-    assert (await waiting).id == "7-0"
+    assert await waiting == "7-0"
 
 
 async def test_a_slow_reader_gets_an_unbroken_beginning_and_is_then_told(
@@ -39,9 +46,9 @@ async def test_a_slow_reader_gets_an_unbroken_beginning_and_is_then_told(
 ) -> None:
     for number in range(4):
         subscription.put(event(number))
-    seen = [(await subscription.get()).id]
+    seen = [await next_id(subscription)]
     subscription.put(event(4))  # there is room again, but 3 is missing
-    seen += [(await subscription.get()).id for _ in range(2)]
+    seen += [await next_id(subscription) for _ in range(2)]
     assert seen == ["0-0", "1-0", "2-0"]
     with pytest.raises(TooSlow):
         await subscription.get()
