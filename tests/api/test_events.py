@@ -17,6 +17,7 @@ from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway
 from tests.harness.stream import (
     COMPUTE_PATH,
+    FOREIGN,
     PROTOCOL,
     listing,
     order,
@@ -37,7 +38,6 @@ UPLOAD_PATH = [
     ("112", "113"),
     ("113", "114"),
 ]
-FOREIGN = "Operation not permitted. Invalid task owner."
 
 
 async def uploading(client: Client, workdir: Path) -> str:

@@ -105,9 +105,9 @@ class Client:
             yield ServerSentEvents(response)
 
     @asynccontextmanager
-    async def events(self, **options: Any) -> AsyncIterator[Events]:
+    async def events(self, query: str = "", **options: Any) -> AsyncIterator[Events]:
         """An event stream, after its hello."""
-        async with self._session.ws_connect(f"{self.url}/events", **options) as socket:
+        async with self._session.ws_connect(f"{self.url}/events{query}", **options) as socket:
             events = Events(socket)
             events.hello = await events.next()
             yield events

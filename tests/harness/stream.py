@@ -12,6 +12,7 @@ from tests.harness.client import Answer, Client, Events
 from tests.harness.gateway import Gateway
 
 PROTOCOL = "firecrest.events.v1"
+FOREIGN = "Operation not permitted. Invalid task owner."
 COMPUTE_PATH = [(None, "100"), ("100", "200")]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from firecrest.events.hub import Hub
 from firecrest.events.log import Event
-from firecrest.events.subscription import Subscription, TooSlow
+from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.document import Document
 
 
@@ -51,4 +51,53 @@ async def test_a_slow_reader_gets_an_unbroken_beginning_and_is_then_told(
     seen += [await next_id(subscription) for _ in range(2)]
     assert seen == ["0-0", "1-0", "2-0"]
     with pytest.raises(TooSlow):
+        await subscription.get()
+
+
+async def test_large_events_fill_the_queue_sooner(
+    subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firecrest.events.subscription._MAX_BYTES", 10)
+    for number in range(3):
+        subscription.put(Event(f"{number}-0", None, Document(b"x" * 8)))
+    assert [await next_id(subscription) for _ in range(2)] == ["0-0", "1-0"]
+    with pytest.raises(TooSlow):
+        await subscription.get()
+
+
+async def test_room_is_given_back(
+    subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("firecrest.events.subscription._MAX_BYTES", 10)
+    for number in range(5):
+        subscription.put(Event(f"{number}-0", None, Document(b"x" * 80)))
+        assert await next_id(subscription) == f"{number}-0"
+
+
+async def test_an_overflow_is_told_once_and_at_once(subscription: Subscription) -> None:
+    told: list[None] = []
+    subscription.on_overflow = lambda: told.append(None)
+    for number in range(3):
+        subscription.put(event(number))
+    assert told == []
+    for number in range(3):
+        subscription.put(event(number))
+    assert told == [None]
+
+
+async def test_a_reader_may_be_woken_without_an_event(subscription: Subscription) -> None:
+    waiting = asyncio.create_task(subscription.get())
+    await asyncio.sleep(0)
+    subscription.wake()
+    assert await waiting is None
+    subscription.wake()
+    subscription.put(event(1))
+    assert await next_id(subscription) == "1-0"  # events go first
+    assert await subscription.get() is None
+
+
+async def test_an_ending_process_goes_before_all_else(subscription: Subscription) -> None:
+    subscription.put(event(1))
+    subscription.end()
+    with pytest.raises(GoingAway):
         await subscription.get()
