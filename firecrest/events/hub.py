@@ -42,6 +42,8 @@ class Hub:
     def __init__(self, redis: aioredis.Redis, log: EventLog, queue: int) -> None:
         self._redis = redis
         self._queue = queue
+        # so that one step of the loop never fills a queue
+        self._page = max(1, min(100, queue // 2))
         self._going_away = False
         self.log = log
         self._feeds: dict[str, _Feed] = {}
@@ -153,7 +155,7 @@ class Hub:
     async def _catch_up(self, user: str, feed: _Feed) -> None:
         async with feed.lock:
             while True:
-                page = await self.log.page(user, feed.position)
+                page = await self.log.page(user, feed.position, self._page)
                 events = [await self.log.event(user, entry) for entry in page.entries]
                 # one step from here on: whoever replays joins before or after it
                 for item in (page.gap, *events):

@@ -187,11 +187,15 @@ async def test_an_id_of_the_future_is_a_gap_and_hides_nothing(
         assert ids_of(await take(events, 2)) == [task_id, task_id]
 
 
-async def test_a_gap_is_told_before_what_is_kept(config: Config, alice: Client) -> None:
+async def test_a_gap_is_told_before_what_is_kept(
+    config: Config, gateway: Gateway, connect: Connect
+) -> None:
+    user = "newcomer"  # whose log is short
+    client = connect(gateway, user)
     async with producer_for(config["redis"], max_length=4) as producer:
-        last = await producer.log.last_id("alice")
-        ids = [await producer.finished() for _ in range(5)]
-        async with alice.events(query=f"?last_event_id={last}&tasks=*") as events:
+        last = await producer.log.last_id(user)
+        ids = [await producer.finished(user) for _ in range(5)]
+        async with client.events(query=f"?last_event_id={last}&tasks=*") as events:
             assert events.hello["last_event_id"] == last
             assert (await events.next())["event"] == "subscribed"
             gap = await events.next()
@@ -199,7 +203,7 @@ async def test_a_gap_is_told_before_what_is_kept(config: Config, alice: Client) 
             assert gap == {"event": "gap", "since": last, "oldest": seen[0]["id"]}
             assert ids_of(seen) == [ids[3], ids[3], ids[4], ids[4]]
             assert await rest(events) == []
-        async with alice.events(query=f"?last_event_id={seen[0]['id']}&tasks=*") as events:
+        async with client.events(query=f"?last_event_id={seen[0]['id']}&tasks=*") as events:
             assert (await events.next())["event"] == "subscribed"
             assert [e["id"] for e in await take(events, 3)] == [e["id"] for e in seen[1:]]
 

@@ -105,6 +105,12 @@ async def test_only_who_asks_for_it_gets_it(alice: Client, accept: str, streams:
             assert set(await stream.response.json()) == {"error"}
 
 
+async def test_only_get_streams(alice: Client) -> None:
+    for method in ("HEAD", "POST", "DELETE"):
+        answer = await alice.request(method, "/events", headers={"Accept": "text/event-stream"})
+        assert answer.status == 405
+
+
 async def test_a_bad_token_and_a_foreign_origin_are_refused(
     gateway: Gateway, connect: Connect, mint: TokenMint, alice: Client
 ) -> None:

@@ -29,7 +29,7 @@ def add_routes(app: web.Application, path: str, settings: Events) -> None:
     """Serve the stream while the application runs."""
     app[CONNECTIONS] = Connections(settings.max_connections_per_user, settings.heartbeat)
     app.cleanup_ctx.append(app[CONNECTIONS].running)
-    app.router.add_get(path, events)
+    app.router.add_route(hdrs.METH_GET, path, events)
     app.on_shutdown.append(_go_away)
 
 

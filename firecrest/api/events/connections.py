@@ -104,6 +104,8 @@ class Connections:
                 await stream.beat()
             except ConnectionError as error:
                 _log.debug("heartbeat: %s", error)  # the stream is about to notice
+            except Exception:  # noqa: BLE001  the other streams need their heartbeats
+                _log.exception("a heartbeat failed unexpectedly")
             count += 1
             if count % _AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 from aiohttp import hdrs, web
 
+from firecrest.api.events.carrier import PATIENCE, Carrier
 from firecrest.api.events.connections import Connections
 from firecrest.api.events.messages import Message, error
 from firecrest.api.events.session import Session, initial
@@ -26,7 +26,6 @@ _log = logging.getLogger(__name__)
 
 _TYPE = "text/event-stream"
 _TOO_SLOW = ""  # nothing is said to one who does not read
-_MISSED_HEARTBEATS = 2
 
 
 def is_asked_for(request: web.Request) -> bool:
@@ -66,39 +65,31 @@ async def serve(
     return response
 
 
-class _Stream:
-    """One response; whoever gives a reason first ends it."""
+class _Stream(Carrier[str]):
+    """One response; it ends with a reason."""
 
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
-        self._request = request
+        super().__init__(request, "token expired")
         self._response = response
-        self._loop = asyncio.get_running_loop()
-        self._reason: asyncio.Future[str] = self._loop.create_future()
-        self._expiry: asyncio.TimerHandle | None = None
-        self._stuck = 0
-        self._buffered = 0
 
     async def run(self, session: Session) -> str:
         """Send until the stream is to end; the reason."""
         pushing = asyncio.create_task(self._push(session))
         try:
-            return await self._reason
+            return await self.ended()
         finally:
             await end(pushing)
             session.close()
-            if self._expiry:
-                self._expiry.cancel()
-
-    def finish(self, reason: str) -> None:
-        """Have the stream ended."""
-        if not self._reason.done():
-            self._reason.set_result(reason)
+            self.cancel_expiry()
 
     async def close(self, reason: str) -> None:
-        """Tell the reason if the client reads; else drop the connection."""
-        if self._waiting_bytes():
-            if self._request.transport:
-                self._request.transport.abort()
+        """Tell the reason to a client that reads; drop one that does not."""
+        transport = self._request.transport
+        if transport is not None and self.waiting_bytes():
+            if reason == _TOO_SLOW:
+                transport.abort()
+            else:  # it may still take what was sent
+                self._loop.call_later(PATIENCE, transport.abort)
         elif reason:
             await self.send(error(None, reason))
 
@@ -124,39 +115,15 @@ class _Stream:
     async def send(self, message: Message) -> None:
         position = f"id: {message.id}\n" if message.id else ""
         head = f"{position}event: {message.event}\ndata: ".encode()
-        await self._write(head + message.body + b"\n\n")
-
-    async def _write(self, data: bytes) -> None:
-        if self._waiting_bytes():
-            # shielded: once one was cancelled who waited for room, nobody could write
-            await asyncio.shield(self._response.write(data))
-        else:
-            await self._response.write(data)
-
-    def _waiting_bytes(self) -> int:
-        """What was written and the network has not taken."""
-        transport = self._request.transport
-        return transport.get_write_buffer_size() if transport else 0
-
-    def expire_at(self, moment: float) -> None:
-        if self._expiry:
-            self._expiry.cancel()
-        delay = max(0.0, moment - time.time())
-        self._expiry = self._loop.call_later(delay, self.finish, "token expired")
+        data = head + message.body + b"\n\n"
+        await self.write(self._response.write(data), len(data))
 
     # -- heartbeats ----------------------------------------------------------------
 
-    def heard(self) -> None:
-        self._stuck = 0
-
     async def beat(self) -> None:
         """A comment keeps proxies from ending the stream; there is no answer to it."""
-        waiting = self._waiting_bytes()
-        if not waiting:
-            self._stuck = 0
+        if not self.waiting_bytes():
+            self.heard()
             await self._response.write(b":\n\n")
-        elif waiting >= self._buffered > 0:
-            self._stuck += 1
-            if self._stuck >= _MISSED_HEARTBEATS:
-                self.finish(_TOO_SLOW)
-        self._buffered = waiting
+        elif self.missed():
+            self.finish(_TOO_SLOW)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Coroutine
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
+from firecrest.api.events.carrier import PATIENCE, Carrier
 from firecrest.api.events.connections import Connections, TooMany
 from firecrest.api.events.messages import Message
 from firecrest.api.events.session import Session, initial
@@ -37,9 +37,6 @@ _REASONS = {
     WSCloseCode.TRY_AGAIN_LATER: b"event log not available",
 }
 _MAX_MESSAGE = 64 * 1024
-#: Seconds a client has to answer a close; then the connection is dropped.
-_PATIENCE = 5.0
-_MISSED_HEARTBEATS = 2
 
 
 def wants_protocol(request: web.Request) -> bool:
@@ -63,7 +60,7 @@ async def serve(
         autoping=False,  # pongs are to be seen here
         compress=False,  # its windows would cost more memory than all the rest
         max_msg_size=_MAX_MESSAGE,
-        timeout=_PATIENCE,
+        timeout=PATIENCE,
     )
     if not socket.can_prepare(request):
         return None
@@ -85,18 +82,13 @@ async def serve(
     return socket
 
 
-class _Connection:
-    """One socket; whoever sets its close code first ends it."""
+class _Connection(Carrier[int]):
+    """One socket; it ends with a close code."""
 
     def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
-        self._request = request
+        super().__init__(request, _TOKEN_EXPIRED)
         self._socket = socket
-        self._loop = asyncio.get_running_loop()
-        self._code: asyncio.Future[int] = self._loop.create_future()
-        self._expiry: asyncio.TimerHandle | None = None
         self._sending = asyncio.Lock()
-        self._unanswered = 0
-        self._buffered = 0
 
     async def run(self, session: Session, tasks: str | None) -> int:
         """Send and receive until the connection is to be closed; the code to close it with."""
@@ -111,19 +103,13 @@ class _Connection:
             ]
             # only here is the socket closed: one who closes it while the other still reads
             # would be cancelled before the close frame is out
-            return await self._code
+            return await self.ended()
         except ConnectionError:
             return WSCloseCode.OK
         finally:
             await end(*ways)
             session.close()
-            if self._expiry:
-                self._expiry.cancel()
-
-    def finish(self, code: int) -> None:
-        """Have the connection closed with this code."""
-        if not self._code.done():
-            self._code.set_result(code)
+            self.cancel_expiry()
 
     async def close(self, code: int) -> None:
         """Say why, and wait a little for the client to agree."""
@@ -132,7 +118,7 @@ class _Connection:
             await self._socket.close(code=code, message=_REASONS.get(code, b""), drain=False)
         if transport is not None and transport.get_write_buffer_size():
             # who does not read would hold it open for ever
-            self._loop.call_later(_PATIENCE, transport.abort)
+            self._loop.call_later(PATIENCE, transport.abort)
 
     async def _until_over(self, way: Coroutine[Any, Any, int]) -> None:
         code: int = WSCloseCode.INTERNAL_ERROR
@@ -159,24 +145,8 @@ class _Connection:
         await self._send(message.body, WSMsgType.TEXT)
 
     async def _send(self, body: bytes, kind: WSMsgType) -> None:
-        async with self._sending:
-            if not self._waiting_bytes():
-                await self._socket.send_frame(body, kind)  # there is room: it does not wait
-                return
-            # shielded: aiohttp's connection cannot be sent to, nor closed with a reason,
-            # once somebody was cancelled who waited for room in it
-            await asyncio.shield(self._socket.send_frame(body, kind))
-
-    def _waiting_bytes(self) -> int:
-        """What was written and the network has not taken."""
-        transport = self._request.transport
-        return transport.get_write_buffer_size() if transport else 0
-
-    def expire_at(self, moment: float) -> None:
-        if self._expiry:
-            self._expiry.cancel()
-        delay = max(0.0, moment - time.time())
-        self._expiry = self._loop.call_later(delay, self.finish, _TOKEN_EXPIRED)
+        async with self._sending:  # in the order of the calls
+            await self.write(self._socket.send_frame(body, kind), len(body))
 
     # -- client to server ----------------------------------------------------------
 
@@ -196,17 +166,8 @@ class _Connection:
 
     # -- heartbeats ----------------------------------------------------------------
 
-    def heard(self) -> None:
-        self._unanswered = 0
-
     async def beat(self) -> None:
-        waiting = self._waiting_bytes()
-        if waiting < self._buffered:
-            self._unanswered = 0  # it reads, however slowly
-        self._buffered = waiting
-        if self._unanswered >= _MISSED_HEARTBEATS:
+        if self.missed():
             self.finish(_SILENT)
-            return
-        self._unanswered += 1
-        if not waiting:  # else there is enough to be answered, and a ping would have to wait
+        elif not self.waiting_bytes():  # else there is enough to take, and a ping would wait
             await self._socket.send_frame(b"", WSMsgType.PING)
