@@ -49,6 +49,7 @@ async def test_a_sign_of_life_counts(carrier: Carrier[str]) -> None:
 
 
 async def test_one_who_reads_slowly_is_alive(carrier: Carrier[str], network: Network) -> None:
+    await written(carrier, 500)
     for _ in range(10):  # the buffer is as full each time, but not with the same bytes
         network.waiting = 500
         await written(carrier, 100)
