@@ -50,7 +50,7 @@ def build(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_running(settings))
     app.on_response_prepare.append(cors_headers)
     add_routes(app, endpoints(), render)
-    event_stream.add_routes(app, EVENTS_PATH)
+    event_stream.add_routes(app, EVENTS_PATH, settings.events)
     return app
 
 

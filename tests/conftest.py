@@ -11,6 +11,7 @@ fixture          scope      gives
 ``gateways``     function   starts gateways on changed configurations
 ``alice, bob``   function   clients of the shared gateway, as two users of the cluster
 ``connect``      function   makes further clients
+``producer``     function   moves tasks in the configured Redis by itself
 ``workdir``      function   a fresh directory of alice's on the cluster
 ``wires``        function   cuttable connections to real parts
 ``redis_server`` session    a Redis of this worker's own, which a test may stop and fill
@@ -36,6 +37,7 @@ from tests.harness.daemons import RedisServer
 from tests.harness.daemons import redis_server as running_redis
 from tests.harness.gateway import Config, Gateway, config_for, running_gateway
 from tests.harness.network import Wire, wire_to
+from tests.harness.producer import Producer, producer_for
 from tests.harness.testbed import Testbed, claimed_database
 from tests.harness.tokens import TokenMint
 
@@ -118,6 +120,12 @@ async def alice(gateway: Gateway, connect: Connect) -> Client:
 @pytest.fixture
 async def bob(gateway: Gateway, connect: Connect) -> Client:
     return connect(gateway, "bob")
+
+
+@pytest.fixture
+async def producer(config: Config) -> AsyncIterator[Producer]:
+    async with producer_for(config["redis"]) as made:
+        yield made
 
 
 @pytest.fixture

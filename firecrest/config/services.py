@@ -129,6 +129,11 @@ class Tasks:
         default=15.0,
         help="seconds after which another replica takes over the tasks of a silent one",
     )
+    hold: float = item(
+        values.seconds(zero=True),
+        default=1.0,
+        help="seconds a poll is held while none of its tasks changes; 0: answered at once",
+    )
 
 
 @declared

@@ -9,77 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from types import TracebackType
 
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
 from firecrest.background import end
-from firecrest.errors import TaskStoreUnavailable
-from firecrest.events.log import Event, EventLog, bell
+from firecrest.events.log import BEGINNING, EventLog, bell, guarded
+from firecrest.events.subscription import Subscription
 
 _log = logging.getLogger(__name__)
 
 _RECONNECT_DELAY = 0.5
 #: The logs are read after so many seconds without a bell: a dead connection rings none.
 _LONGEST_SILENCE = 5.0
-
-
-class TooSlow(Exception):
-    """The subscriber's queue overflowed; it may come back with its last event id."""
-
-
-class Subscription:
-    """The events of one user, from now on. Use as an async context manager, then iterate."""
-
-    def __init__(self, hub: Hub, user: str, limit: int) -> None:
-        self._hub = hub
-        self._limit = limit
-        self._queue: deque[Event] = deque()
-        self._ready = asyncio.Event()
-        self._overflowed = False
-        self.user = user
-        #: id of the last event before the first one of this subscription
-        self.position = "0-0"
-
-    async def __aenter__(self) -> Subscription:
-        try:
-            await self._hub.attach(self)
-        except BaseException as error:  # a listener that has gone meanwhile must not stay
-            await self._hub.detach(self)
-            if isinstance(error, (RedisError, OSError)):
-                raise TaskStoreUnavailable(str(error)) from error
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._hub.detach(self)
-
-    def put(self, event: Event) -> None:
-        """Called by the hub; never waits."""
-        # after the first event that found no room none is taken, or there would be a gap
-        self._overflowed = self._overflowed or len(self._queue) >= self._limit
-        if not self._overflowed:
-            self._queue.append(event)
-        self._ready.set()
-
-    async def get(self) -> Event:
-        """The next event.
-
-        :raises TooSlow: events were dropped because nobody took them
-        """
-        while not self._queue:
-            if self._overflowed:
-                raise TooSlow
-            self._ready.clear()
-            await self._ready.wait()
-        return self._queue.popleft()
 
 
 class _Feed:
@@ -99,8 +41,11 @@ class Hub:
 
     def __init__(self, redis: aioredis.Redis, log: EventLog, queue: int) -> None:
         self._redis = redis
-        self._event_log = log
         self._queue = queue
+        # so that one step of the loop never fills a queue
+        self._page = max(1, min(100, queue // 2))
+        self._going_away = False
+        self.log = log
         self._feeds: dict[str, _Feed] = {}
         self._pubsub = redis.pubsub()
         self._changing = asyncio.Lock()  # the client library opens a connection per caller
@@ -116,25 +61,48 @@ class Hub:
         await end(self._listener)
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    def subscribe(self, user: str) -> Subscription:
+    def go_away(self) -> None:
+        """Tell every listener, also those to come, that this process is about to end."""
+        self._going_away = True
+        for feed in self._feeds.values():
+            for subscription in feed.subscriptions:
+                subscription.end()
+
+    def subscribe(self, user: str, after: str | None = None) -> Subscription:
         """A subscription to the user's events; it begins when entered.
 
         Entering raises ``TaskStoreUnavailable`` if Redis cannot be reached.
+
+        :param after: id of the last event seen, after which it begins; None means now
         """
-        return Subscription(self, user, self._queue)
+        return Subscription(self, user, self._queue, after)
+
+    def position(self, user: str) -> str:
+        """Id of the last event given to the user's live listeners."""
+        feed = self._feeds.get(user)
+        return feed.position if feed else BEGINNING
+
+    async def catch_up(self, user: str) -> None:
+        """Read the user's log to its end."""
+        if feed := self._feeds.get(user):
+            await self._catch_up(user, feed)
 
     async def attach(self, subscription: Subscription) -> None:
         user = subscription.user
         # The position is read before the bell is heard: what falls between is read at the
         # confirmation of the subscription. Who finds a feed reads too, and so learns at once
         # that Redis is away.
-        position = await self._event_log.last_id(user)
+        position = await self.log.last_id(user)
         feed = self._feeds.setdefault(user, _Feed(position))
         feed.subscriptions.add(subscription)
-        subscription.position = feed.position
+        if not subscription.replaying:
+            subscription.position = feed.position
+        if self._going_away:
+            subscription.end()
         # every time, because that of another subscription may have failed
-        async with self._changing:
-            await self._pubsub.subscribe(bell(user))
+        with guarded():
+            async with self._changing:
+                await self._pubsub.subscribe(bell(user))
         self._wanted.set()
 
     async def detach(self, subscription: Subscription) -> None:
@@ -186,8 +154,14 @@ class Hub:
 
     async def _catch_up(self, user: str, feed: _Feed) -> None:
         async with feed.lock:
-            while events := await self._event_log.after(user, feed.position):
-                for event in events:
-                    for subscription in feed.subscriptions:
-                        subscription.put(event)
-                feed.position = events[-1].id
+            while True:
+                page = await self.log.page(user, feed.position, self._page)
+                events = [await self.log.event(user, entry) for entry in page.entries]
+                # one step from here on: whoever replays joins before or after it
+                for item in (page.gap, *events):
+                    if item is not None:
+                        for subscription in feed.subscriptions:
+                            subscription.put(item)
+                feed.position = page.end
+                if not page.entries:
+                    return

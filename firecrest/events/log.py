@@ -5,16 +5,31 @@ The user's name in braces is a hash tag: all keys of a user share a slot of a cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis import asyncio as aioredis
+from redis.exceptions import RedisError
 
-from firecrest.model.document import Document
+from firecrest.errors import TaskStoreUnavailable
+from firecrest.model.document import Document, living
 from firecrest.model.tasks import Status
 
 #: Larger documents stay with the task; the log entry then has none.
 MAX_LOGGED_DOCUMENT = 64 * 1024
+
+#: Before every event.
+BEGINNING = "0-0"
+
+_ID = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
+_MAX_PART = 2**64 - 1
+
+#: An entry as Redis gives it: its id, and its fields.
+Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +38,50 @@ class Event:
 
     :param id: grows strictly per user
     :param previous: status before it, None for a new task
+    :param encoded: whoever sends it to many keeps the text here, by what it depends on
     """
 
     id: str
     previous: Status | None
     document: Document
+    encoded: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events that are kept no more.
+
+    :param since: the id after which they are missing
+    :param oldest: the first one that is kept, None if none is
+    :param id: where the log goes on: what follows has later ids
+    """
+
+    since: str
+    oldest: str | None
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the log, oldest first.
+
+    :param gap: what is missing before its first entry
+    :param end: the id after which the next page begins
+    """
+
+    gap: Gap | None
+    entries: list[Entry]
+    end: str
 
 
 def log_key(user: str) -> str:
     """The stream that holds the user's events; its entry ids are the public event ids."""
     return f"fc:{{{user}}}:events"
+
+
+def marks_key(user: str) -> str:
+    """The hash that outlives the log: ``last`` id there was, last id ``lost``."""
+    return f"fc:{{{user}}}:marks"
 
 
 def bell(user: str) -> str:
@@ -45,30 +94,85 @@ def documents_key(user: str) -> str:
     return f"fc:{{{user}}}:tasks"
 
 
+def is_event_id(text: str) -> bool:
+    """Whether a text has the form of an event id."""
+    match = _ID.fullmatch(text)
+    return match is not None and all(int(part) <= _MAX_PART for part in match.groups())
+
+
+def order(event_id: str) -> tuple[int, int]:
+    """What event ids are compared by."""
+    moment, _, number = event_id.partition("-")
+    return int(moment), int(number)
+
+
 class EventLog:
-    """Reads the logs; writing is part of the task store's atomic steps."""
+    """Reads the logs; writing is part of the task store's atomic steps.
+
+    Every method may raise ``TaskStoreUnavailable``.
+    """
 
     def __init__(self, redis: aioredis.Redis) -> None:
         # typed for decoded answers too, but connected for bytes only
         self._redis: Any = redis
 
     async def last_id(self, user: str) -> str:
-        """Id of the newest event, ``0-0`` for an empty log."""
-        newest: list[tuple[bytes, Any]] = await self._redis.xrevrange(log_key(user), count=1)
-        return newest[0][0].decode() if newest else "0-0"
+        """Id of the newest event there ever was, ``0-0`` if there was none."""
+        with guarded():
+            last = await self._redis.hget(marks_key(user), "last")
+        return last.decode() if last else BEGINNING
 
-    async def after(self, user: str, last_id: str, count: int = 500) -> list[Event]:
-        """Up to ``count`` events that follow ``last_id``, oldest first."""
-        entries = await self._redis.xrange(log_key(user), min=f"({last_id}", count=count)
-        found = [await self._event(user, event_id, entry) for event_id, entry in entries]
-        return [event for event in found if event is not None]
+    async def page(self, user: str, after: str, count: int = 100) -> Page:
+        """Up to ``count`` entries that follow the id ``after``, and whether some are missing.
 
-    async def _event(self, user: str, event_id: bytes, entry: dict[bytes, bytes]) -> Event | None:
-        stored = entry.get(b"document")
+        An id that the log does not know to have existed counts as one after which
+        something is missing: whoever has it has seen more than is known here.
+        """
+        with guarded():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hmget(marks_key(user), "last", "lost")
+                pipe.exists(log_key(user))
+                pipe.xrange(log_key(user), min=f"({after}", count=count)
+                (last, lost), kept, entries = await pipe.execute()
+        end = last.decode() if last else BEGINNING
+        if order(after) > order(end):
+            return Page(Gap(after, None, end), [], end)
+        begin = (lost.decode() if lost else BEGINNING) if kept else end
+        gap = None
+        if order(after) < order(begin):
+            gap = Gap(after, entries[0][0].decode() if entries else None, begin)
+        if entries:
+            end = entries[-1][0].decode()
+        return Page(gap, entries, end)
+
+    async def event(self, user: str, entry: Entry) -> Event | None:
+        """What an entry tells; None if that was a large result whose life is over."""
+        event_id, fields = entry
+        stored = fields.get(b"document")
         if stored is None:
-            # only final results grow this large, and those never change again
-            stored = await self._redis.hget(documents_key(user), entry[b"id"])
-            if stored is None:  # its life is over
+            # only final results grow this large; a later transition has an event of its own
+            with guarded():
+                stored = await self._redis.hget(documents_key(user), fields[b"id"])
+            if stored is None:
                 return None
-        previous = entry[b"previous"].decode()
+        previous = fields[b"previous"].decode()
         return Event(event_id.decode(), Status(previous) if previous else None, Document(stored))
+
+    async def now(self, user: str, task_id: str) -> tuple[Document | None, str]:
+        """A task of the user's, and the id of the last event in the same moment."""
+        with guarded():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hget(documents_key(user), task_id)
+                pipe.hget(marks_key(user), "last")
+                stored, last = await pipe.execute()
+        found = living([stored], time.time())
+        return (found[0] if found else None), (last.decode() if last else BEGINNING)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Errors of the Redis client in our words."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise TaskStoreUnavailable(str(error)) from error

@@ -10,6 +10,8 @@ key                          type     holds
                                       ``spec`` (what to do), ``blob`` (script),
                                       ``checkpoint`` (how far inside a state)
 ``fc:{user}:events``         stream   every transition; entry ids are the public event ids
+``fc:{user}:marks``          hash     what outlives the log: its ``last`` id, and the last id
+                                      that was ``lost``
 ``fc:owner:<id>``            string   the user: tells 403 from 404
 ``fc:due``                   zset     ``<user>/<id>`` → end of the lease, or next look
 ``fc:bell:{user}``           channel  "there is a new event"
@@ -38,7 +40,7 @@ from firecrest.errors import (
     TaskNotFound,
     TaskStoreUnavailable,
 )
-from firecrest.events.log import MAX_LOGGED_DOCUMENT, bell, documents_key, log_key
+from firecrest.events.log import MAX_LOGGED_DOCUMENT, bell, documents_key, log_key, marks_key
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.states import FINAL, check
@@ -279,6 +281,7 @@ def _keys(task: Task) -> list[str]:
         documents_key(task.user),
         f"fc:{{{task.user}}}:ends",
         log_key(task.user),
+        marks_key(task.user),
     ]
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,23 @@ import pytest
 from aiohttp import WSMsgType
 
 from tests.conftest import Connect, Gateways
-from tests.harness.client import Answer, Client, Events
+from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway
+from tests.harness.stream import (
+    COMPUTE_PATH,
+    FOREIGN,
+    PROTOCOL,
+    listing,
+    order,
+    path,
+    refusal,
+    rest,
+    stream,
+    subscribe,
+)
 from tests.harness.tokens import TokenMint
 from tests.harness.waiting import eventually
 
-PROTOCOL = "firecrest.events.v1"
-COMPUTE_PATH = [(None, "100"), ("100", "200")]
 UPLOAD_PATH = [
     (None, "100"),
     ("100", "110"),
@@ -30,46 +38,6 @@ UPLOAD_PATH = [
     ("112", "113"),
     ("113", "114"),
 ]
-FOREIGN = "Operation not permitted. Invalid task owner."
-
-
-@asynccontextmanager
-async def stream(
-    gateway: Gateway, token: str | None = None, **options: Any
-) -> AsyncIterator[Events]:
-    """A raw event connection; its hello is not read yet."""
-    headers = {**options.pop("headers", {})}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    query = options.pop("query", "")
-    async with (
-        aiohttp.ClientSession() as session,
-        session.ws_connect(f"{gateway.url}/events{query}", headers=headers, **options) as socket,
-    ):
-        yield Events(socket)
-
-
-async def refusal(gateway: Gateway, headers: dict[str, str], query: str = "") -> Answer:
-    """The answer to an upgrade that is not granted."""
-    upgrade = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
-    async with Client(gateway.url, None, None) as client:
-        return await client.get(f"/events{query}", headers={**upgrade, **headers})
-
-
-async def subscribe(events: Events, tasks: Any, ref: Any = "r") -> None:
-    await events.send(action="subscribe", ref=ref, tasks=tasks)
-    assert await events.next() == {"event": "subscribed", "ref": ref}
-
-
-async def listing(client: Client) -> str:
-    """Start a short compute task; its id."""
-    task_id: str = (await client.get("/compute/jobs")).json["task_id"]
-    return task_id
 
 
 async def uploading(client: Client, workdir: Path) -> str:
@@ -95,25 +63,6 @@ async def copied(client: Client, task_id: str) -> None:
         return bool((await client.task(task_id))["status"] == "114")
 
     await eventually(look, "the object was copied")
-
-
-def path(events: list[dict[str, Any]]) -> list[tuple[str | None, str]]:
-    return [(event["previous"], event["task"]["status"]) for event in events]
-
-
-def order(event_id: str) -> tuple[int, int]:
-    """Event ids are Redis stream ids: milliseconds and a counter."""
-    milliseconds, _, counter = event_id.partition("-")
-    return int(milliseconds), int(counter)
-
-
-async def rest(events: Events) -> list[dict[str, Any]]:
-    """What else was pushed: everything up to the answer to an action sent now."""
-    await events.send(action="unsubscribe", ref="no such subscription")
-    seen = []
-    while (message := await events.next())["event"] != "error":
-        seen.append(message)
-    return seen
 
 
 # -- opening -----------------------------------------------------------------------
@@ -332,7 +281,7 @@ async def test_a_subscription_right_after_the_receipt_misses_and_repeats_nothing
     async with alice.events() as events:
         for _ in range(10):
             task_id = await listing(alice)
-            await subscribe(events, [task_id])
+            await subscribe(events, [task_id], ref=task_id)
             seen = path(await events.transitions(task_id, "200"))
             assert [status for _, status in seen] in (["100", "200"], ["200"])
 

@@ -93,9 +93,21 @@ class Client:
         return await eventually(look, f"task {task_id} in {statuses}", limit=limit)
 
     @asynccontextmanager
-    async def events(self, **options: Any) -> AsyncIterator[Events]:
+    async def sse(
+        self, query: str = "", headers: dict[str, str] | None = None
+    ) -> AsyncIterator[ServerSentEvents]:
+        """The event stream as server-sent events."""
+        wanted = {"Accept": "text/event-stream", **(headers or {})}
+        no_limit = aiohttp.ClientTimeout(total=None)
+        async with self._session.get(
+            f"{self.url}/events{query}", headers=wanted, timeout=no_limit
+        ) as response:
+            yield ServerSentEvents(response)
+
+    @asynccontextmanager
+    async def events(self, query: str = "", **options: Any) -> AsyncIterator[Events]:
         """An event stream, after its hello."""
-        async with self._session.ws_connect(f"{self.url}/events", **options) as socket:
+        async with self._session.ws_connect(f"{self.url}/events{query}", **options) as socket:
             events = Events(socket)
             events.hello = await events.next()
             yield events
@@ -136,3 +148,38 @@ class Events:
             if message["event"] == "task" and message["task"]["hash_id"] == task_id:
                 seen.append(message)
         return seen
+
+
+@dataclass(frozen=True)
+class ServerSentEvent:
+    """One server-sent event, or a comment (``kind`` is empty then)."""
+
+    id: str | None
+    kind: str
+    data: Any
+
+
+class ServerSentEvents:
+    """The messages of an event stream without a websocket."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self.response = response
+
+    async def next(self, limit: float = 15) -> ServerSentEvent | None:
+        """The next one that is no comment, None at the end of the stream."""
+        while (found := await self.any(limit)) is not None and not found.kind:
+            pass
+        return found
+
+    async def any(self, limit: float = 15) -> ServerSentEvent | None:
+        """The next one or comment, None at the end of the stream."""
+        lines: list[str] = []
+        async with asyncio.timeout(limit):
+            while line := await self.response.content.readline():
+                if line != b"\n":
+                    lines.append(line.decode().removesuffix("\n"))
+                else:
+                    fields = dict(text.split(": ", 1) for text in lines if text[0] != ":")
+                    data = orjson.loads(fields["data"]) if "data" in fields else None
+                    return ServerSentEvent(fields.get("id"), fields.get("event", ""), data)
+        return None

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -83,12 +84,27 @@ class RedisServer(Daemon):
 
 
 @asynccontextmanager
-async def redis_server(directory: Path) -> AsyncIterator[RedisServer]:
+async def redis_server(
+    directory: Path, program: str = "redis-server"
+) -> AsyncIterator[RedisServer]:
     """A Redis in working order."""
     port = free_port()
-    argv = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
+    argv = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
     argv += ["--save", "", "--appendonly", "yes"]
     server = RedisServer(argv, port, directory / "redis.log")
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@asynccontextmanager
+async def simulated_redis(directory: Path) -> AsyncIterator[RedisServer]:
+    """What the demo falls back to where there is no Redis."""
+    port = free_port()
+    argv = [sys.executable, "-m", "scripts.embedded.redis", str(port)]
+    server = RedisServer(argv, port, directory / "simulated-redis.log")
     await server.start()
     try:
         yield server

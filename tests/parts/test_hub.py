@@ -11,12 +11,14 @@ from redis import asyncio as aioredis
 
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.events import hub as hub_module
-from firecrest.events.hub import Hub, Subscription, TooSlow
+from firecrest.events.hub import Hub
 from firecrest.events.log import EventLog, bell
+from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer
 from tests.harness.waiting import eventually
+from tests.parts.events import logged, next_event
 
 #: Far below the time after which the logs are read without a bell.
 PROMPTLY = 2.0
@@ -53,8 +55,7 @@ async def happen(store: TaskStore, count: int = 1, user: str = "alice") -> list[
 
 async def take(subscription: Subscription, count: int, limit: float = PROMPTLY) -> list[str]:
     """Task ids of the next so many events."""
-    async with asyncio.timeout(limit):
-        return [(await subscription.get()).document.id for _ in range(count)]
+    return [(await next_event(subscription, limit)).document.id for _ in range(count)]
 
 
 async def check_silent(subscription: Subscription, store: TaskStore) -> None:
@@ -92,12 +93,11 @@ async def test_a_position_is_where_the_log_stood(
 
 async def test_nothing_falls_between_two_subscriptions(hub: Hub, store: TaskStore) -> None:
     """Whatever happens while one enters is either before its position or delivered."""
-    log = hub._event_log
     for _ in range(10):
         happening = asyncio.create_task(happen(store, 10))
         async with hub.subscribe("alice") as subscription:
             ids = await happening
-            behind = [e.document.id for e in await log.after("alice", subscription.position)]
+            behind = [e.document.id for e in await logged(hub.log, "alice", subscription.position)]
             assert await take(subscription, len(behind)) == behind
             assert ids[len(ids) - len(behind) :] == behind[-len(ids) :]
 
@@ -164,8 +164,7 @@ async def test_a_large_event_comes_whole(hub: Hub, store: TaskStore) -> None:
             new_id(), Kind.LIST_JOBS, user="alice", system="cluster", spec=None
         )
         await store.advance(owned, Status.DONE, large)
-        async with asyncio.timeout(PROMPTLY):
-            created, done = await subscription.get(), await subscription.get()
+        created, done = [await next_event(subscription, PROMPTLY) for _ in range(2)]
     assert (created.previous, created.document.status) == (None, "100")
     assert (done.previous, done.document.decoded("")["data"]) == ("100", large)
 
@@ -237,3 +236,86 @@ async def test_without_redis_nobody_can_enter_and_later_everybody(
         ids = await happen(store, 2)
         assert await take(before, 2) == ids
     assert hub._feeds == {}
+
+
+# -- replay ----------------------------------------------------------------------------
+
+
+async def test_a_replay_goes_over_into_the_live_events_without_a_seam(
+    hub: Hub, store: TaskStore
+) -> None:
+    """Many replays from many ids, while events happen all the time."""
+    ids = await happen(store, 250)
+    happening = asyncio.create_task(happen(store, 250))
+    starts = [event.id for event in await logged(hub.log, "alice")][::40]
+
+    async def resume(after: str) -> list[str]:
+        async with hub.subscribe("alice", after) as subscription:
+            seen = [(await next_event(subscription, 10)).document.id]
+            while not happening.done() or seen[-1] != happening.result()[-1]:
+                seen.append((await next_event(subscription, 10)).document.id)
+            return seen
+
+    found = await asyncio.gather(*(resume(after) for after in starts))
+    ids += await happening
+    for number, seen in enumerate(found):
+        assert seen == ids[40 * number + 1 :]
+
+
+async def test_a_slow_replay_does_not_fill_a_queue(make: Make, store: TaskStore) -> None:
+    hub = await make(5)
+    async with hub.subscribe("alice") as live, hub.subscribe("alice", "0-0") as slow:
+        ids = []
+        for _ in range(60):
+            ids += await happen(store, 4)
+            assert await take(live, 4) == ids[-4:]
+        assert slow.replaying
+        assert await take(slow, 240) == ids
+        await check_silent(slow, store)
+        assert not slow.replaying
+        assert not slow.replayed
+
+
+async def test_one_ahead_of_the_hub_gets_nothing_twice(hub: Hub, store: TaskStore) -> None:
+    """It has seen, elsewhere, what this hub has not read yet."""
+    async with hub.subscribe("alice") as live:
+        await check_silent(live, store)
+        async with hub._feeds["alice"].lock:  # the hub falls behind
+            ids = await happen(store, 3)
+            last = await hub.log.last_id("alice")
+            async with hub.subscribe("alice", last) as ahead:
+                taking = asyncio.create_task(take(ahead, 1))
+                await happen(store, 1, "bob")
+                assert not taking.done()
+                ahead_of = await happen(store)
+        assert await taking == ahead_of
+        assert await take(live, 4) == ids + ahead_of
+
+
+async def test_all_are_told_that_the_process_ends(hub: Hub, store: TaskStore) -> None:
+    await happen(store)
+    async with hub.subscribe("alice") as live, hub.subscribe("alice", "0-0") as replaying:
+        waiting = asyncio.create_task(live.get())
+        await asyncio.sleep(0)
+        hub.go_away()
+        with pytest.raises(GoingAway):
+            await waiting
+        with pytest.raises(GoingAway):
+            await replaying.get()
+    async with hub.subscribe("alice") as late:
+        with pytest.raises(GoingAway):
+            await late.get()
+
+
+async def test_a_replay_without_redis_says_so_and_may_be_tried_again(
+    hub: Hub, store: TaskStore, redis_server: RedisServer
+) -> None:
+    ids = await happen(store, 3)
+    async with hub.subscribe("alice", "0-0") as subscription:
+        await redis_server.stop()
+        try:
+            with pytest.raises(TaskStoreUnavailable):
+                await subscription.get()
+        finally:
+            await redis_server.start()
+        assert await take(subscription, 3, 10) == ids

@@ -19,6 +19,7 @@ from firecrest.tasks.states import EDGES, FINAL, IllegalTransition
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from tests.harness.daemons import RedisServer
 from tests.harness.waiting import eventually
+from tests.parts.events import logged
 
 LARGE = "x" * 100_000
 
@@ -30,7 +31,7 @@ async def create(store: TaskStore, kind: Kind = Kind.UPLOAD, **more: Any) -> Own
 
 async def events(redis: aioredis.Redis, user: str = "alice") -> list[tuple[str, str | None, str]]:
     """Task id, previous and new status of all events of a user."""
-    found = await EventLog(redis).after(user, "0-0")
+    found = await logged(EventLog(redis), user)
     return [(event.document.id, event.previous, event.document.status) for event in found]
 
 
@@ -284,7 +285,7 @@ async def test_the_log_holds_every_transition_in_order(
     pushing = await store.advance(owned, Status.PUSHING, {"source": "f"})
     await store.advance(pushing, Status.PUSHED, {"url": LARGE})
     log = EventLog(redis)
-    found = await log.after("alice", "0-0")
+    found = await logged(log, "alice")
     assert [(event.previous, event.document.status) for event in found] == [
         (None, "100"),
         ("100", "116"),
@@ -293,8 +294,8 @@ async def test_the_log_holds_every_transition_in_order(
     assert found[-1].document.decoded("")["data"] == {"url": LARGE}
     assert [event.id for event in found] == sorted({event.id for event in found})
     assert await log.last_id("alice") == found[-1].id
-    assert await log.after("alice", found[-1].id) == []
-    assert await log.after("alice", found[0].id) == found[1:]
+    assert await logged(log, "alice", found[-1].id) == []
+    assert await logged(log, "alice", found[0].id) == found[1:]
     assert await log.last_id("nobody") == "0-0"
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from firecrest.api.seen import Seen
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Settings
 from firecrest.events.hub import Hub
@@ -28,6 +29,7 @@ class Parts:
     engine: Engine
     hub: Hub
     probes: ServiceProbes
+    seen: Seen = field(default_factory=Seen)
 
 
 PARTS = web.AppKey("parts", Parts)

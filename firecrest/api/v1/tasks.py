@@ -7,7 +7,8 @@ from firecrest.api.http.endpoint import Endpoints, Reply
 from firecrest.api.http.params import OptionalText, Text
 from firecrest.api.task_view import CLASSIC, EXTENDED, view
 from firecrest.api.v1.errors import TASKS
-from firecrest.model.document import listing
+from firecrest.api.v1.held import preferred_wait, read_held
+from firecrest.model.document import Document, listing
 from firecrest.schema import declared, item
 
 endpoints = Endpoints(TASKS)
@@ -36,22 +37,36 @@ class TaskParams:
 )
 async def list_tasks(call: Call, params: TasksParams) -> Reply:
     """All tasks of the caller, or those asked for; unknown ones are left out."""
+    store, user = call.parts.tasks, call.user
+    wait = preferred_wait(call.request.headers.getall("Prefer", []))
     if params.tasks is None:
-        found = await call.parts.tasks.read_all(call.user)
+        found = await read_held(call, lambda: store.read_all(user), None, wait)
     else:
-        found = await call.parts.tasks.read_some(call.user, params.tasks.split(","))
+        ids = params.tasks.split(",")
+        found = await read_held(call, lambda: store.read_some(user, ids), frozenset(ids), wait)
     url = call.public_url
     if params.view == CLASSIC:
         members = (b'"%b":%b' % (one.id.encode(), view(one, url, CLASSIC)) for one in found)
         body = b"{%b}" % b",".join(members)
     else:
         body = listing(found, url)
-    return Reply(200, b'{"tasks":%b}' % body)
+    return Reply(200, b'{"tasks":%b}' % body, _applied(wait))
 
 
 @endpoints.get("/tasks/{task_id}", TaskParams, contract="rest-v1 §9")
 async def task(call: Call, params: TaskParams) -> Reply:
     """One task."""
-    found = await call.parts.tasks.read(call.user, call.request.match_info["task_id"])
+    task_id = call.request.match_info["task_id"]
+    wait = preferred_wait(call.request.headers.getall("Prefer", []))
+
+    async def read() -> list[Document]:
+        return [await call.parts.tasks.read(call.user, task_id)]
+
+    (found,) = await read_held(call, read, frozenset({task_id}), wait)
     name = params.view or call.parts.settings.compat.single_task_view
-    return Reply(200, b'{"task":%b}' % view(found, call.public_url, name))
+    return Reply(200, b'{"task":%b}' % view(found, call.public_url, name), _applied(wait))
+
+
+def _applied(wait: int | None) -> dict[str, str]:
+    """The header that says which preference was honoured."""
+    return {} if wait is None else {"Preference-Applied": f"wait={wait}"}

@@ -101,7 +101,7 @@ async def test_a_filter_gives_what_exists_and_is_the_callers(
 ) -> None:
     mine = finished["hash_id"]
     second = (await alice.finished(await alice.get("/compute/jobs")))["hash_id"]
-    others = (await bob.get("/compute/jobs")).json["task_id"]
+    others = (await bob.finished(await bob.get("/compute/jobs")))["hash_id"]
     assert set(await listed(alice, tasks=mine)) == {mine}
     assert set(await listed(alice, tasks=f"{mine},{second},{mine}")) == {mine, second}
     assert set(await listed(alice, tasks=f"{UNKNOWN},{others},,{mine}, ")) == {mine}

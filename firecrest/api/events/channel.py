@@ -1,0 +1,65 @@
+"""What a subscription is made of.
+
+A channel is one key of the ``subscribe`` action. It is opened by a function that checks what
+was asked for; the table in ``session`` names them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from firecrest.api.events.messages import Message
+from firecrest.api.http.parts import Parts
+from firecrest.errors import ForeignTask, TaskNotFound, TaskStoreUnavailable
+from firecrest.events.log import Event
+from firecrest.events.subscription import Subscription
+from firecrest.model.document import Document
+
+
+class BadAction(Exception):
+    """What the client sent cannot be done; the connection stays."""
+
+
+class Listener(Protocol):
+    """The session, as its channels see it."""
+
+    parts: Parts
+    user: str
+    public_url: str
+    events: Subscription
+
+    async def send(self, message: Message) -> None:
+        """Send now; waits while there is no room."""
+
+
+class Channel(Protocol):
+    """One subscription."""
+
+    def take(self, event: Event) -> bool:
+        """Whether the listener is to be told this event of the log; it then is."""
+
+    async def settle(self) -> None:
+        """Send what belongs here in the order of the log, if anything; called between events.
+
+        ``events.wake()`` makes sure that it is called.
+        """
+
+    def close(self) -> None:
+        """The listener has gone or unsubscribed."""
+
+
+#: Called with the session, the ``ref`` and the value of the key. Raises :class:`BadAction`.
+Open = Callable[[Listener, Any, Any], Awaitable[Channel]]
+
+
+async def read_task(listener: Listener, task_id: str) -> Document:
+    """A task of the listener's, or why it cannot have it, in the words of REST."""
+    try:
+        return await listener.parts.tasks.read(listener.user, task_id)
+    except TaskNotFound:
+        raise BadAction(f"Task {task_id} does not exist") from None
+    except ForeignTask:
+        raise BadAction("Operation not permitted. Invalid task owner.") from None
+    except TaskStoreUnavailable:
+        raise BadAction("the task store is not available") from None

@@ -1,0 +1,88 @@
+"""Messages of the server (Contract: events §2)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from firecrest.api.task_view import view
+from firecrest.events.log import Event, Gap
+from firecrest.model.document import Document
+from firecrest.model.tasks import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as JSON text.
+
+    :param event: its kind
+    :param id: the event id a listener may resume from once it has it, None if it has none
+    """
+
+    event: str
+    body: bytes
+    id: str | None = None
+
+
+def message(event: str, **members: Any) -> Message:
+    """A message without an id."""
+    return Message(event, orjson.dumps({"event": event, **members}))
+
+
+def hello(user: str, last_event_id: str, heartbeat: float, expires: float) -> Message:
+    """The first message; its id is where the listener stands."""
+    body = {
+        "event": "hello",
+        "user": user,
+        "last_event_id": last_event_id,
+        "heartbeat": heartbeat,
+        "expires": moment(expires),
+    }
+    return Message("hello", orjson.dumps(body), last_event_id)
+
+
+def transition(event: Event, public_url: str) -> Message:
+    """An event of the log; encoded once, however many are told."""
+    body = event.encoded.get(public_url)
+    if body is None:
+        body = _task(event.id, event.document, event.previous, public_url)
+        event.encoded[public_url] = body
+    return Message("task", body, event.id)
+
+
+def snapshot(event_id: str, document: Document, public_url: str) -> Message:
+    """The state a task is in.
+
+    :param event_id: the last event the listener was told
+    """
+    return Message("task", _task(event_id, document, None, public_url), event_id)
+
+
+def gap(found: Gap) -> Message:
+    """Events are kept no more; its id is where the log goes on."""
+    body = orjson.dumps({"event": "gap", "since": found.since, "oldest": found.oldest})
+    return Message("gap", body, found.id)
+
+
+def error(ref: Any, text: str) -> Message:
+    """A bad action, or why a stream ends."""
+    return message("error", ref=ref, error=text)
+
+
+def moment(seconds: float) -> str:
+    """A time as the messages have it, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _task(event_id: str, document: Document, previous: Status | None, url: str) -> bytes:
+    return orjson.dumps(
+        {
+            "event": "task",
+            "id": event_id,
+            "task": orjson.Fragment(view(document, url)),
+            "previous": previous,
+        }
+    )

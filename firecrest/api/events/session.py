@@ -1,0 +1,179 @@
+"""What one listener subscribed to and is told, whatever carries it (Contract: events §2, §3)."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, Protocol
+
+import orjson
+
+from firecrest.api.events.channel import BadAction, Channel, Open
+from firecrest.api.events.messages import Message, error, gap, hello, message, moment, transition
+from firecrest.api.events.tasks import ALL, open_tasks
+from firecrest.api.http.parts import Parts
+from firecrest.errors import Unauthenticated
+from firecrest.events.log import Gap
+from firecrest.events.subscription import Subscription
+from firecrest.model.principal import Principal
+
+#: What may be subscribed to, by the key that asks for it.
+CHANNELS: dict[str, Open] = {"tasks": open_tasks}
+
+_MAX_SUBSCRIPTIONS = 100
+
+
+class Outlet(Protocol):
+    """What carries the messages."""
+
+    async def send(self, message: Message) -> None:
+        """Send one after those before it; waits while there is no room."""
+
+    def expire_at(self, moment: float) -> None:
+        """Set when the connection ends, in seconds since 1970."""
+
+
+class Session:
+    """One listener.
+
+    It sends in this order: hello; what the subscription replays, all of it; then the live
+    events that some channel takes. Answers to actions come in between.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        parts: Parts,
+        principal: Principal,
+        events: Subscription,
+        public_url: str,
+    ) -> None:
+        self._outlet = outlet
+        self._principal = principal
+        self._expires = principal.expires
+        self._channels: dict[str, Channel] = {}
+        self.parts = parts
+        self.user = principal.user
+        self.events = events
+        self.public_url = public_url
+
+    async def greet(self) -> None:
+        """Send hello; the token's time begins to count."""
+        self._expire()
+        heartbeat = self.parts.settings.events.heartbeat
+        await self.send(hello(self.user, self.events.position, heartbeat, self._expires))
+
+    async def push(self) -> NoReturn:
+        """Send events until one of the subscription's exceptions ends it."""
+        while True:
+            item = await self.events.get()
+            if isinstance(item, Gap):
+                await self.send(gap(item))
+            elif item is not None:
+                wanted = [channel.take(item) for channel in self._channels.values()]
+                if self.events.replayed or any(wanted):
+                    await self.send(transition(item, self.public_url))
+            for channel in list(self._channels.values()):
+                await channel.settle()
+
+    async def send(self, message: Message) -> None:
+        """Send now; waits while there is no room."""
+        await self._outlet.send(message)
+
+    def close(self) -> None:
+        """End every subscription."""
+        for channel in self._channels.values():
+            channel.close()
+        self._channels.clear()
+
+    # -- actions -------------------------------------------------------------------
+
+    async def act(self, text: str) -> None:
+        """Do what a message of the client asks for; what is wrong with it is told."""
+        ref = None
+        try:
+            try:
+                action = orjson.loads(text)
+            except orjson.JSONDecodeError:
+                raise BadAction("not JSON") from None
+            if not isinstance(action, dict):
+                raise BadAction("a message is a JSON object")
+            if isinstance(action.get("ref"), (dict, list)):
+                raise BadAction("'ref' must be a scalar")
+            ref = action.get("ref")
+            match action.get("action"):
+                case "subscribe":
+                    await self._subscribe(ref, action)
+                case "unsubscribe":
+                    await self._unsubscribe(ref)
+                case "token":
+                    await self._renew(ref, action.get("token"))
+                case unknown:
+                    raise BadAction(f"unknown action {unknown!r}")
+        except BadAction as wrong:
+            await self.send(error(ref, str(wrong)))
+
+    async def begin(self, action: dict[str, Any]) -> None:
+        """Make the subscription that the client named when it connected."""
+        try:
+            await self._subscribe(None, action)
+        except BadAction as wrong:
+            await self.send(error(None, str(wrong)))
+
+    async def _subscribe(self, ref: Any, action: dict[str, Any]) -> None:
+        """Open a channel.
+
+        A ``ref`` in use is refused: taking its place would lose the former subscription.
+        """
+        self.admit(ref, await self.open(ref, action))
+        await self.send(message("subscribed", ref=ref))
+
+    async def open(self, ref: Any, action: dict[str, Any]) -> Channel:
+        """Check a subscription, and make it; :meth:`admit` puts it to work."""
+        asked = [key for key in CHANNELS if key in action]
+        if len(asked) != 1:
+            raise BadAction(f"subscribe to one of: {', '.join(CHANNELS)}")
+        if _name(ref) in self._channels:
+            raise BadAction("a subscription with this 'ref' exists")
+        if len(self._channels) >= _MAX_SUBSCRIPTIONS:
+            raise BadAction("too many subscriptions")
+        return await CHANNELS[asked[0]](self, ref, action[asked[0]])
+
+    def admit(self, ref: Any, channel: Channel) -> None:
+        """Begin to tell what the channel takes."""
+        self._channels[_name(ref)] = channel
+        self.events.wake()
+
+    async def _unsubscribe(self, ref: Any) -> None:
+        channel = self._channels.pop(_name(ref), None)
+        if channel is None:
+            raise BadAction("no subscription with this 'ref'")
+        channel.close()
+        await self.send(message("unsubscribed", ref=ref))
+
+    async def _renew(self, ref: Any, token: Any) -> None:
+        """Let the connection live as long as a fresh token, never shorter than before."""
+        if not isinstance(token, str):
+            raise BadAction("'token' must be a text")
+        try:
+            principal = self.parts.tokens.verify(token)
+        except Unauthenticated as refused:
+            reasons = refused.body.get("message") or "; ".join(
+                f"{name}: {reason}" for name, reason in refused.body.items()
+            )
+            raise BadAction(reasons) from None
+        if principal.user != self.user:
+            raise BadAction("the token is another user's")
+        self._expires = max(self._expires, principal.expires)
+        self._expire()
+        await self.send(message("token", ref=ref, expires=moment(self._expires)))
+
+    def _expire(self) -> None:
+        self._outlet.expire_at(self._expires + self.parts.settings.auth.leeway)
+
+
+def initial(tasks: str) -> dict[str, Any]:
+    """The subscription that the query parameter ``tasks`` stands for."""
+    return {"tasks": ALL if tasks == ALL else tasks.split(",")}
+
+
+def _name(ref: Any) -> str:
+    return orjson.dumps(ref).decode()

@@ -1,0 +1,35 @@
+"""What each caller has last read of its tasks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from firecrest.model.document import Document
+
+_REMEMBERED = 50_000
+
+
+class Seen:
+    """Which version of a task each caller has last read; what is over the limit is forgotten.
+
+    A caller is a user with a client: two programs of one user do not take news from each
+    other.
+    """
+
+    def __init__(self, limit: int = _REMEMBERED) -> None:
+        self._limit = limit
+        self._versions: OrderedDict[tuple[str, str, str], int] = OrderedDict()
+
+    def version(self, user: str, client: str, task_id: str) -> int | None:
+        """None if the caller has not read it."""
+        return self._versions.get((user, client, task_id))
+
+    def remember(self, user: str, client: str, documents: Iterable[Document]) -> None:
+        """The caller is about to get these."""
+        for document in documents:
+            key = (user, client, document.id)
+            self._versions[key] = document.version
+            self._versions.move_to_end(key)
+        while len(self._versions) > self._limit:
+            self._versions.popitem(last=False)

@@ -1,0 +1,110 @@
+"""Polls that are held until something changes (Contract: events §5)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from firecrest.api.http.call import Call
+from firecrest.events.hub import Hub
+from firecrest.events.log import Event
+from firecrest.events.subscription import GoingAway, Subscription, TooSlow
+from firecrest.model.document import Document
+from firecrest.model.tasks import Status
+from firecrest.tasks.states import FINAL
+
+_MAX_WAIT = 60
+
+_WAIT = re.compile(r'\s*wait\s*=\s*("?)(\d+)\1\s*(;.*)?', re.ASCII | re.IGNORECASE | re.DOTALL)
+
+#: For clients nothing follows by itself; 115 goes on only when they say so.
+_SETTLED = FINAL | {Status.COPY_FAILED}
+
+Read = Callable[[], Awaitable[Sequence[Document]]]
+
+
+def preferred_wait(headers: Iterable[str]) -> int | None:
+    """Seconds a client prefers to wait (RFC 7240), at most 60; None if it does not say.
+
+    :param headers: the values of ``Prefer``
+    """
+    for header in headers:
+        for preference in header.split(","):
+            if match := _WAIT.fullmatch(preference):
+                digits = match[2].lstrip("0")
+                return min(int(digits or 0), _MAX_WAIT) if len(digits) < 3 else _MAX_WAIT
+    return None
+
+
+async def read_held(
+    call: Call, read: Read, wanted: frozenset[str] | None, wait: int | None
+) -> Sequence[Document]:
+    """Read tasks, and hold the answer while nothing has changed.
+
+    :param read: gives the current state of what was asked for
+    :param wanted: ids asked for; None means all tasks of the caller
+    :param wait: seconds the client prefers; None leaves it to ``tasks.hold``
+    """
+    user, client = call.user, call.principal.client
+    seen = call.parts.seen
+    found = await read()
+    seconds = call.parts.settings.tasks.hold if wait is None else wait
+    if seconds > 0 and _is_no_news(call, found, wanted, explicit=wait is not None):
+        found = await _changed(call.parts.hub, user, read, found, wanted, seconds)
+    if wanted is not None:
+        seen.remember(user, client, found)
+    return found
+
+
+def _is_no_news(
+    call: Call, found: Sequence[Document], wanted: frozenset[str] | None, *, explicit: bool
+) -> bool:
+    """Whether the caller can be made to wait.
+
+    Without being asked, only if each task is unfinished and is known to it as it is. If the
+    client prefers to wait: unless a task has changed since it read it, or was never read
+    and is finished, and as long as there is one that can still change.
+    """
+    if wanted is None:
+        return explicit
+    if {document.id for document in found} != wanted:
+        return False  # one that does not exist will not change
+    settled = [document.status in _SETTLED for document in found]
+    known = [call.parts.seen.version(call.user, call.principal.client, d.id) for d in found]
+    unchanged = [version == d.version for version, d in zip(known, found, strict=True)]
+    if not explicit:
+        return all(unchanged) and not any(settled)
+    news = (
+        not same and (version is not None or over)
+        for same, version, over in zip(unchanged, known, settled, strict=True)
+    )
+    return not all(settled) and not any(news)
+
+
+async def _changed(
+    hub: Hub,
+    user: str,
+    read: Read,
+    before: Sequence[Document],
+    wanted: frozenset[str] | None,
+    seconds: float,
+) -> Sequence[Document]:
+    """What ``read`` gives once it differs, or when the time is over, or the process ends."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    async with hub.subscribe(user) as events:
+        # read again: it may have changed before the subscription began
+        while (found := await read()) == before:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await _event_of(wanted, events)
+            except (TimeoutError, TooSlow, GoingAway):
+                return await read()
+        return found
+
+
+async def _event_of(wanted: frozenset[str] | None, events: Subscription) -> None:
+    """Wait until something is heard of one of the tasks, or may have been missed."""
+    while isinstance(item := await events.get(), Event):
+        if wanted is None or item.document.id in wanted:
+            return

@@ -1,0 +1,34 @@
+"""Reading events where a test wants to see them all."""
+
+from __future__ import annotations
+
+import asyncio
+
+from firecrest.events.log import BEGINNING, Event, EventLog, Gap
+from firecrest.events.subscription import Subscription
+
+
+async def logged(log: EventLog, user: str, after: str = BEGINNING) -> list[Event]:
+    """What the log keeps after an id."""
+    found: list[Event] = []
+    while (page := await log.page(user, after)).entries:
+        events = [await log.event(user, entry) for entry in page.entries]
+        found += [event for event in events if event is not None]
+        after = page.end
+    return found
+
+
+async def next_event(subscription: Subscription, limit: float) -> Event:
+    """The next item, which must be an event."""
+    async with asyncio.timeout(limit):
+        item = await subscription.get()
+    assert isinstance(item, Event), item
+    return item
+
+
+async def next_gap(subscription: Subscription, limit: float) -> Gap:
+    """The next item, which must be a gap."""
+    async with asyncio.timeout(limit):
+        item = await subscription.get()
+    assert isinstance(item, Gap), item
+    return item
