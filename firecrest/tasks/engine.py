@@ -16,7 +16,7 @@ from firecrest.errors import (
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
-from firecrest.tasks.states import check, failure
+from firecrest.tasks.states import Cause, check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
 
@@ -151,7 +151,7 @@ class Engine:
                 try:
                     outcome = await step(run)
                     if isinstance(outcome, To):
-                        check(run.task.kind, run.task.status, outcome.status)
+                        check(run.task.kind, run.task.status, outcome.status, Cause.STEP)
                 except StaleTask:
                     raise
                 except TaskStoreUnavailable as error:

@@ -41,7 +41,7 @@ from firecrest.errors import (
 from firecrest.events.log import MAX_LOGGED_DOCUMENT, bell, documents_key, log_key
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
-from firecrest.tasks.states import FINAL, check
+from firecrest.tasks.states import FINAL, Cause, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +103,13 @@ class TaskStore:
         return Owned(task=task, fence=1, spec=spec, checkpoint="")
 
     async def advance(self, owned: Owned, to: Status, data: Any = None) -> Owned:
-        """Move a task along an edge.
+        """Move a task along an edge, as its owner.
 
         :param data: the new payload; None means the description of ``to``
-        :raises IllegalTransition: no such edge
+        :raises IllegalTransition: no such edge, or not one of the owner's steps
         :raises StaleTask: the task is gone, or has another owner or state
         """
-        moved = _moved(owned.task, to, data)
+        moved = _moved(owned.task, to, data, Cause.STEP)
         try:
             await self._write(owned.task, moved, str(owned.fence))
         except StaleTask as stale:
@@ -118,14 +118,16 @@ class TaskStore:
                 raise
         return replace(owned, task=moved)
 
-    async def seize(self, task: Task, to: Status, data: Any = None) -> Owned:
+    async def seize(
+        self, task: Task, to: Status, data: Any = None, *, cause: Cause = Cause.CLIENT
+    ) -> Owned:
         """Move a task along an edge, whoever owns it, and become the owner.
 
-        :raises IllegalTransition: no such edge
+        :raises IllegalTransition: no such edge, or not one of ``cause``
         :raises StaleTask: the task has left the state in which the caller saw it; nothing
             has changed then, for its owner neither
         """
-        await self._write(task, _moved(task, to, data), "*")
+        await self._write(task, _moved(task, to, data, cause), "*")
         return await self.take(task.user, task.id)
 
     async def mark(self, owned: Owned, checkpoint: str) -> Owned:
@@ -259,8 +261,8 @@ async def _guarded() -> AsyncIterator[None]:
         raise TaskStoreUnavailable(str(error)) from error
 
 
-def _moved(task: Task, to: Status, data: Any) -> Task:
-    check(task.kind, task.status, to)
+def _moved(task: Task, to: Status, data: Any, cause: Cause) -> Task:
+    check(task.kind, task.status, to, cause)
     data = to.description if data is None else data
     return replace(task, status=to, version=task.version + 1, data=data)
 
