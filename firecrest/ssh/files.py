@@ -57,10 +57,23 @@ class RemoteFiles:
         async with self._session(target) as sftp:
             await sftp.posix_rename(source, target)
 
+    async def move(self, source: str, target: str) -> None:
+        """Give ``source`` the name ``target``; a file of that name is never replaced.
+
+        Errors speak of ``source``; INVALID_PATH says that it does not exist.
+        """
+        async with self._session(source) as sftp:
+            await sftp.rename(source, target)
+
     async def remove(self, path: str) -> None:
         """Remove a file."""
         async with self._session(path) as sftp:
             await sftp.remove(path)
+
+    async def remove_directory(self, path: str) -> None:
+        """Remove an empty directory."""
+        async with self._session(path) as sftp:
+            await sftp.rmdir(path)
 
     async def check_readable(self, path: str) -> None:
         """Read one byte of a regular file (rest-v1 §4.6)."""
