@@ -10,6 +10,8 @@ key                          type     holds
                                       ``spec`` (what to do), ``blob`` (script),
                                       ``checkpoint`` (how far inside a state)
 ``fc:{user}:events``         stream   every transition; entry ids are the public event ids
+``fc:{user}:idem:<digest>``  string   receipt of a request with an Idempotency-Key:
+                                      task id, digest of the request
 ``fc:owner:<id>``            string   the user: tells 403 from 404
 ``fc:due``                   zset     ``<user>/<id>`` → end of the lease, or next look
 ``fc:bell:{user}``           channel  "there is a new event"
@@ -59,6 +61,41 @@ class Owned:
     checkpoint: str
 
 
+#: Seconds for which a client's key gets its first receipt again (Contract: events §6).
+RECEIPT_LIFE = 86_400
+
+
+@dataclass(frozen=True)
+class Once:
+    """The mark of a request that makes one task however often it is sent.
+
+    :param key: digest of the client's key and the route, the same for each repetition
+    :param request: digest of all that decides the work; a repetition has the same
+    """
+
+    key: str
+    request: str
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The task that a request with the same key has made before.
+
+    :param request: that request's digest
+    """
+
+    task_id: str
+    request: str
+
+
+class Repeated(Exception):
+    """A task was not created, because an earlier request with the same key made one."""
+
+    def __init__(self, earlier: Earlier) -> None:
+        super().__init__(earlier.task_id)
+        self.earlier = earlier
+
+
 class TaskStore:
     """Creates, moves and reads tasks. Each write is one atomic step in Redis.
 
@@ -76,13 +113,23 @@ class TaskStore:
         self._mark = self._script("mark")
 
     async def create(
-        self, task_id: str, kind: Kind, *, user: str, system: str, spec: object, blob: bytes = b""
+        self,
+        task_id: str,
+        kind: Kind,
+        *,
+        user: str,
+        system: str,
+        spec: object,
+        blob: bytes = b"",
+        once: Once | None = None,
     ) -> Owned:
         """Store a new task in state 100, owned by the caller.
 
         :param task_id: a fresh one of :func:`new_id`
         :param spec: JSON-serialisable; what the workflow needs to do the work
         :param blob: bytes that belong to the spec, at most a few MB
+        :param once: the mark of the client's request, if it is to make one task only
+        :raises Repeated: a request with this key has made one before
         """
         task = Task(
             id=task_id,
@@ -97,10 +144,23 @@ class TaskStore:
             *("status", task.status, "kind", kind, "system", system),
             *("spec", orjson.dumps(spec), "checkpoint", "", "blob", blob),
         ]
+        receipt = f"{task_id} {once.request}" if once else ""
+        keys = [*_keys(task), _receipt_key(user, once.key) if once else _work_key(task)]
         async with _guarded():
             await self._redis.set(f"fc:owner:{task_id}", user, ex=self._life(kind))
-            await self._create(keys=_keys(task), args=[*self._record(task), *work])
+            args = [*self._record(task), receipt, RECEIPT_LIFE, *work]
+            earlier = await self._create(keys=keys, args=args)
+            if earlier:
+                await self._redis.delete(f"fc:owner:{task_id}")
+        if earlier:
+            raise Repeated(_earlier(earlier))
         return Owned(task=task, fence=1, spec=spec, checkpoint="")
+
+    async def earlier(self, user: str, once: Once) -> Earlier | None:
+        """What a request with this key has made before."""
+        async with _guarded():
+            receipt = await self._redis.get(_receipt_key(user, once.key))
+        return _earlier(receipt) if receipt else None
 
     async def advance(self, owned: Owned, to: Status, data: Any = None) -> Owned:
         """Move a task along an edge, as its owner.
@@ -286,6 +346,15 @@ def _keys(task: Task) -> list[str]:
 
 def _work_key(task: Task) -> str:
     return f"fc:{{{task.user}}}:work:{task.id}"
+
+
+def _receipt_key(user: str, digest: str) -> str:
+    return f"fc:{{{user}}}:idem:{digest}"
+
+
+def _earlier(receipt: bytes) -> Earlier:
+    task_id, _, request = receipt.decode().partition(" ")
+    return Earlier(task_id, request)
 
 
 def _task(user: str, document: Document, work: dict[bytes, bytes]) -> Task:
