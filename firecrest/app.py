@@ -11,9 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 from aiohttp import web
-from redis import asyncio as aioredis
-from redis.asyncio.retry import Retry
-from redis.backoff import ConstantBackoff
 
 from firecrest.api import events as event_stream
 from firecrest.api.http.parts import PARTS, Parts
@@ -21,11 +18,12 @@ from firecrest.api.http.pipeline import EVENTS_PATH, add_routes, cors_headers, p
 from firecrest.api.v1 import endpoints
 from firecrest.api.v1.errors import render
 from firecrest.auth.tokens import TokenVerifier
-from firecrest.config.settings import Redis, Settings
+from firecrest.config.settings import Settings
 from firecrest.events.hub import Hub
 from firecrest.events.log import EventLog
 from firecrest.machines import Machines
 from firecrest.probes import ServiceProbes
+from firecrest.redis_client import connect_redis
 from firecrest.scheduler.base import resolve
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.ssh.pool import Pool, read_known_hosts
@@ -39,9 +37,6 @@ from firecrest.workflows.submit import SubmitWorkflow
 from firecrest.workflows.upload import UploadWorkflow
 
 _log = logging.getLogger(__name__)
-
-_REDIS_CONNECTIONS = 64
-_REDIS_TIMEOUT = 5
 
 
 def build(settings: Settings) -> web.Application:
@@ -115,25 +110,6 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             _log.info("stopping")
 
     return context
-
-
-def connect_redis(settings: Redis) -> aioredis.Redis:
-    """A client whose callers wait for a free connection instead of failing."""
-    pool = aioredis.BlockingConnectionPool(
-        host=settings.host,
-        port=settings.port,
-        db=settings.db,
-        password=settings.password.reveal() or None,
-        connection_class=aioredis.SSLConnection if settings.tls else aioredis.Connection,
-        max_connections=_REDIS_CONNECTIONS,
-        timeout=_REDIS_TIMEOUT,
-        socket_connect_timeout=_REDIS_TIMEOUT,
-        socket_keepalive=True,
-        # once, for a connection that went stale; an outage is to be known at once
-        retry=Retry(ConstantBackoff(0.05), 1),
-        health_check_interval=30,
-    )
-    return aioredis.Redis.from_pool(pool)
 
 
 def authorities(settings: Settings) -> dict[str, CertificateAuthority]:

@@ -77,10 +77,20 @@ class Machine:
         with self._audited("rename", target):
             await self._files.rename(source, target)
 
+    async def move(self, source: str, target: str) -> None:
+        """Give ``source`` the name ``target``, which must be free."""
+        with self._audited("move", target):
+            await self._files.move(source, target)
+
     async def remove(self, path: str) -> None:
         """Remove a file."""
         with self._audited("remove", path):
             await self._files.remove(path)
+
+    async def remove_directory(self, path: str) -> None:
+        """Remove an empty directory."""
+        with self._audited("remove-directory", path):
+            await self._files.remove_directory(path)
 
     async def check_readable(self, path: str) -> None:
         """Fail unless ``path`` is a file the user can read."""

@@ -15,6 +15,8 @@ fixture          scope      gives
 ``workdir``      function   a fresh directory of alice's on the cluster
 ``wires``        function   cuttable connections to real parts
 ``redis_server`` session    a Redis of this worker's own, which a test may stop and fill
+``redis_cluster`` session   a Redis Cluster of this worker's own
+``watched_redis`` session   a Redis of this worker's own with a replica and a Sentinel
 ================ =========  ============================================================
 
 The testbed is started by ``scripts/test``. Each worker has a Redis database of its own.
@@ -40,6 +42,9 @@ from tests.harness.network import Wire, wire_to
 from tests.harness.producer import Producer, producer_for
 from tests.harness.testbed import Testbed, claimed_database
 from tests.harness.tokens import TokenMint
+from tests.harness.topologies import RedisCluster, WatchedRedis
+from tests.harness.topologies import redis_cluster as running_cluster
+from tests.harness.topologies import watched_redis as running_watched_redis
 
 Connect = Callable[..., Client]
 Gateways = Callable[[Config], Awaitable[Gateway]]
@@ -152,3 +157,15 @@ async def wires() -> AsyncIterator[Wires]:
 async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisServer]:
     async with running_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+async def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisCluster]:
+    async with running_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+async def watched_redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WatchedRedis]:
+    async with running_watched_redis(tmp_path_factory.mktemp("watched")) as watched:
+        yield watched

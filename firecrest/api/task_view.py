@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from firecrest.model.document import Document
-from firecrest.model.tasks import Status, Task
+from firecrest.model.tasks import Status
 
 CLASSIC = "classic"
 EXTENDED = "extended"
@@ -25,10 +25,10 @@ def view(document: Document, public_url: str, name: str = EXTENDED) -> bytes:
     return document.json(public_url)
 
 
-def receipt(task: Task, public_url: str) -> dict[str, Any]:
+def receipt(task_id: str, public_url: str) -> dict[str, Any]:
     """The immediate answer to a request that became a task."""
     return {
         "success": "Task created",
-        "task_id": task.id,
-        "task_url": f"{public_url}/tasks/{task.id}",
+        "task_id": task_id,
+        "task_url": f"{public_url}/tasks/{task_id}",
     }

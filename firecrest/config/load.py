@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from firecrest.config.document import Document
-from firecrest.config.settings import Issuer, Settings
+from firecrest.config.settings import Issuer, Redis, Settings
 from firecrest.errors import ConfigError
 from firecrest.schema import SchemaError, load
 
@@ -96,9 +96,27 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _repeated(
         "auth.issuers.{}.issuer", [issuer.issuer for issuer in settings.auth.issuers]
     )
+    for key, message in _redis_relations(settings.redis):
+        yield f"redis.{key}", message
+    yield from _repeated("redis.sentinel.nodes.{}", settings.redis.sentinel.nodes)
+    yield from _repeated("redis.cluster.nodes.{}", settings.redis.cluster.nodes)
     for position, issuer in enumerate(settings.auth.issuers):
         for key, message in _issuer_relations(issuer):
             yield f"auth.issuers.{position}.{key}", message
+
+
+def _redis_relations(redis: Redis) -> Iterator[tuple[str, str]]:
+    sentinel, cluster = redis.sentinel, redis.cluster
+    if sentinel.service and not sentinel.nodes:
+        yield "sentinel.nodes", "at least one Sentinel is needed"
+    if sentinel.nodes and not sentinel.service:
+        yield "sentinel.service", "the name of the master is needed"
+    if sentinel.password and not sentinel.service:
+        yield "sentinel.password", "only Sentinels use it"
+    if cluster.nodes and (sentinel.service or sentinel.nodes):
+        yield "cluster.nodes", "a cluster needs no Sentinel: configure one of them"
+    if cluster.nodes and redis.db:
+        yield "db", "a cluster has database 0 only"
 
 
 def _issuer_relations(issuer: Issuer) -> Iterator[tuple[str, str]]:
@@ -114,7 +132,7 @@ def _issuer_relations(issuer: Issuer) -> Iterator[tuple[str, str]]:
             yield "public_keys", "at least one key is needed"
 
 
-def _repeated(key: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _repeated(key: str, names: Sequence[Any]) -> Iterator[tuple[str, str]]:
     for position, name in enumerate(names):
         if name in names[:position]:
             yield key.format(position), f"the same as {key.format(names.index(name))}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from firecrest.config import values
-from firecrest.config.values import Secret
+from firecrest.config.values import Address, Secret
 from firecrest.schema import declared, item, section
 
 _MEBIBYTE = 1024 * 1024  # what the settings, like v1, call MB
@@ -99,17 +99,54 @@ class Storage:
         return self.max_file_size_mb * _MEBIBYTE
 
 
+def _nodes(port: int) -> fields.List[str]:
+    """Addresses, loaded as a tuple; ``port`` is what a missing one means."""
+    return fields.List(values.AddressField(port=port), post_load=tuple)
+
+
+@declared
+class RedisSentinel:
+    """The Sentinels that know which server is the master."""
+
+    service: str = item(
+        values.text(), default="", help="name of the master at the Sentinels; empty: no Sentinel"
+    )
+    nodes: tuple[Address, ...] = item(
+        _nodes(26379), default=(), help="host[:port] of each Sentinel; port 26379"
+    )
+    password: Secret = item(
+        values.SecretField(), default=Secret(""), help="of the Sentinels; empty: none is sent"
+    )
+
+
+@declared
+class RedisCluster:
+    """A Redis Cluster."""
+
+    nodes: tuple[Address, ...] = item(
+        _nodes(6379),
+        default=(),
+        help="host[:port] of some of its nodes, which know the others; empty: no cluster",
+    )
+
+
 @declared
 class Redis:
     """Where tasks and events are kept (Contract: config §5)."""
 
-    host: str = item(values.required_text(), default="127.0.0.1", help="host name or address")
+    host: str = item(
+        values.required_text(),
+        default="127.0.0.1",
+        help="host name or address; not used with sentinel or cluster",
+    )
     port: int = item(values.whole(1, 65535), default=6379, help="TCP port")
     password: Secret = item(
         values.SecretField(), default=Secret(""), help="password; empty: none is sent"
     )
     db: int = item(values.whole(0), default=0, help="database number")
     tls: bool = item(fields.Boolean(), default=False, help="whether to use TLS")
+    sentinel: RedisSentinel = section(RedisSentinel, default=RedisSentinel())
+    cluster: RedisCluster = section(RedisCluster, default=RedisCluster())
 
 
 @declared

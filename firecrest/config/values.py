@@ -50,7 +50,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a machine listens; ``host`` of an IPv6 address has no brackets."""
+    """Where a server listens; ``host`` of an IPv6 address has no brackets."""
 
     host: str
     port: int
@@ -78,12 +78,19 @@ class PathField(fields.String):
 
 
 class AddressField(fields.String):
-    """``host[:port]`` or ``[IPv6][:port]`` loaded as :class:`Address`; port 22 by default."""
+    """``host[:port]`` or ``[IPv6][:port]`` loaded as :class:`Address`.
+
+    :param port: what a missing port means
+    """
+
+    def __init__(self, *, port: int = 22, **options: Any) -> None:
+        super().__init__(**options)
+        self._port = port
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)
         match = _ADDRESS.fullmatch(text)
-        port = int(match["port"] or 22) if match else 0
+        port = int(match["port"] or self._port) if match else 0
         if match is None or not 0 < port < 65536:
             raise ValidationError("Not host, host:port, [IPv6] or [IPv6]:port.")
         return Address(match["ipv6"] or match["host"], port)

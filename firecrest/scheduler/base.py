@@ -20,6 +20,7 @@ from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, Queu
 T = TypeVar("T")
 
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+_SIGNALLED = range(129, 193)  # how shells and timeout report signals 1 to 64
 _JOB_ID = re.compile(r"\d+(\+\d+|_\d+|_\[\d+-\d+\])?")
 
 
@@ -35,6 +36,17 @@ class Tool(Command[T]):
         ):
             return SchedulerRefused(failure.message)
         return failure
+
+
+def left_open(completed: Completed, failure: FirecrestError) -> FirecrestError:
+    """The failure of a submission; like a time-out if a signal ended the tool.
+
+    Then it cannot be known whether the job was accepted.
+    """
+    signalled = completed.status < 0 or completed.status in _SIGNALLED
+    if isinstance(failure, SchedulerRefused) and signalled:
+        return CommandFailed(Fault.TIMEOUT, failure.message)
+    return failure
 
 
 class Runner(Protocol):

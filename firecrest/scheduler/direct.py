@@ -28,12 +28,12 @@ from importlib import resources
 from itertools import islice
 from typing import TypeVar
 
-from firecrest.commands.base import Argv
+from firecrest.commands.base import Argv, Completed
 from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
-from firecrest.errors import SchedulerRefused
+from firecrest.errors import FirecrestError, SchedulerRefused
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
-from firecrest.scheduler.base import Runner, Tool
+from firecrest.scheduler.base import Runner, Tool, left_open
 
 T = TypeVar("T")
 
@@ -130,6 +130,9 @@ class Submit(Program[int]):
         if (found := _SUBMITTED.search(said)) is None:
             raise SchedulerRefused(said or "no job id was printed")
         return int(found[1])
+
+    def failure(self, completed: Completed) -> FirecrestError:
+        return left_open(completed, super().failure(completed))
 
 
 @dataclass(frozen=True)

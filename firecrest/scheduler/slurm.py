@@ -16,16 +16,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from firecrest.commands.base import Argv
+from firecrest.commands.base import Argv, Completed
 from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
-from firecrest.errors import SchedulerRefused
+from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefused
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
-from firecrest.scheduler.base import Runner, Tool
+from firecrest.scheduler.base import Runner, Tool, left_open
 
 T = TypeVar("T")
 
 _SUBMITTED = re.compile(r"submitted batch job (\d+)", re.IGNORECASE)
+#: What sbatch says when slurmctld was asked and may have queued the job.
+_NO_ANSWER = re.compile(
+    r"Socket timed out on send/recv|Zero Bytes were transmitted|[Mm]essage receive failure"
+)
 _JOB_NUMBER = re.compile(r"\d+")
 
 #: squeue's formats of the attributes of a QueuedJob
@@ -106,6 +110,12 @@ class Sbatch(Tool[int]):
         if (found := _SUBMITTED.search(said)) is None:
             raise SchedulerRefused(said or "sbatch printed no job id")
         return int(found[1])
+
+    def failure(self, completed: Completed) -> FirecrestError:
+        failure = left_open(completed, super().failure(completed))
+        if isinstance(failure, SchedulerRefused) and _NO_ANSWER.search(failure.message):
+            return CommandFailed(Fault.TIMEOUT, failure.message)
+        return failure
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,20 @@ class RemoteFiles:
         """Give ``source`` the name ``target``, replacing what is there, atomically."""
         await self._do(target, lambda sftp: sftp.posix_rename(source, target))
 
+    async def move(self, source: str, target: str) -> None:
+        """Give ``source`` the name ``target``; a file of that name is never replaced.
+
+        Errors speak of ``source``; INVALID_PATH says that it does not exist.
+        """
+        await self._do(source, lambda sftp: sftp.rename(source, target))
+
     async def remove(self, path: str) -> None:
         """Remove a file."""
         await self._do(path, lambda sftp: sftp.remove(path))
+
+    async def remove_directory(self, path: str) -> None:
+        """Remove an empty directory."""
+        await self._do(path, lambda sftp: sftp.rmdir(path))
 
     async def check_readable(self, path: str) -> None:
         """Read one byte of a regular file (rest-v1 §4.6)."""

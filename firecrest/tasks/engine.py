@@ -16,8 +16,8 @@ from firecrest.errors import (
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
-from firecrest.tasks.states import check, failure
-from firecrest.tasks.store import Owned, TaskStore, new_id
+from firecrest.tasks.states import Cause, check, failure
+from firecrest.tasks.store import Once, Owned, Repeated, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
 
 _log = logging.getLogger(__name__)
@@ -77,18 +77,31 @@ class Engine:
     # -- for the API ---------------------------------------------------------------
 
     async def create(
-        self, kind: Kind, *, user: str, system: str, spec: object, blob: bytes = b""
+        self,
+        kind: Kind,
+        *,
+        user: str,
+        system: str,
+        spec: object,
+        blob: bytes = b"",
+        once: Once | None = None,
     ) -> Task:
         """Store a task, then start its work.
 
+        :param once: see :meth:`firecrest.tasks.store.TaskStore.create`
         :raises TaskStoreUnavailable: nothing was stored
+        :raises Repeated: an earlier request with the same key has made a task
         """
         task_id = new_id()
         # listed first: a process that dies between the two leaves nothing unlooked-for
         await self._due.lease(user, task_id)
-        owned = await self._store.create(
-            task_id, kind, user=user, system=system, spec=spec, blob=blob
-        )
+        try:
+            owned = await self._store.create(
+                task_id, kind, user=user, system=system, spec=spec, blob=blob, once=once
+            )
+        except Repeated:
+            await self._due.drop(user, task_id)
+            raise
         self._start(owned)
         return owned.task
 
@@ -151,7 +164,7 @@ class Engine:
                 try:
                     outcome = await step(run)
                     if isinstance(outcome, To):
-                        check(run.task.kind, run.task.status, outcome.status)
+                        check(run.task.kind, run.task.status, outcome.status, Cause.STEP)
                 except StaleTask:
                     raise
                 except TaskStoreUnavailable as error:

@@ -12,6 +12,8 @@ key                          type     holds
 ``fc:{user}:events``         stream   every transition; entry ids are the public event ids
 ``fc:{user}:marks``          hash     what outlives the log: its ``last`` id, and the last id
                                       that was ``lost``
+``fc:{user}:idem:<digest>``  string   receipt of a request with an Idempotency-Key:
+                                      task id, digest of the request
 ``fc:owner:<id>``            string   the user: tells 403 from 404
 ``fc:due``                   zset     ``<user>/<id>`` → end of the lease, or next look
 ``fc:bell:{user}``           channel  "there is a new event"
@@ -43,7 +45,7 @@ from firecrest.errors import (
 from firecrest.events.log import MAX_LOGGED_DOCUMENT, bell, documents_key, log_key, marks_key
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
-from firecrest.tasks.states import FINAL, check
+from firecrest.tasks.states import FINAL, Cause, check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,41 @@ class Owned:
     fence: int
     spec: Any
     checkpoint: str
+
+
+#: Seconds for which a client's key gets its first receipt again (Contract: events §6).
+RECEIPT_LIFE = 86_400
+
+
+@dataclass(frozen=True)
+class Once:
+    """The mark of a request that makes one task however often it is sent.
+
+    :param key: digest of the client's key and the route, the same for each repetition
+    :param request: digest of all that decides the work; a repetition has the same
+    """
+
+    key: str
+    request: str
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The task that a request with the same key has made before.
+
+    :param request: that request's digest
+    """
+
+    task_id: str
+    request: str
+
+
+class Repeated(Exception):
+    """A task was not created, because an earlier request with the same key made one."""
+
+    def __init__(self, earlier: Earlier) -> None:
+        super().__init__(earlier.task_id)
+        self.earlier = earlier
 
 
 class TaskStore:
@@ -78,13 +115,23 @@ class TaskStore:
         self._mark = self._script("mark")
 
     async def create(
-        self, task_id: str, kind: Kind, *, user: str, system: str, spec: object, blob: bytes = b""
+        self,
+        task_id: str,
+        kind: Kind,
+        *,
+        user: str,
+        system: str,
+        spec: object,
+        blob: bytes = b"",
+        once: Once | None = None,
     ) -> Owned:
         """Store a new task in state 100, owned by the caller.
 
         :param task_id: a fresh one of :func:`new_id`
         :param spec: JSON-serialisable; what the workflow needs to do the work
         :param blob: bytes that belong to the spec, at most a few MB
+        :param once: the mark of the client's request, if it is to make one task only
+        :raises Repeated: a request with this key has made one before
         """
         task = Task(
             id=task_id,
@@ -99,19 +146,32 @@ class TaskStore:
             *("status", task.status, "kind", kind, "system", system),
             *("spec", orjson.dumps(spec), "checkpoint", "", "blob", blob),
         ]
+        receipt = f"{task_id} {once.request}" if once else ""
+        keys = [*_keys(task), _receipt_key(user, once.key) if once else _work_key(task)]
         async with _guarded():
             await self._redis.set(f"fc:owner:{task_id}", user, ex=self._life(kind))
-            await self._create(keys=_keys(task), args=[*self._record(task), *work])
+            args = [*self._record(task), receipt, RECEIPT_LIFE, *work]
+            earlier = await self._create(keys=keys, args=args)
+            if earlier:
+                await self._redis.delete(f"fc:owner:{task_id}")
+        if earlier:
+            raise Repeated(_earlier(earlier))
         return Owned(task=task, fence=1, spec=spec, checkpoint="")
 
+    async def earlier(self, user: str, once: Once) -> Earlier | None:
+        """What a request with this key has made before."""
+        async with _guarded():
+            receipt = await self._redis.get(_receipt_key(user, once.key))
+        return _earlier(receipt) if receipt else None
+
     async def advance(self, owned: Owned, to: Status, data: Any = None) -> Owned:
-        """Move a task along an edge.
+        """Move a task along an edge, as its owner.
 
         :param data: the new payload; None means the description of ``to``
-        :raises IllegalTransition: no such edge
+        :raises IllegalTransition: no such edge, or not one of the owner's steps
         :raises StaleTask: the task is gone, or has another owner or state
         """
-        moved = _moved(owned.task, to, data)
+        moved = _moved(owned.task, to, data, Cause.STEP)
         try:
             await self._write(owned.task, moved, str(owned.fence))
         except StaleTask as stale:
@@ -120,14 +180,16 @@ class TaskStore:
                 raise
         return replace(owned, task=moved)
 
-    async def seize(self, task: Task, to: Status, data: Any = None) -> Owned:
+    async def seize(
+        self, task: Task, to: Status, data: Any = None, *, cause: Cause = Cause.CLIENT
+    ) -> Owned:
         """Move a task along an edge, whoever owns it, and become the owner.
 
-        :raises IllegalTransition: no such edge
+        :raises IllegalTransition: no such edge, or not one of ``cause``
         :raises StaleTask: the task has left the state in which the caller saw it; nothing
             has changed then, for its owner neither
         """
-        await self._write(task, _moved(task, to, data), "*")
+        await self._write(task, _moved(task, to, data, cause), "*")
         return await self.take(task.user, task.id)
 
     async def mark(self, owned: Owned, checkpoint: str) -> Owned:
@@ -261,8 +323,8 @@ async def _guarded() -> AsyncIterator[None]:
         raise TaskStoreUnavailable(str(error)) from error
 
 
-def _moved(task: Task, to: Status, data: Any) -> Task:
-    check(task.kind, task.status, to)
+def _moved(task: Task, to: Status, data: Any, cause: Cause) -> Task:
+    check(task.kind, task.status, to, cause)
     data = to.description if data is None else data
     return replace(task, status=to, version=task.version + 1, data=data)
 
@@ -287,6 +349,15 @@ def _keys(task: Task) -> list[str]:
 
 def _work_key(task: Task) -> str:
     return f"fc:{{{task.user}}}:work:{task.id}"
+
+
+def _receipt_key(user: str, digest: str) -> str:
+    return f"fc:{{{user}}}:idem:{digest}"
+
+
+def _earlier(receipt: bytes) -> Earlier:
+    task_id, _, request = receipt.decode().partition(" ")
+    return Earlier(task_id, request)
 
 
 def _task(user: str, document: Document, work: dict[bytes, bytes]) -> Task:

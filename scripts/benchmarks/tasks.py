@@ -1,16 +1,20 @@
-"""Reading tasks: one by many clients, and a long list by one.
+"""Reading tasks: one by many clients, and a long list by one; and what a task takes in Redis.
 
 The raw limit of ``get-64`` is a bare aiohttp handler that answers the same JSON from one
 Redis GET, per CPU-second of the serving process. That of ``list-1000`` is one Redis round
-trip for the same bytes and their encoding as JSON.
+trip for the same bytes and their encoding as JSON. ``memory-per-task`` is Redis's memory for a
+finished job submission with all its keys, the events of its life included; the raw limit is
+the JSON of the task alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import AsyncIterator
 from statistics import median
+from typing import Any
 
 import aiohttp
 import orjson
@@ -31,7 +35,7 @@ _TASKS = 1000
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
-    """Cases ``get-64`` and ``list-1000``."""
+    """Cases ``get-64``, ``list-1000`` and ``memory-per-task``."""
     async with gateway(bench.directory) as served:
         redis = aioredis.Redis(port=served.redis_port)
         store = TaskStore(redis, Tasks(), Events())
@@ -41,6 +45,7 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
             for _ in range(_TASKS):
                 await _finished_task(store, _LIST_USER)
             yield await _list(bench, served, redis)
+            yield await _memory(bench, served, store, redis)
         finally:
             await redis.aclose()
 
@@ -113,6 +118,35 @@ async def _list(bench: Bench, served: Gateway, redis: aioredis.Redis) -> Result:
 
     return await compare(
         bench, "list-1000", "ms", ours=ours, raw=raw, pid=served.pid, more_is_better=False
+    )
+
+
+async def _memory(bench: Bench, served: Gateway, store: TaskStore, redis: aioredis.Redis) -> Result:
+    rounds = itertools.count()
+
+    async def used() -> int:
+        info: dict[str, Any] = await redis.info("memory")
+        return int(info["used_memory"])
+
+    async def ours() -> Sample:
+        user = f"counted{next(rounds)}"
+        before = await used()
+        for _ in range(_TASKS):
+            await _finished_task(store, user)
+        return Sample((await used() - before) / _TASKS)
+
+    async def raw() -> Sample:
+        task_id = await _finished_task(store, _USER)
+        return Sample(len((await store.read(_USER, task_id)).json(served.url)))
+
+    return await compare(
+        bench,
+        "memory-per-task",
+        "bytes",
+        ours=ours,
+        raw=raw,
+        pid=served.pid,
+        more_is_better=False,
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from firecrest.api.v1.errors import _FAULTS, _PROBED, _UNKNOWN_MACHINE
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config, Gateway
@@ -227,7 +228,23 @@ async def test_a_preflight_needs_no_token(gateway: Gateway, path: str) -> None:
     methods = set(answer.headers["Access-Control-Allow-Methods"].split(", "))
     assert methods == {"GET", "POST", "PUT", "DELETE"}
     headers = set(answer.headers["Access-Control-Allow-Headers"].split(", "))
-    assert headers == {"Accept", "X-Machine-Name", "X-Task-Id", "Authorization", "Content-Type"}
+    assert headers == {
+        *("Accept", "X-Machine-Name", "X-Task-Id", "Authorization", "Content-Type"),
+        *("Idempotency-Key", "Prefer", "Last-Event-ID", "X-Request-ID"),
+    }
+
+
+async def test_web_pages_may_read_what_says_why(alice: Client) -> None:
+    answer = await alice.get("/utilities/ls?targetPath=/nowhere")
+    assert answer.headers["X-Invalid-Path"]
+    exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+    inventory = {wording.header for wording in [*_FAULTS.values(), *_PROBED.values()]}
+    assert inventory | {"X-Machine-Not-Available", "X-Size-Limit", *_UNKNOWN_MACHINE} <= set(
+        exposed
+    )
+    answers = {"X-Request-ID", "Idempotent-Replayed", "Preference-Applied", "Retry-After"}
+    assert answers <= set(exposed)
+    assert len(exposed) == len(set(exposed))
 
 
 async def test_a_plain_options_request_is_no_preflight(gateway: Gateway, alice: Client) -> None:

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from firecrest.events.log import EventLog
 from tests.conftest import Connect, Gateways
 from tests.faults.conftest import Cluster
+from tests.faults.jobs import SCRIPT, check_truthful
+from tests.faults.transfers import offered, send
 from tests.harness.client import Answer, Client, Events
 from tests.harness.daemons import RedisServer, free_port
+from tests.harness.events import logged
 from tests.harness.gateway import Config, Gateway
 from tests.harness.network import Wire
 from tests.harness.waiting import eventually
@@ -229,6 +233,53 @@ async def test_redis_may_restart(client: Client, redis_server: RedisServer) -> N
         after = [task_id for task_id in tasks if task_id != before.json["task_id"]]
         seen = await events.transitions(after[0], "200")
         assert [event["task"]["status"] for event in seen] == ["100", "200"]
+
+
+async def restart(redis_server: RedisServer) -> None:
+    """As after a crash; its append-only file has what it had answered."""
+    await redis_server.kill()
+    await redis_server.start()
+
+
+async def test_redis_may_restart_in_the_middle_of_a_submission(
+    cluster: Cluster, client: Client, redis_server: RedisServer
+) -> None:
+    sbatch = cluster.tool("sbatch")
+    sbatch.hold_after()
+    receipt = await client.upload("/compute/jobs", SCRIPT, "run.sh")
+    await sbatch.held()
+    await restart(redis_server)
+    sbatch.release()
+    task = await client.finished(receipt)
+    assert task["status"] == "200"
+    await check_truthful(task)
+    assert len(sbatch.runs) == 1
+    assert await told(redis_server, receipt) == ["100", "200"]
+
+
+async def test_redis_may_restart_in_the_middle_of_an_upload(
+    cluster: Cluster, client: Client, redis_server: RedisServer, workdir: Path
+) -> None:
+    curl = cluster.tool("curl")
+    curl.hold_before()
+    receipt, data = await offered(client, workdir)
+    await restart(redis_server)
+    await send(data, b"content")
+    await curl.held()
+    await restart(redis_server)
+    curl.release()
+    assert (await client.finished(receipt))["status"] == "114"
+    assert (workdir / "f").read_bytes() == b"content"
+    assert len(curl.runs) == 1
+    assert await told(redis_server, receipt) == ["100", "110", "111", "112", "113", "114"]
+
+
+async def told(redis_server: RedisServer, receipt: Answer) -> list[str]:
+    """The states of a task of alice's that its events tell."""
+    async with redis_server.client() as redis:
+        events = await logged(EventLog(redis), "alice")
+    task_id = receipt.json["task_id"]
+    return [event.document.status for event in events if event.document.id == task_id]
 
 
 # -- the event stream ------------------------------------------------------------------

@@ -42,6 +42,12 @@ class Daemon:
             self._process.terminate()
             await self._process.wait()
 
+    async def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        await self._process.wait()
+
     def freeze(self) -> None:
         """It keeps its connections, and the kernel accepts new ones, but it does not answer."""
         self._signal(signal.SIGSTOP)

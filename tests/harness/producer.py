@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from firecrest.app import connect_redis
 from firecrest.config.settings import Events, Redis, Tasks
 from firecrest.events.log import EventLog
 from firecrest.model.tasks import Kind, Status
+from firecrest.redis_client import connect_redis
 from firecrest.tasks.store import Owned, TaskStore, new_id
 
 

@@ -26,3 +26,8 @@ async def eventually(ask: Callable[[], Awaitable[T | None]], what: str, *, limit
                 await asyncio.sleep(_PAUSE)
     except TimeoutError:
         raise AssertionError(f"not within {limit} s: {what} (last answer {answer!r})") from None
+
+
+async def moment(seconds: float) -> None:
+    """Let time pass: for the random moment at which a test strikes, never to wait for something."""
+    await asyncio.sleep(seconds)

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from redis import asyncio as aioredis
 
-from firecrest.app import connect_redis
 from firecrest.config.settings import Events, Redis, Tasks
+from firecrest.redis_client import connect_redis
 from firecrest.tasks.store import TaskStore
 from tests.harness.daemons import RedisServer
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from redis import asyncio as aioredis
 
-from firecrest.app import connect_redis
 from firecrest.config.settings import Events, Redis, Tasks
 from firecrest.events.hub import Hub
 from firecrest.events.log import EventLog, Gap, is_event_id, log_key, marks_key, order
 from firecrest.model.tasks import Kind
+from firecrest.redis_client import connect_redis
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer, redis_server, simulated_redis
+from tests.harness.events import logged, next_event, next_gap
 from tests.harness.waiting import eventually
-from tests.parts.events import logged, next_event, next_gap
 
 PATIENCE = 10.0
 

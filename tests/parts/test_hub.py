@@ -17,8 +17,8 @@ from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer
+from tests.harness.events import logged, next_event
 from tests.harness.waiting import eventually
-from tests.parts.events import logged, next_event
 
 #: Far below the time after which the logs are read without a bell.
 PROMPTLY = 2.0

@@ -6,8 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from redis import asyncio as aioredis
 
 from firecrest.config.settings import Events, Tasks
@@ -15,11 +13,11 @@ from firecrest.errors import ForeignTask, StaleTask, TaskNotFound, TaskStoreUnav
 from firecrest.events.log import EventLog
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.due import DueList
-from firecrest.tasks.states import EDGES, FINAL, IllegalTransition
+from firecrest.tasks.states import Cause, IllegalTransition
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from tests.harness.daemons import RedisServer
+from tests.harness.events import logged
 from tests.harness.waiting import eventually
-from tests.parts.events import logged
 
 LARGE = "x" * 100_000
 
@@ -160,9 +158,21 @@ async def test_who_seizes_too_late_takes_nothing_from_the_owner(store: TaskStore
     seen = await create(store)
     owned = await store.advance(seen, Status.FORM_REQUESTED)
     with pytest.raises(StaleTask, match="STATE 110"):
-        await store.seize(seen.task, Status.FAILED)
+        await store.seize(seen.task, Status.INVALIDATED, "", cause=Cause.INVALIDATION)
     assert await store.is_current(owned)
     await store.advance(owned, Status.FORM_READY)
+
+
+async def test_a_request_takes_no_step_and_a_step_invalidates_nothing(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    owned = await create(store)
+    with pytest.raises(IllegalTransition, match="upload: 100 to 110 by a client's request"):
+        await store.seize(owned.task, Status.FORM_REQUESTED)
+    with pytest.raises(IllegalTransition, match="upload: 100 to 302 by the owner's step"):
+        await store.advance(owned, Status.INVALIDATED)
+    assert await store.is_current(owned)
+    assert len(await events(redis)) == 1
 
 
 async def test_a_task_that_is_gone_cannot_be_written(
@@ -177,48 +187,6 @@ async def test_a_task_that_is_gone_cannot_be_written(
     with pytest.raises(TaskNotFound):
         await store.take("alice", owned.task.id)
     assert not await store.is_current(owned)
-
-
-@given(
-    kind=st.sampled_from(Kind),
-    acts=st.lists(
-        st.tuples(st.sampled_from(["advance", "take", "former", "seize"]), st.sampled_from(Status)),
-        max_size=25,
-    ),
-)
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-async def test_whatever_is_tried_only_owners_move_tasks_and_only_along_edges(
-    kind: Kind, acts: list[tuple[str, Status]], store: TaskStore
-) -> None:
-    owned = former = await create(store, kind)
-    status, version = Status.QUEUED, 1
-    for act, to in acts:
-        edge = to in EDGES[kind].get(status, set())
-        if act == "take":
-            former, owned = owned, await store.take("alice", owned.task.id)
-        elif act == "former" and former.fence != owned.fence:
-            with pytest.raises((StaleTask, IllegalTransition)):
-                await store.advance(former, to)
-        elif act == "seize":
-            if edge:
-                former, owned = owned, await store.seize(owned.task, to)
-            else:
-                with pytest.raises(IllegalTransition):
-                    await store.seize(owned.task, to)
-        elif edge:
-            owned = await store.advance(owned, to)
-        else:
-            with pytest.raises(IllegalTransition):
-                await store.advance(owned, to)
-        if edge and act in ("advance", "seize"):
-            status, version = to, version + 1
-        elif edge and act == "former" and former.fence == owned.fence:
-            former, status, version = owned, to, version + 1
-        document = await store.read("alice", owned.task.id)
-        assert (document.status, document.version) == (status, version)
-        assert status not in FINAL or not EDGES[kind].get(status, set()) - {Status.INVALIDATED}
 
 
 # -- who sees what, and for how long ---------------------------------------------------
@@ -312,7 +280,7 @@ async def test_a_redis_that_cannot_write_is_not_another_owner(
         for write in (
             store.advance(owned, Status.FORM_REQUESTED),
             store.mark(owned, "far"),
-            store.seize(owned.task, Status.FORM_REQUESTED),
+            store.seize(owned.task, Status.INVALIDATED, cause=Cause.INVALIDATION),
             create(store),
         ):
             with pytest.raises(TaskStoreUnavailable):

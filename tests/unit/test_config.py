@@ -271,6 +271,30 @@ colour: red
                 "--set: systems.1.name: the same as systems.0.name",
             ),
             (
+                ["redis.sentinel.service=mymaster"],
+                "--set: redis.sentinel.nodes: at least one Sentinel is needed",
+            ),
+            (
+                ["redis.sentinel.nodes=[a]"],
+                "--set: redis.sentinel.service: the name of the master is needed",
+            ),
+            (
+                ["redis.sentinel.password=secret"],
+                "--set: redis.sentinel.password: only Sentinels use it",
+            ),
+            (
+                ["redis.sentinel={service: m, nodes: [a]}", "redis.cluster.nodes=[b]"],
+                "--set: redis.cluster.nodes: a cluster needs no Sentinel: configure one of them",
+            ),
+            (
+                ["redis.cluster.nodes=[b]", "redis.db=1"],
+                "--set: redis.db: a cluster has database 0 only",
+            ),
+            (
+                ["redis.cluster.nodes=['b', 'a', 'b:6379']"],
+                "--set: redis.cluster.nodes.2: the same as redis.cluster.nodes.0",
+            ),
+            (
                 ["storage.default_system=daint"],
                 "--set: storage.default_system: no such system is configured",
             ),

@@ -419,10 +419,11 @@ class TestTrouble:
         with pytest.raises(SchedulerRefused, match="incomplete"):
             Jobs().parse(report("1")[:-cut])
 
-    def test_time_out_and_wrapper_keep_their_meaning(self) -> None:
+    @pytest.mark.parametrize("status", [124, 137, -15])
+    def test_a_submission_that_was_ended_is_a_time_out(self, status: int) -> None:
         submit = Submit(Submission(directory="/d", script="s"))
         with pytest.raises(CommandFailed) as raised:
-            submit.result(Completed(124, b"", b""))
+            submit.result(Completed(status, b"", b""))
         assert raised.value.fault is Fault.TIMEOUT
 
 

@@ -362,3 +362,28 @@ class TestFind:
 
     async def test_nowhere(self) -> None:
         assert await Slurm().find(Canned([], []), "/d") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr"),
+    [
+        (124, b""),
+        (137, b"Killed"),
+        (-15, b""),
+        (1, b"sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"),
+        (1, b"sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received"),
+    ],
+)
+def test_a_submission_that_may_have_been_accepted_is_a_time_out(status: int, stderr: bytes) -> None:
+    with pytest.raises(CommandFailed) as caught:
+        Sbatch(Submission(directory="/d", script="s")).result(Completed(status, b"", stderr))
+    assert caught.value.fault is Fault.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [BAD_SCRIPT.encode(), b"sbatch: error: Unable to contact slurm controller (connect failure)"],
+)
+def test_a_submission_that_was_surely_refused_is_a_refusal(stderr: bytes) -> None:
+    with pytest.raises(SchedulerRefused):
+        Sbatch(Submission(directory="/d", script="s")).result(Completed(1, b"", stderr))

@@ -30,6 +30,17 @@ _PREFIXES = ("/status", "/utilities", "/compute", "/storage", "/tasks")
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_HEADER = 1024
 
+#: What scripts of a web page may read besides the body; the last rows are rest-v1 §4.4 to §4.6.
+_EXPOSED = ", ".join(
+    (
+        *("X-Request-ID", "Idempotent-Replayed", "Preference-Applied", "Retry-After"),
+        *("X-Machine-Does-Not-Exist", "X-Machine-Does-Not-Exists", "X-Machine-Not-Available"),
+        *("X-Permission-Denied", "X-Timeout", "X-Error", "X-Not-Found", "X-Invalid-Path"),
+        *("X-Exists", "X-Not-A-Directory", "X-A-Directory", "X-Invalid-Group"),
+        *("X-Invalid-Owner", "X-Invalid-Mode", "X-Size-Limit", "X-Sbatch-Error"),
+    )
+)
+
 _INTERNAL_METHODS = {"POST", "PUT", "DELETE"}
 _INTERNAL_TASKS = (["taskslist"], ["expire"])
 
@@ -196,6 +207,8 @@ async def cors_headers(request: web.Request, response: web.StreamResponse) -> No
     elif origin in allowed:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers.add("Vary", "Origin")
+    if "Access-Control-Allow-Origin" in response.headers:
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
 
 
 def preflight(cors: Cors) -> web.Response:
@@ -204,7 +217,8 @@ def preflight(cors: Cors) -> web.Response:
         headers={
             "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
             "Access-Control-Allow-Headers": (
-                "Accept, X-Machine-Name, X-Task-Id, Authorization, Content-Type"
+                "Accept, X-Machine-Name, X-Task-Id, Authorization, Content-Type,"
+                " Idempotency-Key, Prefer, Last-Event-ID, X-Request-ID"
             ),
             "Access-Control-Max-Age": str(cors.max_age),
         }

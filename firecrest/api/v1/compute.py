@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Any
 
 import orjson
 from marshmallow import ValidationError
 
+from firecrest.api.creation import Creation, begin
 from firecrest.api.http.body import Form
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
@@ -20,13 +20,11 @@ from firecrest.api.http.params import (
     check_text,
     first_bad_id,
 )
-from firecrest.api.task_view import receipt
 from firecrest.api.v1.errors import COMPUTE, probe_headers
 from firecrest.errors import (
     AccessDenied,
     CommandFailed,
     SystemUnavailable,
-    TaskStoreUnavailable,
     TooLarge,
 )
 from firecrest.model.tasks import Kind
@@ -78,6 +76,10 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     form = await call.form()
     script = await _script(call, form)
     account = _account(form)
+    part = form.file.name if form.file else None
+    creation = await begin(
+        call, part, script, account, form.fields.get("env"), failed=_not_created(call)
+    )
     await _check_reachable(call)
     name = _script_name(form)
     if script is None:
@@ -87,7 +89,7 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     if not script:
         raise Refusal(400, {"description": _SUBMIT_FAILED, "error": "Batch file is empty"})
     spec = SubmitSpec(file_name=name, account=account, environment=_environment(form))
-    return await _create(call, Kind.SUBMIT, spec, script)
+    return await creation.create(Kind.SUBMIT, spec, script)
 
 
 @endpoints.get("/compute/jobs", JobsParams, on_error=_JOBS_FAILED, contract="rest-v1 §7.4")
@@ -97,7 +99,7 @@ async def list_jobs(call: Call, params: JobsParams) -> dict[str, Any]:
     await _check_reachable(call)
     page = _page(params.page_size, params.page_number)
     spec = ListJobsSpec(job_ids=params.jobs, own=params.user_jobs, page=page)
-    return await _create(call, Kind.LIST_JOBS, spec)
+    return await _ask(call, Kind.LIST_JOBS, spec)
 
 
 @endpoints.get("/compute/jobs/{jobid}", on_error=_JOB_FAILED, contract="rest-v1 §7.4")
@@ -108,7 +110,7 @@ async def job(call: Call, _: None) -> dict[str, Any]:
         error = f"{job_id} is not a valid job ID"
         raise Refusal(400, {"description": _JOB_FAILED, "error": error})
     await _check_reachable(call)
-    return await _create(call, Kind.LIST_JOBS, ListJobsSpec(job_ids=(job_id,)))
+    return await _ask(call, Kind.LIST_JOBS, ListJobsSpec(job_ids=(job_id,)))
 
 
 @endpoints.get("/compute/acct", AccountingParams, on_error=_ACCT_FAILED, contract="rest-v1 §7.6")
@@ -122,22 +124,16 @@ async def accounting(call: Call, params: AccountingParams) -> dict[str, Any]:
         end=params.end,
         page=_page(params.page_size, params.page_number),
     )
-    return await _create(call, Kind.ACCOUNTING, spec)
+    return await _ask(call, Kind.ACCOUNTING, spec)
 
 
-async def _create(call: Call, kind: Kind, spec: Any, blob: bytes = b"") -> dict[str, Any]:
-    try:
-        task = await call.parts.engine.create(
-            kind,
-            user=call.user,
-            system=call.machine.system.name,
-            spec=dataclasses.asdict(spec),
-            blob=blob,
-        )
-    except TaskStoreUnavailable as error:
-        body = {"description": call.endpoint.on_error, "error": "Error creating task"}
-        raise Refusal(400, body) from error
-    return receipt(task, call.public_url)
+async def _ask(call: Call, kind: Kind, spec: Any) -> dict[str, Any]:
+    """A task that only asks; to ask twice does no harm."""
+    return await Creation(call, None, _not_created(call)).create(kind, spec)
+
+
+def _not_created(call: Call) -> dict[str, str]:
+    return {"description": call.endpoint.on_error, "error": "Error creating task"}
 
 
 async def _check_reachable(call: Call) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import posixpath
 from typing import Any
 
+from firecrest.api.creation import begin
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
 from firecrest.api.http.params import FilePath, RemotePath
-from firecrest.api.task_view import receipt
 from firecrest.api.v1.errors import STORAGE, probe_headers
 from firecrest.errors import (
     AccessDenied,
@@ -19,7 +18,6 @@ from firecrest.errors import (
     StaleTask,
     SystemUnavailable,
     TaskNotFound,
-    TaskStoreUnavailable,
 )
 from firecrest.machines import Machine
 from firecrest.model.staging import Key
@@ -58,6 +56,12 @@ class DownloadParams:
 )
 async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
     """Begin an upload: the task will show a form."""
+    creation = await begin(
+        call,
+        params.target_path,
+        params.source_path,
+        failed={"error": "Error creating task"},
+    )
     machine = call.machine
     spec = UploadSpec(
         source=params.source_path,
@@ -65,16 +69,7 @@ async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
         target_path=await _destination(machine, params),
         address=machine.system.storage.advertised_address or str(machine.system.address),
     )
-    try:
-        task = await call.parts.engine.create(
-            Kind.UPLOAD,
-            user=call.user,
-            system=machine.system.name,
-            spec=dataclasses.asdict(spec),
-        )
-    except TaskStoreUnavailable as error:
-        raise Refusal(400, {"error": "Error creating task"}) from error
-    return receipt(task, call.public_url)
+    return await creation.create(Kind.UPLOAD, spec)
 
 
 @endpoints.put("/storage/xfer-external/upload", contract="rest-v1 §8.3")
@@ -111,21 +106,12 @@ async def finish_upload(call: Call, _: None) -> dict[str, Any]:
 )
 async def download(call: Call, params: DownloadParams) -> dict[str, Any]:
     """Begin a download: the task will show a URL."""
-    machine = call.machine
+    creation = await begin(call, params.source_path, failed={"error": "Couldn't create task"})
     try:
-        await machine.check_readable(params.source_path)
+        await call.machine.check_readable(params.source_path)
     except _UNUSABLE as error:
         raise Refusal(400, {"description": "sourcePath error"}, probe_headers(error)) from error
-    try:
-        task = await call.parts.engine.create(
-            Kind.DOWNLOAD,
-            user=call.user,
-            system=machine.system.name,
-            spec=dataclasses.asdict(DownloadSpec(source=params.source_path)),
-        )
-    except TaskStoreUnavailable as error:
-        raise Refusal(400, {"error": "Couldn't create task"}) from error
-    return receipt(task, call.public_url)
+    return await creation.create(Kind.DOWNLOAD, DownloadSpec(source=params.source_path))
 
 
 async def _destination(machine: Machine, params: UploadParams) -> str:

@@ -1,0 +1,216 @@
+"""Connecting to Redis: one server, one behind Sentinel, or a cluster (Contract: config §5).
+
+All three answer the same calls. Callers wait for a free connection instead of failing, and an
+outage is an error at once: whoever needs to be patient repeats the call. A cluster needs no
+more than that, because every script and every multi-key command touches one user's keys, which
+share a slot, or the due list alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from redis import asyncio as aioredis
+from redis.asyncio.client import PubSub
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import (
+    AbstractConnection,
+    BlockingConnectionPool,
+    Connection,
+    SSLConnection,
+)
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException, RedisError
+
+from firecrest.config.settings import Redis
+
+_CONNECTIONS = 64
+_TIMEOUT = 5
+
+
+def connect_redis(settings: Redis) -> aioredis.Redis:
+    """A client; it connects when it is first used."""
+    if settings.cluster.nodes:
+        cluster: Any = _Cluster(settings)  # answers the same calls, but is not of that type
+        client: aioredis.Redis = cluster
+        return client
+    if settings.sentinel.service:
+        return aioredis.Redis.from_pool(_sentinel_pool(settings))
+    pool = BlockingConnectionPool(
+        host=settings.host,
+        port=settings.port,
+        connection_class=_Tls if settings.tls else _Plain,
+        **_pool_options(settings),
+    )
+    return aioredis.Redis.from_pool(pool)
+
+
+def _pool_options(settings: Redis) -> dict[str, Any]:
+    return {
+        "db": settings.db,
+        "max_connections": _CONNECTIONS,
+        "timeout": _TIMEOUT,
+        **_connection_options(settings),
+    }
+
+
+def _connection_options(settings: Redis) -> dict[str, Any]:
+    return {
+        "password": settings.password.reveal() or None,
+        "socket_connect_timeout": _TIMEOUT,
+        "socket_keepalive": True,
+        "health_check_interval": 30,
+        "retry": _once_more(),
+    }
+
+
+def _once_more() -> Retry:
+    """For a connection that went stale, or a server that lost its role."""
+    return Retry(ConstantBackoff(0.05), 1)
+
+
+class _OneConnects(AbstractConnection):
+    """Of several callers that find a connection broken, one mends it and the others wait.
+
+    The one that listens for publications shares its connection with those that subscribe.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._connecting = asyncio.Lock()
+        self._connector: asyncio.Task[Any] | None = None
+
+    async def connect(self) -> None:
+        if self._connector is asyncio.current_task():
+            await super().connect()  # type: ignore[no-untyped-call]  # to subscribe again
+            return
+        async with self._connecting:
+            self._connector = asyncio.current_task()
+            try:
+                await super().connect()  # type: ignore[no-untyped-call]
+            finally:
+                self._connector = None
+
+
+class _Plain(_OneConnects, Connection):
+    pass
+
+
+class _Tls(_OneConnects, SSLConnection):
+    pass
+
+
+# -- Sentinel --------------------------------------------------------------------------
+
+
+class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Connections to whichever server is the master; ends those to the Sentinels with it."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+class _Master(_OneConnects, SentinelManagedConnection):
+    pass
+
+
+class _MasterTls(_OneConnects, SentinelManagedSSLConnection):
+    pass
+
+
+def _sentinel_pool(settings: Redis) -> _SentinelPool:
+    watched = settings.sentinel
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+        [(node.host, node.port) for node in watched.nodes],
+        sentinel_kwargs={
+            "password": watched.password.reveal() or None,
+            "socket_timeout": _TIMEOUT,
+            "socket_connect_timeout": _TIMEOUT,
+            "ssl": settings.tls,
+            "retry": _once_more(),
+        },
+    )
+    managed = _MasterTls if settings.tls else _Master
+    return _SentinelPool(  # type: ignore[no-untyped-call]
+        watched.service, sentinels, connection_class=managed, **_pool_options(settings)
+    )
+
+
+# -- cluster ---------------------------------------------------------------------------
+
+
+class _Cluster(RedisCluster):
+    """A cluster whose callers take turns, and whose every failure is a RedisError."""
+
+    def __init__(self, settings: Redis) -> None:
+        options = _connection_options(settings)
+        super().__init__(
+            startup_nodes=[ClusterNode(node.host, node.port) for node in settings.cluster.nodes],
+            max_connections=_CONNECTIONS,
+            ssl=settings.tls,
+            **options,
+        )
+        self._turn = asyncio.Semaphore(_CONNECTIONS)
+        self._bells = BlockingConnectionPool(
+            connection_class=_AnyNodeTls if settings.tls else _AnyNode,
+            nodes=self._addresses,
+            **options,
+        )
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        async with self._turn:
+            try:
+                return await super().execute_command(*args, **options)
+            except RedisClusterException as error:
+                raise RedisConnectionError(str(error)) from error
+
+    def pubsub(self, **options: Any) -> PubSub:  # type: ignore[override]
+        """Publications reach every node, so that any of them will do, and another one later."""
+        return PubSub(self._bells, **options)
+
+    async def aclose(self) -> None:
+        await self._bells.disconnect()
+        await super().aclose()
+
+    def _addresses(self) -> list[tuple[str, int]]:
+        nodes = self.get_nodes() or self.startup_nodes
+        return [(str(node.host), int(node.port)) for node in nodes]
+
+
+class _NodeConnection(Connection):
+    """A connection to the first node of a cluster that answers, chosen whenever it connects."""
+
+    def __init__(self, *, nodes: Callable[[], list[tuple[str, int]]], **options: Any) -> None:
+        super().__init__(**options)
+        self._nodes = nodes
+
+    async def connect(self) -> None:
+        failure: RedisError = RedisConnectionError("the cluster has no node")
+        for host, port in [(self.host, self.port)] if self.is_connected else self._nodes():
+            self.host, self.port = host, port
+            try:
+                await super().connect()  # type: ignore[no-untyped-call]
+            except RedisError as error:
+                failure = error
+            else:
+                return
+        raise failure
+
+
+class _AnyNode(_OneConnects, _NodeConnection):
+    pass
+
+
+class _AnyNodeTls(_OneConnects, _NodeConnection, SSLConnection):
+    pass
