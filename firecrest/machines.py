@@ -22,6 +22,22 @@ from firecrest.telemetry.logs import AUDIT
 T = TypeVar("T")
 
 
+class FollowedFile:
+    """A file that is read while it grows. Errors as of :class:`Machine`."""
+
+    def __init__(self, files: RemoteFiles, path: str) -> None:
+        self._files = files
+        self._path = path
+
+    async def length(self, *, fresh: bool) -> int | None:
+        """See :meth:`firecrest.ssh.files.RemoteFiles.length`."""
+        return await self._files.length(self._path, fresh=fresh)
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """See :meth:`firecrest.ssh.files.RemoteFiles.read`."""
+        return await self._files.read(self._path, offset, size)
+
+
 class Machine:
     """A system in the name of a user.
 
@@ -56,6 +72,11 @@ class Machine:
         """See :meth:`firecrest.ssh.files.RemoteFiles.write_into`."""
         with self._audited("write", f"{directory}/{name}"):
             await self._files.write_into(directory, name, content)
+
+    def follow(self, path: str) -> FollowedFile:
+        """A file to be read again and again; that is written down once."""
+        with self._audited("follow", path):
+            return FollowedFile(self._files, path)
 
     async def size(self, path: str) -> int:
         """Bytes of a file."""

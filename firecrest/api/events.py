@@ -18,6 +18,7 @@ from firecrest.api.task_view import view
 from firecrest.background import end
 from firecrest.errors import ForeignTask, TaskNotFound, TaskStoreUnavailable
 from firecrest.events.hub import Subscription, TooSlow
+from firecrest.events.log import TaskEvent
 from firecrest.model.document import Document
 from firecrest.model.principal import Principal
 from firecrest.model.tasks import Status
@@ -136,6 +137,8 @@ class _Stream:
                 while True:
                     event = await self._subscription.get()
                     self._position = event.id
+                    if not isinstance(event, TaskEvent):
+                        continue
                     document = event.document
                     known = self._told.get(document.id, 0)
                     if self._wants(document) and known < document.version:

@@ -6,6 +6,7 @@ The user's name in braces is a hash tag: all keys of a user share a slot of a cl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 from redis import asyncio as aioredis
@@ -15,10 +16,12 @@ from firecrest.model.tasks import Status
 
 #: Larger documents stay with the task; the log entry then has none.
 MAX_LOGGED_DOCUMENT = 64 * 1024
+#: What every Lua script that writes into a log begins with.
+APPEND = files(__package__).joinpath("append.lua").read_text()
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class TaskEvent:
     """A transition of a task.
 
     :param id: grows strictly per user
@@ -28,6 +31,24 @@ class Event:
     id: str
     previous: Status | None
     document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """A change of a watched job (Contract: events §2).
+
+    :param id: grows strictly per user, together with the tasks' events
+    :param body: the JSON object ``system``, ``jobid``, ``state``, ``previous``, ``job``,
+        ``final``
+    """
+
+    id: str
+    system: str
+    job_id: str
+    body: bytes
+
+
+Event = TaskEvent | JobEvent
 
 
 def log_key(user: str) -> str:
@@ -46,7 +67,7 @@ def documents_key(user: str) -> str:
 
 
 class EventLog:
-    """Reads the logs; writing is part of the task store's atomic steps."""
+    """Reads the logs; writing is part of the atomic steps of the task store and the job log."""
 
     def __init__(self, redis: aioredis.Redis) -> None:
         # typed for decoded answers too, but connected for bytes only
@@ -64,6 +85,9 @@ class EventLog:
         return [event for event in found if event is not None]
 
     async def _event(self, user: str, event_id: bytes, entry: dict[bytes, bytes]) -> Event | None:
+        if (body := entry.get(b"job")) is not None:
+            system, job_id = entry[b"system"].decode(), entry[b"jobid"].decode()
+            return JobEvent(event_id.decode(), system, job_id, body)
         stored = entry.get(b"document")
         if stored is None:
             # only final results grow this large, and those never change again
@@ -71,4 +95,6 @@ class EventLog:
             if stored is None:  # its life is over
                 return None
         previous = entry[b"previous"].decode()
-        return Event(event_id.decode(), Status(previous) if previous else None, Document(stored))
+        return TaskEvent(
+            event_id.decode(), Status(previous) if previous else None, Document(stored)
+        )

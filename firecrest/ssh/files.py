@@ -52,6 +52,30 @@ class RemoteFiles:
             found = await sftp.stat(path)
         return found.size or 0
 
+    async def length(self, path: str, *, fresh: bool = False) -> int | None:
+        """Bytes of a regular file; None if there is none (yet).
+
+        :param fresh: open it for this, so that a network file system looks anew
+        """
+        try:
+            async with self._session(path) as sftp:
+                found = await sftp.stat(path)
+                _require_file(found, path)
+                if fresh:
+                    async with sftp.open(path, "rb") as file:
+                        found = await file.stat()
+        except CommandFailed as error:
+            if error.fault is Fault.INVALID_PATH:
+                return None
+            raise
+        return found.size or 0
+
+    async def read(self, path: str, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes of a file from ``offset`` on; fewer only at its end."""
+        async with self._session(path) as sftp, sftp.open(path, "rb") as file:
+            data = await file.read(size, offset)
+        return data if isinstance(data, bytes) else data.encode()
+
     async def rename(self, source: str, target: str) -> None:
         """Give ``source`` the name ``target``, replacing what is there, atomically."""
         async with self._session(target) as sftp:
@@ -66,10 +90,7 @@ class RemoteFiles:
         """Read one byte of a regular file (rest-v1 §4.6)."""
         async with self._session(path) as sftp:
             found = await sftp.stat(path)
-            if _is_directory(found):
-                raise CommandFailed(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
-            if not stat.S_ISREG(found.permissions or 0):  # to open a pipe may take for ever
-                raise CommandFailed(Fault.OTHER, f"{path} is not a regular file", path)
+            _require_file(found, path)
             async with sftp.open(path, "rb") as file:
                 await file.read(1)
 
@@ -103,6 +124,13 @@ async def _require_directory(sftp: asyncssh.SFTPClient, path: str) -> None:
     # OpenSSH reports "not a directory" as "no such file", hence the look beforehand
     if not _is_directory(await sftp.stat(path)):
         raise CommandFailed(Fault.NOT_A_DIRECTORY, f"{path} is not a directory", path)
+
+
+def _require_file(attributes: asyncssh.SFTPAttrs, path: str) -> None:
+    if _is_directory(attributes):
+        raise CommandFailed(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
+    if not stat.S_ISREG(attributes.permissions or 0):  # to open a pipe may take for ever
+        raise CommandFailed(Fault.OTHER, f"{path} is not a regular file", path)
 
 
 def _is_directory(attributes: asyncssh.SFTPAttrs) -> bool:

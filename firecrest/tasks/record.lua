@@ -1,7 +1,5 @@
--- Put in front of create.lua and advance.lua, which share these keys:
+-- Put between append.lua and create.lua or advance.lua, which share these keys:
 -- KEYS  1 work   2 documents   3 ends of life   4 event log
-local clock = redis.call('TIME')
-local now = tonumber(clock[1])
 
 -- YYYY-MM-DDTHH:MM:SS in UTC (days to civil date, for years from 1970)
 local function iso(seconds)
@@ -18,10 +16,6 @@ local function iso(seconds)
   return string.format('%04d-%02d-%02dT%02d:%02d:%02d', year, month,
                        doy - math.floor((153 * mp + 2) / 5) + 1,
                        math.floor(rest / 3600), math.floor(rest % 3600 / 60), rest % 60)
-end
-
-local function keep(key, life)
-  redis.call('EXPIRE', key, math.max(redis.call('TTL', key), life))
 end
 
 -- Write the document of a task, log it and ring the owner's bell.
@@ -46,8 +40,5 @@ local function record(id, life, version, previous, head, created, log)
     entry[5] = 'document'
     entry[6] = stored
   end
-  local event = redis.call('XADD', KEYS[4], 'MAXLEN', '~', log[1], '*', unpack(entry))
-  redis.call('XTRIM', KEYS[4], 'MINID', '~', string.format('%.0f', (now - log[2]) * 1000))
-  redis.call('EXPIRE', KEYS[4], log[2])
-  redis.call('PUBLISH', log[4], event)
+  append(KEYS[4], entry, log[1], log[2], log[4])
 end

@@ -16,6 +16,7 @@ from firecrest.events.log import EventLog, bell
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer
+from tests.harness.logged import of_task
 from tests.harness.waiting import eventually
 
 #: Far below the time after which the logs are read without a bell.
@@ -54,7 +55,7 @@ async def happen(store: TaskStore, count: int = 1, user: str = "alice") -> list[
 async def take(subscription: Subscription, count: int, limit: float = PROMPTLY) -> list[str]:
     """Task ids of the next so many events."""
     async with asyncio.timeout(limit):
-        return [(await subscription.get()).document.id for _ in range(count)]
+        return [of_task(await subscription.get()).document.id for _ in range(count)]
 
 
 async def check_silent(subscription: Subscription, store: TaskStore) -> None:
@@ -97,7 +98,9 @@ async def test_nothing_falls_between_two_subscriptions(hub: Hub, store: TaskStor
         happening = asyncio.create_task(happen(store, 10))
         async with hub.subscribe("alice") as subscription:
             ids = await happening
-            behind = [e.document.id for e in await log.after("alice", subscription.position)]
+            behind = [
+                of_task(e).document.id for e in await log.after("alice", subscription.position)
+            ]
             assert await take(subscription, len(behind)) == behind
             assert ids[len(ids) - len(behind) :] == behind[-len(ids) :]
 
@@ -165,7 +168,8 @@ async def test_a_large_event_comes_whole(hub: Hub, store: TaskStore) -> None:
         )
         await store.advance(owned, Status.DONE, large)
         async with asyncio.timeout(PROMPTLY):
-            created, done = await subscription.get(), await subscription.get()
+            created = of_task(await subscription.get())
+            done = of_task(await subscription.get())
     assert (created.previous, created.document.status) == (None, "100")
     assert (done.previous, done.document.decoded("")["data"]) == ("100", large)
 

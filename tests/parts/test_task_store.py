@@ -18,6 +18,7 @@ from firecrest.tasks.due import DueList
 from firecrest.tasks.states import EDGES, FINAL, IllegalTransition
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from tests.harness.daemons import RedisServer
+from tests.harness.logged import of_task
 from tests.harness.waiting import eventually
 
 LARGE = "x" * 100_000
@@ -30,7 +31,7 @@ async def create(store: TaskStore, kind: Kind = Kind.UPLOAD, **more: Any) -> Own
 
 async def events(redis: aioredis.Redis, user: str = "alice") -> list[tuple[str, str | None, str]]:
     """Task id, previous and new status of all events of a user."""
-    found = await EventLog(redis).after(user, "0-0")
+    found = map(of_task, await EventLog(redis).after(user, "0-0"))
     return [(event.document.id, event.previous, event.document.status) for event in found]
 
 
@@ -284,7 +285,7 @@ async def test_the_log_holds_every_transition_in_order(
     pushing = await store.advance(owned, Status.PUSHING, {"source": "f"})
     await store.advance(pushing, Status.PUSHED, {"url": LARGE})
     log = EventLog(redis)
-    found = await log.after("alice", "0-0")
+    found = [of_task(event) for event in await log.after("alice", "0-0")]
     assert [(event.previous, event.document.status) for event in found] == [
         (None, "100"),
         ("100", "116"),

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from firecrest.events.hub import Hub, Subscription, TooSlow
-from firecrest.events.log import Event
+from firecrest.events.log import TaskEvent
 from firecrest.model.document import Document
 
 
-def event(number: int) -> Event:
-    return Event(f"{number}-0", None, Document(b""))
+def event(number: int) -> TaskEvent:
+    return TaskEvent(f"{number}-0", None, Document(b""))
 
 
 @pytest.fixture
