@@ -20,7 +20,7 @@ from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, Queu
 T = TypeVar("T")
 
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
-_JOB_ID = re.compile(r"\d+(\+\d+|_\d+|_\[\d+-\d+\])?")
+_JOB_ID = re.compile(r"\d+(\+\d+|_\d+|_\[\d+-\d+\])?", re.ASCII)
 
 
 class Tool(Command[T]):

@@ -79,7 +79,7 @@ class Survey:
 
     :param account: who asks for the queue
     :param everybody: whether that account asks for everybody's jobs, or for its own
-    :param grace: seconds until a job that nobody knows is given up
+    :param grace: seconds that nobody must know a job before it is given up
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Survey:
         self._account = account
         self._everybody = everybody
         self._grace = grace
-        #: since when a job is missing from the queue (monotonic)
+        #: jobs missing from the queue: since when nobody knows their end (monotonic)
         self._missing: dict[tuple[str, str], float] = {}
 
     async def look(self, wanted: Wanted) -> Look:
@@ -131,6 +131,9 @@ class Survey:
                     rows = await self._accounted(user, job_ids)
                 except FirecrestError as error:
                     look.trouble = error
+                    self._missing |= dict.fromkeys(
+                        ((user, job_id) for job_id in job_ids), time.monotonic()
+                    )
                     return
             held = _by_owner(rows)
             for job_id in job_ids:
@@ -156,6 +159,7 @@ class Survey:
         if not rows:
             return _unknown(user, job_id) if overdue else None
         if not all(_ended(job) for job in rows):
+            self._missing[user, job_id] = time.monotonic()
             return None
         if not all(job.partition for job in rows) and not overdue:
             return None  # only the end is known so far, the name and the rest come later
