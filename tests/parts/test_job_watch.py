@@ -6,7 +6,6 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,8 @@ import orjson
 import pytest
 from redis import asyncio as aioredis
 
-from firecrest.app import authorities
 from firecrest.background import end
-from firecrest.config.services import S3, Events, JobInterval, Storage, Tasks
-from firecrest.config.settings import Auth, Scheduler, Settings, Ssh, System
-from firecrest.config.values import Address, Secret
+from firecrest.config.services import Events, JobInterval
 from firecrest.errors import (
     InvalidInput,
     SchedulerRefused,
@@ -29,10 +25,8 @@ from firecrest.errors import (
 from firecrest.events.hub import Hub
 from firecrest.events.job_log import Fenced, JobLog, Writer
 from firecrest.events.log import EventLog, JobEvent
-from firecrest.machines import Machines
 from firecrest.model.tasks import Kind
 from firecrest.scheduler.slurm import Slurm
-from firecrest.ssh.pool import Pool
 from firecrest.tasks.store import TaskStore, new_id
 from firecrest.watch import jobs as jobs_module
 from firecrest.watch.jobs import JobWatch
@@ -43,46 +37,12 @@ from tests.harness.slurm import slurm
 from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
 from tests.parts.scripted import ScriptedScheduler, accounted, queued
+from tests.parts.watching import NEVER, SHORTEST, machines_for, settings_for
 
 ROW = {"jobid", "partition", "name", "user", "state", "start_time", "time", "time_left"}
 ROW |= {"nodes", "nodelist"}
-SHORTEST = 0.05
-#: Far more than a test lasts: what happens in time did not wait for it.
-NEVER = 300.0
 
 Replica = Callable[..., JobWatch]
-
-
-def settings_for(testbed: Testbed, **events: Any) -> Settings:
-    """``cluster`` is asked by each user, ``open`` by one account for all."""
-    address = Address(testbed.ssh_host, testbed.ssh_port)
-    base = Path("/home")
-    intervals = events.pop("job_interval", JobInterval(shortest=SHORTEST, longest=0.2))
-    return Settings(
-        auth=Auth(issuers=()),
-        ssh=Ssh(ca_key_path=testbed.ca_key, known_hosts=testbed.known_hosts),
-        systems=(
-            System(name="cluster", address=address, scheduler=Scheduler(base_fs=base)),
-            System(
-                name="open",
-                address=address,
-                scheduler=Scheduler(base_fs=base, watch_account="seer"),
-            ),
-        ),
-        storage=Storage(
-            s3=S3(public_url="http://x", access_key=Secret("x"), secret_key=Secret("x"))
-        ),
-        tasks=Tasks(lease=3.0),
-        events=Events(job_interval=intervals, **{"job_grace": NEVER, **events}),
-    )
-
-
-def machines_for(settings: Settings, scheduler: ScriptedScheduler | Slurm) -> tuple[Pool, Machines]:
-    """The machines of the settings, all with this batch system."""
-    pool = Pool(settings.ssh, authorities(settings))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("firecrest.machines.resolve", lambda _: scheduler)
-        return pool, Machines(pool, settings)
 
 
 @pytest.fixture
@@ -100,8 +60,7 @@ async def replica(
         def make(
             *, lease: float = 3.0, scheduler: ScriptedScheduler | Slurm | None = None, **events: Any
         ) -> JobWatch:
-            settings = settings_for(testbed, **events)
-            settings = replace(settings, tasks=replace(settings.tasks, lease=lease))
+            settings = settings_for(testbed, lease=lease, **events)
             pool, machines = machines_for(settings, scheduler or batch)
             stack.push_async_callback(pool.stop)
             roster = Roster(redis, lease, settings.events.max_age)
