@@ -146,10 +146,13 @@ class JobWatch:
 
     # -- with the other replicas -----------------------------------------------------
 
-    async def _settle(self, scope: Scope) -> None:
-        """Tell the others what this process wants now, and watch if that is up to it.
+    async def _settle(self, scope: Scope, *, renew: bool = False, claim: bool = False) -> None:
+        """Tell the others what has changed in what this process wants; watch if it is to.
 
         May be repeated at any time, and makes up for one that failed.
+
+        :param renew: tell all of it
+        :param claim: try to become the watcher, even if there is nothing to tell
         """
         group = self._groups.get(scope)
         if group is None:
@@ -165,9 +168,11 @@ class JobWatch:
                 if not group.counts and self._groups.get(scope) is group:  # nobody came meanwhile
                     del self._groups[scope]
                     return
-            wanted = set(group.counts)
-            kept = await self._roster.keep(scope, wanted)
-            group.told |= wanted
+            news = set(group.counts) if renew else set(group.counts) - group.told
+            if not (news or renew or claim):
+                return
+            kept = await self._roster.keep(scope, news)
+            group.told |= news
             if kept.fence is None:
                 await end(group.watcher)
             else:
@@ -179,17 +184,21 @@ class JobWatch:
                 group.wake.set()
                 await self._roster.call(scope)
 
-    async def _settle_quietly(self, scope: Scope) -> None:
+    async def _settle_quietly(
+        self, scope: Scope, *, renew: bool = False, claim: bool = False
+    ) -> None:
         try:
-            await self._settle(scope)
+            await self._settle(scope, renew=renew, claim=claim)
         except FirecrestError as error:
             _log.warning("interest in %s is not up to date: %s", scope.name, error)
+        except Exception:  # noqa: BLE001  without renewal the interest of all would end
+            _log.exception("interest in %s cannot be told", scope.name)
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(self._lease / 3)
             for scopes in _batches(list(self._groups)):
-                await asyncio.gather(*(self._settle_quietly(scope) for scope in scopes))
+                await asyncio.gather(*(self._settle_quietly(scope, renew=True) for scope in scopes))
 
     def _called(self, name: str) -> None:
         """Somebody came or went in a scope, here or elsewhere."""
@@ -198,7 +207,7 @@ class JobWatch:
                 if group.watching:
                     group.wake.set()
                 else:  # the one who watched may have gone
-                    call = asyncio.create_task(self._settle_quietly(scope))
+                    call = asyncio.create_task(self._settle_quietly(scope, claim=True))
                     self._calls.add(call)
                     call.add_done_callback(self._calls.discard)
 

@@ -89,7 +89,7 @@ class Roster:
         self._leave = self._script("leave")
 
     async def keep(self, scope: Scope, interests: Collection[Interest]) -> Kept:
-        """Be interested for another lease, and watch if nobody else does."""
+        """Be interested in these, too, for a lease from now, and watch if nobody else does."""
         lease = int(self._lease * 1000)
         async with guarded():
             fence, new = await self._keep(
@@ -140,6 +140,9 @@ class Roster:
                         told(message["data"].decode())
             except (RedisError, OSError) as error:
                 _log.warning("calls between watchers are not heard: %s", error)
+                await asyncio.sleep(_RECONNECT_DELAY)
+            except Exception:  # noqa: BLE001  no call would be heard any more
+                _log.exception("calls between watchers are not heard")
                 await asyncio.sleep(_RECONNECT_DELAY)
             finally:
                 await pubsub.aclose()
