@@ -330,6 +330,19 @@ class TestCost:
         await asyncio.gather(*(watched.close() for watched in many[1:]))
         await batch.looks()
 
+    async def test_many_new_jobs_cost_no_more(
+        self, watch: JobWatch, batch: ScriptedScheduler, told: Told
+    ) -> None:
+        job_ids = [str(n) for n in range(200)]
+        batch.held = [queued(job_id, "RUNNING") for job_id in job_ids]
+        for job_id in job_ids:  # one after another: each is a reason to ask at once
+            await watch.watch("alice", "cluster", [job_id])
+        await told.until("RUNNING", job_id=job_ids[-1])
+        await batch.looks()
+        check_asked_by_one(batch)
+        for job_id in job_ids:
+            assert await told.states(job_id) == ["RUNNING"]
+
     async def test_replicas_share_one_watcher(
         self, replica: Replica, batch: ScriptedScheduler, told: Told
     ) -> None:

@@ -181,6 +181,30 @@ class TestOneFollower:
         end(batch)
         assert await follower.rest() == [OutputChunk(9, "", True)]
 
+    async def test_what_a_network_file_system_shows_late(
+        self,
+        follow: Follow,
+        batch: ScriptedScheduler,
+        workdir: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A cached length is corrected when the file is opened, as NFS promises."""
+        append(workdir / "out", b"one\n")
+        follower = await follow()
+        await follower.next()
+        stat = asyncssh.SFTPClient.stat
+
+        async def cached(*args: Any, **kwargs: Any) -> Any:
+            found = await stat(*args, **kwargs)
+            found.size = 4
+            return found
+
+        monkeypatch.setattr(asyncssh.SFTPClient, "stat", cached)
+        append(workdir / "out", b"two\n")
+        end(batch)
+        chunks = await follower.rest()
+        assert "".join(chunk.data for chunk in chunks) == "two\n"
+
     async def test_both_streams(self, follow: Follow, workdir: Path) -> None:
         append(workdir / "out", b"good")
         append(workdir / "err", b"bad")
