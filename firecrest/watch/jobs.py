@@ -200,10 +200,10 @@ class JobWatch:
             for scopes in _batches(list(self._groups)):
                 await asyncio.gather(*(self._settle_quietly(scope, renew=True) for scope in scopes))
 
-    def _called(self, name: str) -> None:
-        """Somebody came or went in a scope, here or elsewhere."""
+    def _called(self, name: str | None) -> None:
+        """Somebody came or went in a scope, or in any of them, here or elsewhere."""
         for scope, group in self._groups.items():
-            if scope.name == name:
+            if name is None or scope.name == name:
                 if group.watching:
                     group.wake.set()
                 else:  # the one who watched may have gone

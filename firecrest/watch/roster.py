@@ -8,7 +8,7 @@ key                         type     holds
 ==========================  =======  ====================================================
 ``fc:<scope>:interest``     zset     ``<replica> <job id> <user>`` → end of the interest
 ``fc:<scope>:lease``        string   the replica that watches
-``fc:<scope>:fence``        string   number of the times the lease was taken
+``fc:<scope>:fence``        string   higher each time the lease is taken
 ``fc:watch``                channel  "somebody has come, or gone, in <scope>"
 ==========================  =======  ====================================================
 
@@ -123,21 +123,21 @@ class Roster:
         async with guarded():
             await self._redis.publish(_CHANNEL, scope.name)
 
-    async def hear(self, told: Callable[[str], None]) -> None:
+    async def hear(self, told: Callable[[str | None], None]) -> None:
         """Call ``told`` with the name of each scope in which something changes, for ever.
 
-        A call may be missed; who waits for one also looks by itself from time to time.
+        None stands for all of them: it comes whenever calls may have been missed.
         """
         while True:
             pubsub = self._redis.pubsub()
             try:
                 await pubsub.subscribe(_CHANNEL)
                 while True:
-                    message = await pubsub.get_message(
-                        ignore_subscribe_messages=True, timeout=_SILENCE
-                    )
-                    if message is not None:
+                    message = await pubsub.get_message(timeout=_SILENCE)
+                    if message is not None and message["type"] == "message":
                         told(message["data"].decode())
+                    else:  # a confirmation (the client library reconnects), or long silence
+                        told(None)
             except (RedisError, OSError) as error:
                 _log.warning("calls between watchers are not heard: %s", error)
                 await asyncio.sleep(_RECONNECT_DELAY)

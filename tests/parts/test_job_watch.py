@@ -123,7 +123,9 @@ def told(redis: aioredis.Redis) -> Told:
 
 async def kill(watch: JobWatch) -> None:
     """What is left of a process that dies: nothing is taken back."""
-    await end(*watch._loops, *(group.watcher for group in watch._groups.values()))
+    await end(*watch._loops)  # first, for they would start another watcher
+    await end(*watch._calls)
+    await end(*(group.watcher for group in watch._groups.values()))
     watch._groups.clear()
 
 
@@ -491,6 +493,22 @@ class TestReplicas:
             return not watch._groups
 
         await eventually(gone, "nothing is watched")
+
+    async def test_a_redis_that_forgets_everything_is_told_again(
+        self, replica: Replica, batch: ScriptedScheduler, redis_server: RedisServer, told: Told
+    ) -> None:
+        watch = replica(lease=1.0)
+        batch.held = [queued("7", "PENDING")]
+        for _ in range(3):  # the lease is taken more often than Redis will know
+            await (await watch.watch("alice", "cluster", ["7"])).close()
+        await watch.watch("alice", "cluster", ["7"])
+        await told.until("PENDING")
+        batch.held = [queued("7", "RUNNING")]
+        await redis_server.clear()
+        await told.until("RUNNING")
+        await batch.looks()
+        batch.held = [queued("7", "SUSPENDED")]
+        await told.until("RUNNING", "SUSPENDED")
 
     async def test_closing_without_redis_is_made_up_for(
         self, replica: Replica, batch: ScriptedScheduler, redis_server: RedisServer
