@@ -30,7 +30,7 @@ from firecrest.scheduler.slurm import Slurm
 from firecrest.tasks.store import TaskStore, new_id
 from firecrest.watch import jobs as jobs_module
 from firecrest.watch.jobs import JobWatch
-from firecrest.watch.roster import Roster
+from firecrest.watch.roster import Roster, Scope
 from tests.harness.daemons import RedisServer
 from tests.harness.logged import of_job
 from tests.harness.slurm import slurm
@@ -433,6 +433,7 @@ class TestReplicas:
         await told.until("PENDING")
         await two.watch("alice", "cluster", ["7"])
         await (watched.close() if way == "close" else one.stop())
+        assert one._groups == {}
         batch.held = [queued("7", "RUNNING")]
         await told.until("PENDING", "RUNNING")
 
@@ -526,6 +527,32 @@ class TestReplicas:
             return not watch._groups
 
         await eventually(gone, "nothing is watched")
+
+
+class TestRoster:
+    async def test_one_of_many_holds_the_lease_and_fences_rise(
+        self, redis: aioredis.Redis, redis_server: RedisServer
+    ) -> None:
+        scope = Scope("cluster", "alice")
+        rosters = [Roster(redis, NEVER, 60) for _ in range(10)]
+        fences = []
+        for clear in (False, True, False):
+            kept = await asyncio.gather(*(one.keep(scope, [("alice", "7")]) for one in rosters))
+            assert all(one.new for one in kept)
+            (holder,) = [n for n, one in enumerate(kept) if one.fence is not None]
+            again = await rosters[holder].keep(scope, [("alice", "7"), ("alice", "8")])
+            assert (again.fence, again.new) == (kept[holder].fence, True)
+            assert await rosters[0].wanted(scope) == {"alice": {"7", "8"}}
+            fences.append(again.fence or 0)
+            if clear:  # Redis may lose its data, the replicas remember
+                await redis_server.clear()
+            else:
+                await rosters[holder].leave(scope, [("alice", "8")], wholly=False)
+                assert await rosters[0].wanted(scope) == {"alice": {"7"}}
+                for one in rosters:
+                    await one.leave(scope, [("alice", "7")], wholly=True)
+                assert await rosters[0].wanted(scope) == {}
+        assert fences == sorted(set(fences))
 
 
 class TestJobLog:
