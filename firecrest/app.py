@@ -20,6 +20,7 @@ from firecrest.api.v1.errors import render
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Settings
 from firecrest.events.hub import Hub
+from firecrest.events.job_log import JobLog
 from firecrest.events.log import EventLog
 from firecrest.machines import Machines
 from firecrest.probes import ServiceProbes
@@ -31,6 +32,9 @@ from firecrest.staging import s3
 from firecrest.tasks.due import DueList
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
+from firecrest.watch.jobs import JobWatch
+from firecrest.watch.output import OutputWatch
+from firecrest.watch.roster import Roster
 from firecrest.workflows.download import DownloadWorkflow
 from firecrest.workflows.query import AccountingWorkflow, ListJobsWorkflow
 from firecrest.workflows.submit import SubmitWorkflow
@@ -80,6 +84,14 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             pool.start()
             stack.push_async_callback(pool.stop)
 
+            roster = Roster(redis, settings.tasks.lease, settings.events.max_age)
+            jobs = JobWatch(machines, roster, JobLog(redis, settings.events), settings)
+            jobs.start()
+            stack.push_async_callback(jobs.stop)
+
+            outputs = OutputWatch(machines, jobs, hub)
+            stack.push_async_callback(outputs.stop)
+
             engine = Engine(
                 tasks,
                 DueList(redis, settings.tasks.lease),
@@ -103,6 +115,8 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                 tasks=tasks,
                 engine=engine,
                 hub=hub,
+                jobs=jobs,
+                outputs=outputs,
                 probes=ServiceProbes(settings, tasks, staging),
             )
             _log.info("serving %d systems", len(settings.systems))

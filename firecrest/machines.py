@@ -25,6 +25,22 @@ T = TypeVar("T")
 _MARGIN = 2.0
 
 
+class FollowedFile:
+    """A file that is read while it grows. Errors as of :class:`Machine`."""
+
+    def __init__(self, files: RemoteFiles, path: str) -> None:
+        self._files = files
+        self._path = path
+
+    async def length(self, *, fresh: bool) -> int | None:
+        """See :meth:`firecrest.ssh.files.RemoteFiles.length`."""
+        return await self._files.length(self._path, fresh=fresh)
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """See :meth:`firecrest.ssh.files.RemoteFiles.read`."""
+        return await self._files.read(self._path, offset, size)
+
+
 class Machine:
     """A system in the name of a user.
 
@@ -67,6 +83,11 @@ class Machine:
         """See :meth:`firecrest.ssh.files.RemoteFiles.begin`."""
         with self._audited("begin", target):
             return await self._files.begin(target, name)
+
+    def follow(self, path: str) -> FollowedFile:
+        """A file to be read again and again; that is written down once."""
+        with self._audited("follow", path):
+            return FollowedFile(self._files, path)
 
     async def size(self, path: str) -> int:
         """Bytes of a file."""

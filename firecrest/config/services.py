@@ -164,12 +164,24 @@ class Tasks:
     lease: float = item(
         values.seconds(),
         default=15.0,
-        help="seconds after which another replica takes over the tasks of a silent one",
+        help="seconds after which another replica takes over the tasks and watches of a silent one",
     )
     hold: float = item(
         values.seconds(zero=True),
         default=1.0,
         help="seconds a poll is held while none of its tasks changes; 0: answered at once",
+    )
+
+
+@declared
+class JobInterval:
+    """How often the batch system is asked for watched jobs (Contract: events §4.5)."""
+
+    shortest: float = item(
+        values.seconds(), default=1.0, help="seconds between two questions while jobs change"
+    )
+    longest: float = item(
+        values.seconds(), default=10.0, help="seconds between two questions while nothing changes"
     )
 
 
@@ -189,6 +201,12 @@ class Events:
     )
     max_connections_per_user: int = item(
         values.whole(1), default=50, help="event connections of one user"
+    )
+    job_interval: JobInterval = section(JobInterval, default=JobInterval())
+    job_grace: float = item(
+        values.seconds(),
+        default=60.0,
+        help="seconds until a watched job that neither queue nor accounting knows is given up",
     )
 
 

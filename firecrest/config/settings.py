@@ -19,6 +19,7 @@ from firecrest.config.services import (
     Compat,
     Compute,
     Events,
+    JobInterval,
     Redis,
     StatusService,
     Storage,
@@ -39,6 +40,7 @@ __all__ = [
     "Filesystem",
     "General",
     "Issuer",
+    "JobInterval",
     "Logging",
     "Pool",
     "Redis",
@@ -252,6 +254,11 @@ class Scheduler:
         fields.List(values.required_text(), post_load=tuple),
         default=(),
         help="options added to every submission, e.g. --nohome",
+    )
+    watch_account: str = item(
+        values.text(),
+        default="",
+        help="user who may see everybody's jobs: one question for all watchers; empty: one each",
     )
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any
 
 from redis import asyncio as aioredis
@@ -21,6 +22,8 @@ from firecrest.model.tasks import Status
 
 #: Larger documents stay with the task; the log entry then has none.
 MAX_LOGGED_DOCUMENT = 64 * 1024
+#: What every Lua script that writes into a log begins with.
+APPEND = files(__package__).joinpath("append.lua").read_text()
 
 #: Before every event.
 BEGINNING = "0-0"
@@ -33,7 +36,7 @@ Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class TaskEvent:
     """A transition of a task.
 
     :param id: grows strictly per user
@@ -74,6 +77,24 @@ class Page:
     end: str
 
 
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """A change of a watched job (Contract: events §2).
+
+    :param id: grows strictly per user, together with the tasks' events
+    :param body: the JSON object ``system``, ``jobid``, ``state``, ``previous``, ``job``,
+        ``final``
+    """
+
+    id: str
+    system: str
+    job_id: str
+    body: bytes
+
+
+Event = TaskEvent | JobEvent
+
+
 def log_key(user: str) -> str:
     """The stream that holds the user's events; its entry ids are the public event ids."""
     return f"fc:{{{user}}}:events"
@@ -107,7 +128,7 @@ def order(event_id: str) -> tuple[int, int]:
 
 
 class EventLog:
-    """Reads the logs; writing is part of the task store's atomic steps.
+    """Reads the logs; writing is part of the atomic steps of the task store and the job log.
 
     Every method may raise ``TaskStoreUnavailable``.
     """
@@ -148,6 +169,9 @@ class EventLog:
     async def event(self, user: str, entry: Entry) -> Event | None:
         """What an entry tells; None if that was a large result whose life is over."""
         event_id, fields = entry
+        if (body := fields.get(b"job")) is not None:
+            system, job_id = fields[b"system"].decode(), fields[b"jobid"].decode()
+            return JobEvent(event_id.decode(), system, job_id, body)
         stored = fields.get(b"document")
         if stored is None:
             # only final results grow this large; a later transition has an event of its own
@@ -156,7 +180,9 @@ class EventLog:
             if stored is None:
                 return None
         previous = fields[b"previous"].decode()
-        return Event(event_id.decode(), Status(previous) if previous else None, Document(stored))
+        return TaskEvent(
+            event_id.decode(), Status(previous) if previous else None, Document(stored)
+        )
 
     async def now(self, user: str, task_id: str) -> tuple[Document | None, str]:
         """A task of the user's, and the id of the last event in the same moment."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-from firecrest.events.log import BEGINNING, Entry, Event, EventLog, Gap, order
+from firecrest.events.log import BEGINNING, Entry, Event, EventLog, Gap, JobEvent, order
 
 #: Live events a listener has not taken yet hold at most so many bytes, but for the last one.
 _MAX_BYTES = 16 * 1024 * 1024
@@ -186,4 +186,10 @@ class Subscription:
 
 
 def _size(item: Event | Gap) -> int:
-    return len(item.document.stored) if isinstance(item, Event) else 0
+    match item:
+        case Gap():
+            return 0
+        case JobEvent():
+            return len(item.body)
+        case _:
+            return len(item.document.stored)

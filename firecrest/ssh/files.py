@@ -97,6 +97,37 @@ class RemoteFiles:
 
         return await self._do(path, size)
 
+    async def length(self, path: str, *, fresh: bool = False) -> int | None:
+        """Bytes of a regular file; None if there is none (yet).
+
+        :param fresh: open it for this, so that a network file system looks anew
+        """
+
+        async def length(sftp: asyncssh.SFTPClient) -> int:
+            found = await sftp.stat(path)
+            _require_file(found, path)
+            if fresh:
+                async with sftp.open(path, "rb") as file:
+                    found = await file.stat()
+            return found.size or 0
+
+        try:
+            return await self._do(path, length)
+        except CommandFailed as error:
+            if error.fault is Fault.INVALID_PATH:
+                return None
+            raise
+
+    async def read(self, path: str, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes of a file from ``offset`` on; fewer only at its end."""
+
+        async def read(sftp: asyncssh.SFTPClient) -> bytes:
+            async with sftp.open(path, "rb") as file:
+                data = await file.read(size, offset)
+            return data if isinstance(data, bytes) else data.encode()
+
+        return await self._do(path, read)
+
     async def rename(self, source: str, target: str) -> None:
         """Give ``source`` the name ``target``, replacing what is there, atomically."""
         await self._do(target, lambda sftp: sftp.posix_rename(source, target))
@@ -121,10 +152,7 @@ class RemoteFiles:
 
         async def check(sftp: asyncssh.SFTPClient) -> None:
             found = await sftp.stat(path)
-            if _is_directory(found):
-                raise CommandFailed(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
-            if not stat.S_ISREG(found.permissions or 0):  # to open a pipe may take for ever
-                raise CommandFailed(Fault.OTHER, f"{path} is not a regular file", path)
+            _require_file(found, path)
             async with sftp.open(path, "rb") as file:
                 await file.read(1)
 
@@ -198,6 +226,13 @@ async def _require_directory(sftp: asyncssh.SFTPClient, path: str) -> None:
     # OpenSSH reports "not a directory" as "no such file", hence the look beforehand
     if not _is_directory(await sftp.stat(path)):
         raise CommandFailed(Fault.NOT_A_DIRECTORY, f"{path} is not a directory", path)
+
+
+def _require_file(attributes: asyncssh.SFTPAttrs, path: str) -> None:
+    if _is_directory(attributes):
+        raise CommandFailed(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
+    if not stat.S_ISREG(attributes.permissions or 0):  # to open a pipe may take for ever
+        raise CommandFailed(Fault.OTHER, f"{path} is not a regular file", path)
 
 
 def _is_directory(attributes: asyncssh.SFTPAttrs) -> bool:

@@ -1,7 +1,5 @@
--- Put in front of create.lua and advance.lua, which share these keys:
+-- Put between append.lua and create.lua or advance.lua, which share these keys:
 -- KEYS  1 work   2 documents   3 ends of life   4 event log   5 marks of the log
-local clock = redis.call('TIME')
-local now = tonumber(clock[1])
 
 -- YYYY-MM-DDTHH:MM:SS in UTC (days to civil date, for years from 1970)
 local function iso(seconds)
@@ -18,44 +16,6 @@ local function iso(seconds)
   return string.format('%04d-%02d-%02dT%02d:%02d:%02d', year, month,
                        doy - math.floor((153 * mp + 2) / 5) + 1,
                        math.floor(rest / 3600), math.floor(rest % 3600 / 60), rest % 60)
-end
-
-local function keep(key, life)
-  redis.call('EXPIRE', key, math.max(redis.call('TTL', key), life))
-end
-
--- Add an entry to the event log, let go what is over its limits, and ring the bell.
--- The marks outlive the log: 'last' is the newest id there ever was, 'lost' the newest one
--- that is kept no more. So a reader who was away can be told whether it missed anything.
-local function append(entry, length, age, bell)
-  local last = redis.call('HGET', KEYS[5], 'last')
-  local id, lost = '*', nil
-  if last and redis.call('EXISTS', KEYS[4]) == 0 then
-    lost = last  -- the whole log has expired
-    local moment, number = string.match(last, '^(%d+)-(%d+)$')
-    if now * 1000 + math.floor(clock[2] / 1000) <= tonumber(moment) then
-      id = moment .. '-' .. string.format('%.0f', number + 1)  -- ids grow, whatever the clock
-    end
-  end
-  local event = redis.call('XADD', KEYS[4], id, unpack(entry))
-  local kept = redis.call('XLEN', KEYS[4])
-  if kept > length then
-    -- one, as a rule; more after the limit was lowered, then step by step
-    local over = redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', math.min(kept - length, 100))
-    lost = over[#over][1]
-    redis.call('XTRIM', KEYS[4], 'MAXLEN', kept - #over)
-  end
-  local cut = (now - age) * 1000
-  local old = redis.call('XREVRANGE', KEYS[4], string.format('%.0f', cut - 1), '-', 'COUNT', 1)
-  if #old > 0 then
-    lost = old[1][1]
-    redis.call('XTRIM', KEYS[4], 'MINID', string.format('%.0f', cut))
-  end
-  redis.call('EXPIRE', KEYS[4], age)
-  redis.call('HSET', KEYS[5], 'last', event)
-  if lost then redis.call('HSET', KEYS[5], 'lost', lost) end
-  redis.call('EXPIRE', KEYS[5], math.max(2 * age, 30 * 86400))
-  redis.call('PUBLISH', bell, event)
 end
 
 -- Write the document of a task, log it and ring the owner's bell.
@@ -80,5 +40,5 @@ local function record(id, life, version, previous, head, created, log)
     entry[5] = 'document'
     entry[6] = stored
   end
-  append(entry, tonumber(log[1]), tonumber(log[2]), log[4])
+  append(KEYS[4], KEYS[5], entry, tonumber(log[1]), tonumber(log[2]), log[4])
 end

@@ -42,7 +42,14 @@ from firecrest.errors import (
     TaskNotFound,
     TaskStoreUnavailable,
 )
-from firecrest.events.log import MAX_LOGGED_DOCUMENT, bell, documents_key, log_key, marks_key
+from firecrest.events.log import (
+    APPEND,
+    MAX_LOGGED_DOCUMENT,
+    bell,
+    documents_key,
+    log_key,
+    marks_key,
+)
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.states import FINAL, Cause, check
@@ -109,10 +116,10 @@ class TaskStore:
         self._redis: Any = redis
         self._tasks = tasks
         self._events = events
-        self._create = self._script("record", "create")
-        self._advance = self._script("record", "advance")
-        self._take = self._script("take")
-        self._mark = self._script("mark")
+        self._create = self._script(APPEND, load_script("record"), load_script("create"))
+        self._advance = self._script(APPEND, load_script("record"), load_script("advance"))
+        self._take = self._script(load_script("take"))
+        self._mark = self._script(load_script("mark"))
 
     async def create(
         self,
@@ -301,8 +308,8 @@ class TaskStore:
             head(task),
         ]
 
-    def _script(self, *names: str) -> Any:
-        return self._redis.register_script("\n".join(map(load_script, names)))
+    def _script(self, *texts: str) -> Any:
+        return self._redis.register_script("\n".join(texts))
 
 
 def new_id() -> str:

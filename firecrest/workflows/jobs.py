@@ -1,17 +1,11 @@
-"""Jobs as task data: rows of listings and where a job's files lie.
-
-The key names are historic (``start_time`` holds the elapsed time, ``time`` the start):
-clients read them so (Contract: rest-v1 §7.3, §7.4, §7.6).
-"""
+"""Where a job's files lie, as task data (Contract: rest-v1 §7.3)."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from firecrest.commands.content import Tail
 from firecrest.errors import CommandFailed, FirecrestError
 from firecrest.machines import Machine
-from firecrest.model.jobs import AccountedJob, JobDetails, QueuedJob
+from firecrest.model.jobs import JobDetails
 from firecrest.workflows.words import explain
 
 _NO_OUTPUT_YET = {"PENDING", "CONFIGURING"}
@@ -49,42 +43,6 @@ def file_names(details: JobDetails) -> dict[str, str]:
         "job_file": details.script or "command-not-found",
         "job_file_out": details.stdout or "stdout-file-not-found",
         "job_file_err": details.stderr or "stderr-file-not-found",
-    }
-
-
-def queue_row(job: QueuedJob) -> dict[str, Any]:
-    """The ten keys of a queued job."""
-    return {
-        "jobid": job.job_id,
-        "partition": job.partition,
-        "name": job.name,
-        "user": job.user,
-        "state": job.state,
-        "start_time": job.elapsed,
-        "time": job.start,
-        "time_left": job.time_left,
-        "nodes": job.nodes,
-        "nodelist": job.reason_or_nodes,
-    }
-
-
-def accounting_row(job: AccountedJob) -> dict[str, Any]:
-    """The fourteen keys of an accounted job."""
-    return {
-        "jobid": job.job_id,
-        "partition": job.partition,
-        "name": job.name,
-        "user": job.user,
-        "state": job.state,
-        "start_time": job.start,
-        "time": job.cpu_time,
-        "time_left": job.end,
-        "nodes": job.nodes,
-        "nodelist": job.node_list,
-        "exit_code": job.exit_code,
-        "elapsed_time": job.elapsed,
-        "cpu_time": job.cpu_time,
-        "termination_time": job.end,
     }
 
 

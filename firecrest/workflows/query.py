@@ -17,11 +17,12 @@ from firecrest.errors import (
     TaskStoreUnavailable,
 )
 from firecrest.machines import Machine, Machines
+from firecrest.model.job_rows import accounting_row, queue_row
 from firecrest.model.jobs import AccountingQuery
 from firecrest.model.tasks import Kind, Status
 from firecrest.schema import declared, item, load, section
 from firecrest.tasks.workflow import Run, Step, To, Wait
-from firecrest.workflows.jobs import accounting_row, job_files, queue_row
+from firecrest.workflows.jobs import job_files
 from firecrest.workflows.words import explain
 
 T = TypeVar("T")

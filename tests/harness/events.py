@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-from firecrest.events.log import BEGINNING, Event, EventLog, Gap
+from firecrest.events.log import BEGINNING, Event, EventLog, Gap, JobEvent, TaskEvent
 from firecrest.events.subscription import Subscription
 
 
-async def logged(log: EventLog, user: str, after: str = BEGINNING) -> list[Event]:
-    """What the log keeps after an id."""
+async def logged(log: EventLog, user: str, after: str = BEGINNING) -> list[TaskEvent]:
+    """What the log keeps of tasks after an id."""
+    return [event for event in await _kept(log, user, after) if isinstance(event, TaskEvent)]
+
+
+async def logged_jobs(log: EventLog, user: str) -> list[JobEvent]:
+    """What the log keeps of jobs."""
+    return [event for event in await _kept(log, user) if isinstance(event, JobEvent)]
+
+
+async def _kept(log: EventLog, user: str, after: str = BEGINNING) -> list[Event]:
     found: list[Event] = []
     while (page := await log.page(user, after)).entries:
         events = [await log.event(user, entry) for entry in page.entries]
@@ -18,11 +27,11 @@ async def logged(log: EventLog, user: str, after: str = BEGINNING) -> list[Event
     return found
 
 
-async def next_event(subscription: Subscription, limit: float) -> Event:
-    """The next item, which must be an event."""
+async def next_event(subscription: Subscription, limit: float) -> TaskEvent:
+    """The next item, which must be a task's event."""
     async with asyncio.timeout(limit):
         item = await subscription.get()
-    assert isinstance(item, Event), item
+    assert isinstance(item, TaskEvent), item
     return item
 
 

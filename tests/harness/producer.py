@@ -36,7 +36,7 @@ class Producer:
 
 
 @asynccontextmanager
-async def producer_for(settings: dict[str, Any], **events: int) -> AsyncIterator[Producer]:
+async def producer_for(settings: dict[str, Any], **events: Any) -> AsyncIterator[Producer]:
     """One for the Redis of a gateway's configuration."""
     redis = connect_redis(Redis(**settings))
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import asyncio as aioredis
@@ -59,7 +60,7 @@ async def hub(redis: aioredis.Redis) -> AsyncIterator[Hub]:
     await hub.stop()
 
 
-def store(redis: aioredis.Redis, **events: int) -> TaskStore:
+def store(redis: aioredis.Redis, **events: Any) -> TaskStore:
     return TaskStore(redis, Tasks(storage_expiration=600), Events(**events))
 
 

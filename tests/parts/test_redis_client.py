@@ -138,7 +138,7 @@ async def test_the_hub_delivers(redis: aioredis.Redis) -> None:
     ):
         ids = [(await create(store, user)).task.id for user in ("alice", "bob")]
         async with asyncio.timeout(4):  # far below the time after which logs are read unasked
-            assert [(await each.get()).document.id for each in (hers, his)] == ids
+            assert [(await next_event(each, 4)).document.id for each in (hers, his)] == ids
 
 
 async def test_bells_move_to_another_node_of_the_cluster(

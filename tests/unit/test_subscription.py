@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from firecrest.events.hub import Hub
-from firecrest.events.log import Event
+from firecrest.events.log import TaskEvent
 from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.document import Document
 
 
-def event(number: int) -> Event:
-    return Event(f"{number}-0", None, Document(b""))
+def event(number: int) -> TaskEvent:
+    return TaskEvent(f"{number}-0", None, Document(b""))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_large_events_fill_the_queue_sooner(
 ) -> None:
     monkeypatch.setattr("firecrest.events.subscription._MAX_BYTES", 10)
     for number in range(3):
-        subscription.put(Event(f"{number}-0", None, Document(b"x" * 8)))
+        subscription.put(TaskEvent(f"{number}-0", None, Document(b"x" * 8)))
     assert [await next_id(subscription) for _ in range(2)] == ["0-0", "1-0"]
     with pytest.raises(TooSlow):
         await subscription.get()
@@ -70,7 +70,7 @@ async def test_room_is_given_back(
 ) -> None:
     monkeypatch.setattr("firecrest.events.subscription._MAX_BYTES", 10)
     for number in range(5):
-        subscription.put(Event(f"{number}-0", None, Document(b"x" * 80)))
+        subscription.put(TaskEvent(f"{number}-0", None, Document(b"x" * 80)))
         assert await next_id(subscription) == f"{number}-0"
 
 

@@ -45,7 +45,7 @@ class Channel(Protocol):
         ``events.wake()`` makes sure that it is called.
         """
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """The listener has gone or unsubscribed."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from firecrest.api.task_view import view
-from firecrest.events.log import Event, Gap
+from firecrest.events.log import Event, Gap, JobEvent, TaskEvent
 from firecrest.model.document import Document
 from firecrest.model.tasks import Status
 
@@ -44,8 +44,24 @@ def hello(user: str, last_event_id: str, heartbeat: float, expires: float) -> Me
     return Message("hello", orjson.dumps(body), last_event_id)
 
 
-def transition(event: Event, public_url: str) -> Message:
-    """An event of the log; encoded once, however many are told."""
+def logged(event: Event, public_url: str) -> Message:
+    """An event of the log."""
+    if isinstance(event, JobEvent):
+        return job_change(event, event.id)
+    return _transition(event, public_url)
+
+
+def job_change(event: JobEvent, event_id: str) -> Message:
+    """A job's state.
+
+    :param event_id: the last event the listener was told, this one included
+    """
+    body = b'{"event":"job","id":"%b",%b' % (event_id.encode(), event.body[1:])
+    return Message("job", body, event_id)
+
+
+def _transition(event: TaskEvent, public_url: str) -> Message:
+    """A task's transition; encoded once, however many are told."""
     body = event.encoded.get(public_url)
     if body is None:
         body = _task(event.id, event.document, event.previous, public_url)

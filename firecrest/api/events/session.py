@@ -7,7 +7,9 @@ from typing import Any, NoReturn, Protocol
 import orjson
 
 from firecrest.api.events.channel import BadAction, Channel, Open
-from firecrest.api.events.messages import Message, error, gap, hello, message, moment, transition
+from firecrest.api.events.jobs import open_jobs
+from firecrest.api.events.messages import Message, error, gap, hello, logged, message, moment
+from firecrest.api.events.output import open_output
 from firecrest.api.events.tasks import ALL, open_tasks
 from firecrest.api.http.parts import Parts
 from firecrest.errors import Unauthenticated
@@ -16,7 +18,7 @@ from firecrest.events.subscription import Subscription
 from firecrest.model.principal import Principal
 
 #: What may be subscribed to, by the key that asks for it.
-CHANNELS: dict[str, Open] = {"tasks": open_tasks}
+CHANNELS: dict[str, Open] = {"tasks": open_tasks, "jobs": open_jobs, "output": open_output}
 
 _MAX_SUBSCRIPTIONS = 100
 
@@ -70,7 +72,7 @@ class Session:
             elif item is not None:
                 wanted = [channel.take(item) for channel in self._channels.values()]
                 if self.events.replayed or any(wanted):
-                    await self.send(transition(item, self.public_url))
+                    await self.send(logged(item, self.public_url))
             for channel in list(self._channels.values()):
                 await channel.settle()
 
@@ -78,11 +80,11 @@ class Session:
         """Send now; waits while there is no room."""
         await self._outlet.send(message)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End every subscription."""
-        for channel in self._channels.values():
-            channel.close()
-        self._channels.clear()
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            await channel.close()
 
     # -- actions -------------------------------------------------------------------
 
@@ -146,7 +148,7 @@ class Session:
         channel = self._channels.pop(_name(ref), None)
         if channel is None:
             raise BadAction("no subscription with this 'ref'")
-        channel.close()
+        await channel.close()
         await self.send(message("unsubscribed", ref=ref))
 
     async def _renew(self, ref: Any, token: Any) -> None:

@@ -79,7 +79,7 @@ class _Stream(Carrier[str]):
             return await self.ended()
         finally:
             await end(pushing)
-            session.close()
+            await session.close()
             self.cancel_expiry()
 
     async def close(self, reason: str) -> None:

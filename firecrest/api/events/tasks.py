@@ -6,7 +6,7 @@ from typing import Any
 
 from firecrest.api.events.channel import BadAction, Listener, read_task
 from firecrest.api.events.messages import error, snapshot
-from firecrest.events.log import Event, order
+from firecrest.events.log import Event, JobEvent, order
 
 ALL = "*"
 
@@ -28,6 +28,8 @@ class TaskChannel:
         self._untold: dict[str, tuple[int, str] | None] = dict.fromkeys(ids or ())
 
     def take(self, event: Event) -> bool:
+        if isinstance(event, JobEvent):
+            return False
         if self._ids is None:
             return True
         wanted = event.document.id in self._ids
@@ -55,7 +57,7 @@ class TaskChannel:
             # else it has moved on, and that event is to come
             self._untold.pop(task_id, None)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._untold.clear()
 
 

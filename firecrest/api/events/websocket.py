@@ -108,7 +108,7 @@ class _Connection(Carrier[int]):
             return WSCloseCode.OK
         finally:
             await end(*ways)
-            session.close()
+            await session.close()
             self.cancel_expiry()
 
     async def close(self, code: int) -> None:

@@ -15,6 +15,8 @@ from firecrest.probes import ServiceProbes
 from firecrest.staging.base import Store
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
+from firecrest.watch.jobs import JobWatch
+from firecrest.watch.output import OutputWatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class Parts:
     tasks: TaskStore
     engine: Engine
     hub: Hub
+    jobs: JobWatch
+    outputs: OutputWatch
     probes: ServiceProbes
     seen: Seen = field(default_factory=Seen)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from firecrest.api.http.call import Call
 from firecrest.events.hub import Hub
-from firecrest.events.log import Event
+from firecrest.events.log import Gap, JobEvent
 from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.document import Document
 from firecrest.model.tasks import Status
@@ -105,6 +105,8 @@ async def _changed(
 
 async def _event_of(wanted: frozenset[str] | None, events: Subscription) -> None:
     """Wait until something is heard of one of the tasks, or may have been missed."""
-    while isinstance(item := await events.get(), Event):
-        if wanted is None or item.document.id in wanted:
+    while item := await events.get():
+        if isinstance(item, JobEvent):
+            continue
+        if isinstance(item, Gap) or wanted is None or item.document.id in wanted:
             return

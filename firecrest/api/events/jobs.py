@@ -1,0 +1,72 @@
+"""The channel ``jobs``: changes of batch jobs, finished ones with their end in the accounting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from firecrest.api.events.channel import BadAction, Listener
+from firecrest.api.events.messages import job_change
+from firecrest.errors import FirecrestError
+from firecrest.events.log import Event, JobEvent, order
+from firecrest.watch.jobs import Watched
+from firecrest.workflows.words import explain
+
+_MAX_IDS = 1000
+
+
+class JobChannel:
+    """A subscription to jobs of one system.
+
+    What is known of a job is told at once, at its place in the order of the log.
+    """
+
+    def __init__(self, listener: Listener, system: str, ids: frozenset[str]) -> None:
+        self._listener = listener
+        self._system = system
+        self._ids = ids
+        self._untold: dict[str, JobEvent] = {}
+        self._watched: Watched | None = None
+
+    def begin(self, watched: Watched) -> None:
+        """Tell what is known; the watch ends with this channel."""
+        self._watched = watched
+        self._untold = {event.job_id: event for event in watched.known}
+        self._listener.events.wake()
+
+    def take(self, event: Event) -> bool:
+        if not isinstance(event, JobEvent) or event.system != self._system:
+            return False
+        if event.job_id not in self._ids:
+            return False
+        self._untold.pop(event.job_id, None)
+        return True
+
+    async def settle(self) -> None:
+        events = self._listener.events
+        if events.replaying:
+            return
+        for job_id, known in list(self._untold.items()):
+            # what lies behind this position is still to come as an event
+            if order(known.id) <= order(events.position):
+                await self._listener.send(job_change(known, events.position))
+            self._untold.pop(job_id, None)
+
+    async def close(self) -> None:
+        if self._watched:
+            await self._watched.close()
+
+
+async def open_jobs(listener: Listener, ref: Any, asked: Any) -> JobChannel:
+    """Check what was asked for: ``{"system", "ids": […]}``."""
+    ids = asked.get("ids") if isinstance(asked, dict) else None
+    if not isinstance(ids, list) or not all(isinstance(job_id, str) for job_id in ids):
+        raise BadAction("'jobs' must have a 'system' and a list of 'ids'")
+    if not 0 < len(ids) <= _MAX_IDS:
+        raise BadAction(f"'ids' must be 1 to {_MAX_IDS}")
+    channel = JobChannel(listener, str(asked.get("system", "")), frozenset(ids))
+    try:
+        watched = await listener.parts.jobs.watch(listener.user, str(asked.get("system", "")), ids)
+    except FirecrestError as error:
+        raise BadAction(explain(error)) from error
+    channel.begin(watched)
+    return channel

@@ -1,0 +1,83 @@
+"""The channel ``output``: what a job writes, as it is written."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from firecrest.api.events.channel import BadAction, Listener
+from firecrest.api.events.messages import error, message
+from firecrest.background import end
+from firecrest.errors import FirecrestError
+from firecrest.events.log import Event
+from firecrest.watch.output import OutputChunk
+from firecrest.workflows.words import explain
+
+_log = logging.getLogger(__name__)
+
+_MAX_OFFSET = 2**63 - 1
+
+
+class OutputChannel:
+    """A subscription to one stream of one job; a piece is read when the one before was sent."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        ref: Any,
+        where: dict[str, Any],
+        chunks: AsyncGenerator[OutputChunk, None],
+    ) -> None:
+        self._listener = listener
+        self._ref = ref
+        self._where = where
+        self._sending = asyncio.create_task(self._send(chunks), name="output of a job")
+
+    def take(self, event: Event) -> bool:
+        return False  # it is not in the log
+
+    async def settle(self) -> None:
+        """Nothing has a place in the order of the log."""
+
+    async def close(self) -> None:
+        await end(self._sending)
+
+    async def _send(self, chunks: AsyncGenerator[OutputChunk, None]) -> None:
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    piece = {"offset": chunk.offset, "data": chunk.data, "eof": chunk.eof}
+                    await self._listener.send(message("output", **self._where, **piece))
+        except FirecrestError as failure:
+            await self._tell(explain(failure))
+        except ConnectionError:
+            pass  # the session is about to notice
+        except Exception:  # noqa: BLE001  whatever it is, the listener is told that it is over
+            _log.exception("output cannot be followed")
+            await self._tell("Internal error")
+
+    async def _tell(self, words: str) -> None:
+        try:
+            await self._listener.send(error(self._ref, words))
+        except ConnectionError as cut:
+            _log.debug("event stream cut: %s", cut)
+
+
+async def open_output(listener: Listener, ref: Any, asked: Any) -> OutputChannel:
+    """Check what was asked for: ``{"system", "jobid", "stream", "offset"}``."""
+    if not isinstance(asked, dict):
+        raise BadAction("'output' must have 'system', 'jobid', 'stream' and 'offset'")
+    offset = asked.get("offset", 0)
+    if not isinstance(offset, int) or isinstance(offset, bool) or offset > _MAX_OFFSET:
+        raise BadAction("'offset' must be a number of bytes")
+    where = {key: str(asked.get(key, "")) for key in ("system", "jobid", "stream")}
+    try:
+        chunks = listener.parts.outputs.follow(
+            listener.user, where["system"], where["jobid"], where["stream"], offset
+        )
+    except FirecrestError as refused:
+        raise BadAction(explain(refused)) from refused
+    return OutputChannel(listener, ref, where, chunks)

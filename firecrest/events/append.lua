@@ -1,0 +1,43 @@
+-- Put in front of every script that writes into an event log.
+local clock = redis.call('TIME')
+local now = tonumber(clock[1])
+
+local function keep(key, life)
+  redis.call('EXPIRE', key, math.max(redis.call('TTL', key), life))
+end
+
+-- Add an entry (name, value, ...) to an event log, let go what is over its limits, ring the
+-- owner's bell, and return the event's id.
+-- The marks outlive the log: 'last' is the newest id there ever was, 'lost' the newest one
+-- that is kept no more. So a reader who was away can be told whether it missed anything.
+local function append(log, marks, entry, length, age, bell)
+  local last = redis.call('HGET', marks, 'last')
+  local id, lost = '*', nil
+  if last and redis.call('EXISTS', log) == 0 then
+    lost = last  -- the whole log has expired
+    local moment, number = string.match(last, '^(%d+)-(%d+)$')
+    if now * 1000 + math.floor(clock[2] / 1000) <= tonumber(moment) then
+      id = moment .. '-' .. string.format('%.0f', number + 1)  -- ids grow, whatever the clock
+    end
+  end
+  local event = redis.call('XADD', log, id, unpack(entry))
+  local kept = redis.call('XLEN', log)
+  if kept > length then
+    -- one, as a rule; more after the limit was lowered, then step by step
+    local over = redis.call('XRANGE', log, '-', '+', 'COUNT', math.min(kept - length, 100))
+    lost = over[#over][1]
+    redis.call('XTRIM', log, 'MAXLEN', kept - #over)
+  end
+  local cut = (now - age) * 1000
+  local old = redis.call('XREVRANGE', log, string.format('%.0f', cut - 1), '-', 'COUNT', 1)
+  if #old > 0 then
+    lost = old[1][1]
+    redis.call('XTRIM', log, 'MINID', string.format('%.0f', cut))
+  end
+  redis.call('EXPIRE', log, age)
+  redis.call('HSET', marks, 'last', event)
+  if lost then redis.call('HSET', marks, 'lost', lost) end
+  redis.call('EXPIRE', marks, math.max(2 * age, 30 * 86400))
+  redis.call('PUBLISH', bell, event)
+  return event
+end

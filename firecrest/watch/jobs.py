@@ -1,0 +1,285 @@
+"""Watching jobs for whoever listens (Contract: events §4.5).
+
+For each scope with interested replicas one of them, under a lease, asks the batch system once
+per interval and writes the changes into the owners' event logs, from which they reach every
+listener as other events do. What is written here is what this process wants and does;
+:mod:`firecrest.watch.roster` tells the others, :mod:`firecrest.watch.survey` asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+from firecrest.background import end
+from firecrest.config.settings import Settings
+from firecrest.errors import FirecrestError, InvalidInput
+from firecrest.events.job_log import Fenced, JobLog, Writer
+from firecrest.events.log import JobEvent
+from firecrest.machines import Machines
+from firecrest.scheduler.base import is_job_id
+from firecrest.watch.roster import Interest, Roster, Scope
+from firecrest.watch.survey import Survey
+
+_log = logging.getLogger(__name__)
+
+_GROWTH = 1.5
+_SCOPES_AT_ONCE = 16
+
+
+class Watched:
+    """Jobs that are watched until :meth:`close`.
+
+    :ivar known: the last event of each job of which something is known; what changes later
+        comes as an event
+    """
+
+    def __init__(
+        self, watch: JobWatch, scope: Scope, interests: Collection[Interest], known: list[JobEvent]
+    ) -> None:
+        self._watch = watch
+        self._scope = scope
+        self._interests = interests
+        self.known = known
+
+    async def close(self) -> None:
+        """End the interest; Redis may be away, then it ends by itself."""
+        interests, self._interests = self._interests, ()
+        if interests:
+            await self._watch.drop(self._scope, interests)
+
+
+class _Group:
+    """The interest of this process in one scope.
+
+    :ivar counts: how many want each job
+    :ivar told: of what the other replicas know
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[Interest] = Counter()
+        self.told: set[Interest] = set()
+        self.lock = asyncio.Lock()
+        self.wake = asyncio.Event()
+        self.fence = 0
+        self.watcher: asyncio.Task[None] | None = None
+
+    @property
+    def watching(self) -> bool:
+        return self.watcher is not None and not self.watcher.done()
+
+
+class JobWatch:
+    """Watches jobs while somebody is interested, on whichever replica."""
+
+    def __init__(self, machines: Machines, roster: Roster, log: JobLog, settings: Settings) -> None:
+        self._machines = machines
+        self._roster = roster
+        self._job_log = log
+        self._intervals = settings.events.job_interval
+        self._grace = settings.events.job_grace
+        self._lease = settings.tasks.lease
+        self._accounts = {
+            system.name: system.scheduler.watch_account for system in settings.systems
+        }
+        self._groups: dict[Scope, _Group] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._calls: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to renew interest and leases, and to hear of other replicas."""
+        self._loops = [
+            asyncio.create_task(self._renew(), name="watch leases"),
+            asyncio.create_task(self._roster.hear(self._called), name="watch calls"),
+        ]
+
+    async def stop(self) -> None:
+        """End every interest of this process; another replica takes over at once."""
+        await end(*self._loops, *self._calls)
+        for scope, group in list(self._groups.items()):
+            group.counts.clear()
+            await self._settle_quietly(scope)
+
+    async def watch(self, user: str, system: str, job_ids: Collection[str]) -> Watched:
+        """Watch jobs in the name of a user.
+
+        Listen to the user's events first: what happens after ``known`` is told there only.
+        A job that has ended is not asked for again.
+
+        :raises UnknownSystem: no such system
+        :raises InvalidInput: something is no job id
+        :raises TaskStoreUnavailable: Redis cannot be reached; nothing is watched
+        """
+        self._machines.open(user, system)
+        for job_id in job_ids:
+            if not is_job_id(job_id):
+                raise InvalidInput(f"{job_id} is not a valid job ID")
+        wanted = list(dict.fromkeys(job_ids))
+        rows = await self._job_log.known(user, system, wanted)
+        known = [rows[job_id].event for job_id in wanted if job_id in rows]
+        ended = {job_id for job_id, row in rows.items() if row.final}
+        interests = [(user, job_id) for job_id in wanted if job_id not in ended]
+        scope = Scope(system, None if self._accounts[system] else user)
+        if interests:
+            group = self._groups.setdefault(scope, _Group())
+            group.counts.update(interests)
+            try:
+                await self._settle(scope)
+            except BaseException:
+                self._uncount(scope, interests)
+                raise
+        return Watched(self, scope, interests, known)
+
+    async def drop(self, scope: Scope, interests: Collection[Interest]) -> None:
+        """See :meth:`Watched.close`."""
+        self._uncount(scope, interests)
+        await self._settle_quietly(scope)
+
+    def _uncount(self, scope: Scope, interests: Collection[Interest]) -> None:
+        if group := self._groups.get(scope):
+            group.counts.subtract(interests)
+            group.counts = +group.counts
+
+    # -- with the other replicas -----------------------------------------------------
+
+    async def _settle(self, scope: Scope, *, renew: bool = False, claim: bool = False) -> None:
+        """Tell the others what has changed in what this process wants; watch if it is to.
+
+        May be repeated at any time, and makes up for one that failed.
+
+        :param renew: tell all of it
+        :param claim: try to become the watcher, even if there is nothing to tell
+        """
+        group = self._groups.get(scope)
+        if group is None:
+            return
+        async with group.lock:
+            if gone := group.told - set(group.counts):
+                if not group.counts:  # before the lease ends
+                    await end(group.watcher)
+                await self._roster.leave(scope, gone, wholly=not group.counts)
+                group.told -= gone
+            if not group.counts:
+                await end(group.watcher)
+                if not group.counts and self._groups.get(scope) is group:  # nobody came meanwhile
+                    del self._groups[scope]
+                    return
+            news = set(group.counts) if renew else set(group.counts) - group.told
+            if not (news or renew or claim):
+                return
+            kept = await self._roster.keep(scope, news)
+            group.told |= news
+            if kept.fence is None:
+                await end(group.watcher)
+            else:
+                group.fence = kept.fence
+                if not group.watching:
+                    watcher = self._watch(scope, group)
+                    group.watcher = asyncio.create_task(watcher, name=f"watch {scope.name}")
+            if kept.new:
+                group.wake.set()
+                await self._roster.call(scope)
+
+    async def _settle_quietly(
+        self, scope: Scope, *, renew: bool = False, claim: bool = False
+    ) -> None:
+        try:
+            await self._settle(scope, renew=renew, claim=claim)
+        except FirecrestError as error:
+            _log.warning("interest in %s is not up to date: %s", scope.name, error)
+        except Exception:  # noqa: BLE001  without renewal the interest of all would end
+            _log.exception("interest in %s cannot be told", scope.name)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            for scopes in _batches(list(self._groups)):
+                await asyncio.gather(*(self._settle_quietly(scope, renew=True) for scope in scopes))
+
+    def _called(self, name: str | None) -> None:
+        """Somebody came or went in a scope, or in any of them, here or elsewhere."""
+        for scope, group in self._groups.items():
+            if name is None or scope.name == name:
+                if group.watching:
+                    group.wake.set()
+                else:  # the one who watched may have gone
+                    call = asyncio.create_task(self._settle_quietly(scope, claim=True))
+                    self._calls.add(call)
+                    call.add_done_callback(self._calls.discard)
+
+    # -- the watcher -----------------------------------------------------------------
+
+    async def _watch(self, scope: Scope, group: _Group) -> None:
+        """Look once per interval, until cancelled or fenced."""
+        account = self._accounts[scope.system]
+        survey = Survey(
+            self._machines,
+            scope.system,
+            scope.user if scope.user is not None else account,
+            everybody=scope.user is None,
+            grace=self._grace,
+        )
+        pause = self._intervals.shortest
+        while True:
+            group.wake.clear()
+            begun = time.monotonic()
+            try:
+                news = await self._round(scope, group, survey)
+                pause = self._intervals.shortest if news else self._longer(pause)
+            except Fenced:
+                _log.info("another replica watches %s", scope.name)
+                return
+            except FirecrestError as error:
+                _log.warning("watching %s: %s: %s", scope.name, type(error).__name__, error)
+                pause = self._longer(pause)
+            except Exception:  # noqa: BLE001  without this loop nobody would hear of these jobs
+                _log.exception("watching %s failed unexpectedly", scope.name)
+                pause = self._longer(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await group.wake.wait()
+            # however many come, the batch system is not asked more often
+            await asyncio.sleep(begun + self._intervals.shortest - time.monotonic())
+
+    def _longer(self, pause: float) -> float:
+        return min(_GROWTH * pause, max(self._intervals.shortest, self._intervals.longest))
+
+    async def _round(self, scope: Scope, group: _Group, survey: Survey) -> bool:
+        """Look once and write down what is new; whether anything is."""
+        # taken before the look: if the lease passes to another meanwhile, its writes count
+        writer = Writer(scope.name, group.fence)
+        system = scope.system
+        last: dict[Interest, tuple[str, bool]] = {}
+        wanted: dict[str, set[str]] = {}
+        for user, job_ids in (await self._roster.wanted(scope)).items():
+            known = await self._job_log.begin(user, system, job_ids, writer)
+            last |= {(user, job_id): (row.state, row.final) for job_id, row in known.items()}
+            if open_ones := {i for i in job_ids if i not in known or not known[i].final}:
+                wanted[user] = open_ones
+        if not wanted:
+            return False
+        look = await survey.look(wanted)
+        news = look.vanished
+        for seen in look.sightings:
+            if last.get((seen.user, seen.job_id)) != (seen.state, seen.final):
+                news |= await self._job_log.record(
+                    seen.user,
+                    system,
+                    seen.job_id,
+                    state=seen.state,
+                    row=seen.row,
+                    final=seen.final,
+                    writer=writer,
+                )
+        if look.trouble is not None:
+            raise look.trouble
+        return news
+
+
+def _batches(scopes: list[Scope]) -> Iterator[list[Scope]]:
+    for first in range(0, len(scopes), _SCOPES_AT_ONCE):
+        yield scopes[first : first + _SCOPES_AT_ONCE]

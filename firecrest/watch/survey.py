@@ -1,0 +1,207 @@
+"""One look at the batch system: what can be said of jobs now.
+
+The queue is asked once for all jobs. A job that is not there is looked up in the accounting,
+in the name of its owner: missing from the queue is not finished. The accounting lags, so only
+an ended state of it ends a job; whatever else it says is old, and the look is repeated.
+
+An id may stand for several rows, as that of an array does. Its state is that of its most
+advanced row in the queue: of one that has begun if there is one. It has ended when all its
+rows have, and then its row is the first that did not succeed, or the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from firecrest.errors import FirecrestError
+from firecrest.events.job_log import UNKNOWN
+from firecrest.machines import Machines
+from firecrest.model.job_rows import accounting_row, queue_row
+from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob
+from firecrest.watch.ids import base, covers
+
+J = TypeVar("J", QueuedJob, AccountedJob)
+
+_SUCCESS = "COMPLETED"
+#: First words of the states in which the accounting leaves a job.
+_ENDED = {
+    _SUCCESS,
+    "BOOT_FAIL",
+    "CANCELLED",  # by 1000
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+}
+#: Ids in one question to the accounting, which go through a command line.
+_IDS_AT_ONCE = 500
+#: Users whose jobs are looked up in the accounting at a time.
+_USERS_AT_ONCE = 8
+
+Wanted = Mapping[str, Collection[str]]
+"""Ids of jobs by user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """What the batch system says of a watched job."""
+
+    user: str
+    job_id: str
+    state: str
+    row: Mapping[str, Any]
+    final: bool = False
+
+
+@dataclass(kw_only=True)
+class Look:
+    """What came of one look.
+
+    :param vanished: a job has left the queue since the last one: its end is near
+    :param trouble: why some jobs could not be looked up
+    """
+
+    sightings: list[Sighting] = field(default_factory=list)
+    vanished: bool = False
+    trouble: FirecrestError | None = None
+
+
+class Survey:
+    """Looks at the jobs of one system, as one user or for many.
+
+    :param account: who asks for the queue
+    :param everybody: whether that account asks for everybody's jobs, or for its own
+    :param grace: seconds that nobody must know a job before it is given up
+    """
+
+    def __init__(
+        self, machines: Machines, system: str, account: str, *, everybody: bool, grace: float
+    ) -> None:
+        self._machines = machines
+        self._system = system
+        self._account = account
+        self._everybody = everybody
+        self._grace = grace
+        #: jobs missing from the queue: since when nobody knows their end (monotonic)
+        self._missing: dict[tuple[str, str], float] = {}
+
+    async def look(self, wanted: Wanted) -> Look:
+        """Ask the queue, and the accounting for those it does not hold.
+
+        :raises SystemUnavailable, AccessDenied, CommandFailed: the queue could not be asked
+        """
+        machine = self._machines.open(self._account, self._system)
+        queue = await machine.scheduler.queue(
+            machine, user=None if self._everybody else self._account
+        )
+        look = Look()
+        held = _by_owner(queue)
+        missing: dict[str, list[str]] = defaultdict(list)
+        still: dict[tuple[str, str], float] = {}
+        for user, job_ids in wanted.items():
+            for job_id in job_ids:
+                rows = _of(job_id, held[user, base(job_id)])
+                if rows:
+                    job = _most_advanced(rows)
+                    look.sightings.append(
+                        Sighting(user=user, job_id=job_id, state=job.state, row=queue_row(job))
+                    )
+                    continue
+                missing[user].append(job_id)
+                look.vanished |= (user, job_id) not in self._missing
+                still[user, job_id] = self._missing.get((user, job_id), time.monotonic())
+        self._missing = still
+        await self._look_up(missing, look)
+        return look
+
+    async def _look_up(self, missing: Mapping[str, list[str]], look: Look) -> None:
+        slots = asyncio.Semaphore(_USERS_AT_ONCE)
+
+        async def of(user: str, job_ids: list[str]) -> None:
+            async with slots:
+                try:
+                    rows = await self._accounted(user, job_ids)
+                except FirecrestError as error:
+                    look.trouble = error
+                    self._missing |= dict.fromkeys(
+                        ((user, job_id) for job_id in job_ids), time.monotonic()
+                    )
+                    return
+            held = _by_owner(rows)
+            for job_id in job_ids:
+                found = self._judged(user, job_id, _of(job_id, held[user, base(job_id)]))
+                if found is not None:
+                    del self._missing[user, job_id]
+                    look.sightings.append(found)
+
+        await asyncio.gather(*(of(user, job_ids) for user, job_ids in missing.items()))
+
+    async def _accounted(self, user: str, job_ids: list[str]) -> list[AccountedJob]:
+        machine = self._machines.open(user, self._system)
+        numbers = sorted({base(job_id) for job_id in job_ids})
+        rows: list[AccountedJob] = []
+        for first in range(0, len(numbers), _IDS_AT_ONCE):
+            query = AccountingQuery(job_ids=tuple(numbers[first : first + _IDS_AT_ONCE]))
+            rows += await machine.scheduler.accounting(machine, query)
+        return rows
+
+    def _judged(self, user: str, job_id: str, rows: Sequence[AccountedJob]) -> Sighting | None:
+        """What the accounting's rows say for certain of a job that is not in the queue."""
+        overdue = time.monotonic() - self._missing[user, job_id] >= self._grace
+        if not rows:
+            return _unknown(user, job_id) if overdue else None
+        if not all(_ended(job) for job in rows):
+            self._missing[user, job_id] = time.monotonic()
+            return None
+        if not all(job.partition for job in rows) and not overdue:
+            return None  # only the end is known so far, the name and the rest come later
+        job = next((job for job in rows if job.state != _SUCCESS), rows[-1])
+        row = accounting_row(job)
+        return Sighting(user=user, job_id=job_id, state=job.state, row=row, final=True)
+
+
+def _by_owner(jobs: Sequence[J]) -> dict[tuple[str, str], list[J]]:
+    """Jobs by owner and number.
+
+    Only here rows meet users: the accounting answers for a foreign id as well.
+    """
+    found: dict[tuple[str, str], list[J]] = defaultdict(list)
+    for job in jobs:
+        found[job.user, base(job.job_id)].append(job)
+    return found
+
+
+def _of(job_id: str, rows: Sequence[J]) -> list[J]:
+    return [job for job in rows if covers(job_id, job.job_id)]
+
+
+def _most_advanced(rows: Sequence[QueuedJob]) -> QueuedJob:
+    return next((job for job in rows if job.state != "PENDING"), rows[0])
+
+
+def _ended(job: AccountedJob) -> bool:
+    return job.state.partition(" ")[0].rstrip("+") in _ENDED
+
+
+def _unknown(user: str, job_id: str) -> Sighting:
+    job = QueuedJob(
+        job_id=job_id,
+        partition="",
+        name="",
+        user=user,
+        state=UNKNOWN,
+        elapsed="",
+        start="",
+        time_left="",
+        nodes="",
+        reason_or_nodes="",
+    )
+    return Sighting(user=user, job_id=job_id, state=UNKNOWN, row=queue_row(job), final=True)
