@@ -97,7 +97,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                 DueList(redis, settings.tasks.lease),
                 [
                     SubmitWorkflow(machines, settings),
-                    ListJobsWorkflow(machines, settings.compute),
+                    ListJobsWorkflow(machines, settings),
                     AccountingWorkflow(machines, settings.compute),
                     UploadWorkflow(machines, staging, settings.storage),
                     DownloadWorkflow(machines, staging, settings.storage),

@@ -122,6 +122,7 @@ def watch(
     following = Watch(
         wanted=wanted,
         say=click.echo,
+        remark=lambda text: click.echo(text, err=True),
         write=lambda name, text: click.echo(text, nl=False, err=name == "stderr"),
         as_json=as_json,
     )

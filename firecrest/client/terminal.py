@@ -45,12 +45,14 @@ class Watch:
     """Follows what is wanted until all of it has ended.
 
     :param say: prints a line of the report
+    :param remark: prints a line about the connection, beside the report
     :param write: writes a piece of a job's output: name of the stream, text
     :param as_json: print the messages as they come instead
     """
 
     wanted: Wanted
     say: Callable[[str], None]
+    remark: Callable[[str], None]
     write: Callable[[str, str], None]
     as_json: bool = False
     _statuses: dict[str, str] = field(default_factory=dict)
@@ -108,12 +110,16 @@ class Watch:
                 self._output(message)
             case "error":
                 raise Refused(message["error"])
+            case "hello":
+                self.remark(f"(connected as {message['user']})")
+            case "subscribed" if message["ref"] == 0:
+                self.remark("(following)")
             case "cut":
-                self.say(f"(connection lost: {message['reason']}; trying again)")
+                self.remark(f"(connection lost: {message['reason']}; trying again)")
             case "gap":
-                self.say(f"(events between {message['since']} and {message['oldest']} are lost)")
+                self.remark(f"(events between {message['since']} and {message['oldest']} are lost)")
             case _:
-                pass  # hello, subscribed: nothing to report
+                pass  # further subscriptions: nothing to report
 
     def _task(self, message: Message) -> None:
         task = message["task"]

@@ -5,6 +5,7 @@ The user's name in braces is a hash tag: all keys of a user share a slot of a cl
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from redis.exceptions import RedisError
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.model.document import Document, living
 from firecrest.model.tasks import Status
+
+_log = logging.getLogger(__name__)
 
 #: Larger documents stay with the task; the log entry then has none.
 MAX_LOGGED_DOCUMENT = 64 * 1024
@@ -167,7 +170,17 @@ class EventLog:
         return Page(gap, entries, end)
 
     async def event(self, user: str, entry: Entry) -> Event | None:
-        """What an entry tells; None if that was a large result whose life is over."""
+        """What an entry tells; None if that was a large result whose life is over.
+
+        One that cannot be read, as of a newer replica, is left out: it must hold up nobody.
+        """
+        try:
+            return await self._decoded(user, entry)
+        except (ValueError, KeyError):
+            _log.exception("event %s of %s cannot be read", entry[0].decode(), user)
+            return None
+
+    async def _decoded(self, user: str, entry: Entry) -> Event | None:
         event_id, fields = entry
         if (body := fields.get(b"job")) is not None:
             system, job_id = fields[b"system"].decode(), fields[b"jobid"].decode()

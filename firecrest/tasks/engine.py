@@ -16,7 +16,7 @@ from firecrest.errors import (
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
-from firecrest.tasks.states import Cause, check, failure
+from firecrest.tasks.states import Cause, Edge, Payload, check, failure
 from firecrest.tasks.store import Once, Owned, Repeated, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 _LOOK_INTERVAL = 0.5
 _CLAIM_BATCH = 50
 _MAX_BACKOFF = 2.0
+_DEFECT = "Internal error"
+_NOT_CREATED = "Error creating task"
 
 
 class _Run:
@@ -56,6 +58,15 @@ class _Run:
         return await self._store.blob(self.owned)
 
 
+def _broken(task: Task, edge: Edge) -> To:
+    """The end of a task with a defect, in the shape that belongs to the state."""
+    if isinstance(task.data, dict) and edge.payload is Payload.TRANSFER:
+        return To(edge.to, {**task.data, "status": edge.to, "msg": _DEFECT})
+    if isinstance(task.data, dict) and edge.payload is Payload.PUSH:
+        return To(edge.to, {**task.data, "error": _DEFECT})
+    return To(edge.to, _DEFECT)
+
+
 class Engine:
     """Creates tasks and does their work in asyncio tasks of this process.
 
@@ -73,6 +84,7 @@ class Engine:
         self._lease = lease
         self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
+        self._voiding: set[asyncio.Task[None]] = set()
 
     # -- for the API ---------------------------------------------------------------
 
@@ -89,7 +101,7 @@ class Engine:
         """Store a task, then start its work.
 
         :param once: see :meth:`firecrest.tasks.store.TaskStore.create`
-        :raises TaskStoreUnavailable: nothing was stored
+        :raises TaskStoreUnavailable: nothing was stored, or it is made to fail
         :raises Repeated: an earlier request with the same key has made a task
         """
         task_id = new_id()
@@ -101,6 +113,12 @@ class Engine:
             )
         except Repeated:
             await self._due.drop(user, task_id)
+            raise
+        except TaskStoreUnavailable:
+            # it may be there all the same, and only the answer got lost
+            voiding = asyncio.create_task(self._void(user, task_id), name=f"void {task_id}")
+            self._voiding.add(voiding)
+            voiding.add_done_callback(self._voiding.discard)
             raise
         self._start(owned)
         return owned.task
@@ -136,7 +154,7 @@ class Engine:
         working = [work for _, work in self._working.values()]
         if working:
             await asyncio.wait(working, timeout=grace)
-        await end(*working, *self._loops)
+        await end(*working, *self._voiding, *self._loops)
 
     @property
     def running(self) -> int:
@@ -172,8 +190,8 @@ class Engine:
                     outcome = Wait(_MAX_BACKOFF)
                 except Exception:  # noqa: BLE001  a defect in a step must not end the loop
                     _log.exception("task %s failed unexpectedly in %s", task_id, run.task.status)
-                    end = failure(run.task.kind, run.task.status)
-                    outcome = To(end, "Internal error") if end else Wait(_MAX_BACKOFF)
+                    edge = failure(run.task.kind, run.task.status)
+                    outcome = _broken(run.task, edge) if edge else Wait(_MAX_BACKOFF)
                 if isinstance(outcome, Wait):
                     await self._persist(self._postpone, run, outcome.seconds)
                     return
@@ -187,6 +205,15 @@ class Engine:
             if not run.lost:
                 await self._hand_over(user, task_id)
             raise
+
+    async def _void(self, user: str, task_id: str) -> None:
+        """End a task whose client was told that there is none, before anybody works on it."""
+        try:
+            owned = await self._persist(self._store.take, user, task_id)
+            await self._persist(self._store.advance, owned, Status.FAILED, _NOT_CREATED)
+        except (TaskNotFound, StaleTask) as error:
+            _log.debug("task %s need not be voided: %s", task_id, error)
+        await self._persist(self._due.drop, user, task_id)
 
     async def _postpone(self, run: _Run, seconds: float) -> None:
         """Set the next look, unless somebody took the task while the step ran."""

@@ -21,8 +21,8 @@ class Payload(StrEnum):
 
     RESULT = "object or array: the answer of the batch system (tasks §3)"
     REASON = "text: what went wrong (tasks §3, §4)"
-    TRANSFER = "object of one shape from 110 on (tasks §4.1); a defect leaves a text"
-    PUSH = "object: source, system_name, and url or error (tasks §5); a defect leaves a text"
+    TRANSFER = "object of one shape from 110 on (tasks §4.1)"
+    PUSH = "object: source, system_name, and url or error (tasks §5)"
     NOTHING = "empty text (tasks §8)"
 
 
@@ -137,10 +137,10 @@ def targets(kind: Kind, current: Status) -> frozenset[Status]:
     return frozenset(edge.to for edge in TABLE[kind] if edge.origin is current)
 
 
-def failure(kind: Kind, current: Status) -> Status | None:
-    """The error state of a step that breaks unexpectedly in ``current``, if it has one."""
+def failure(kind: Kind, current: Status) -> Edge | None:
+    """Where a step leads that breaks unexpectedly in ``current``, if anywhere."""
     for candidate in (Status.FAILED, Status.COPY_FAILED, Status.PUSH_FAILED):
         edge = _ROWS.get((kind, current, candidate))
         if edge is not None and Cause.STEP in edge.causes:
-            return candidate
+            return edge
     return None

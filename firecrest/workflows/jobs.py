@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+
 from firecrest.commands.content import Tail
 from firecrest.errors import CommandFailed, FirecrestError
 from firecrest.machines import Machine
 from firecrest.model.jobs import JobDetails
 from firecrest.workflows.words import explain
 
+_log = logging.getLogger(__name__)
+
 _NO_OUTPUT_YET = {"PENDING", "CONFIGURING"}
 
 
-async def job_files(machine: Machine, job_id: str, *, tail_bytes: int) -> dict[str, str]:
-    """The six file keys of a job.
+async def job_files(
+    machine: Machine, job_id: str, *, tail_bytes: int, pause: float
+) -> dict[str, str]:
+    """The six file keys of a job, with the reason if they cannot be had.
 
     :param tail_bytes: bytes of the end of stdout and stderr to include; 0 for none
+    :param pause: seconds until a second attempt is made
     """
     try:
-        details = await machine.scheduler.details(machine, job_id)
+        try:
+            details = await machine.scheduler.details(machine, job_id)
+        except FirecrestError as error:
+            _log.info("job %s: asking once more: %s", job_id, error)
+            await asyncio.sleep(pause)
+            details = await machine.scheduler.details(machine, job_id)
     except FirecrestError as error:
-        return {
-            "job_file": "command-not-found",
-            "job_file_out": "Not available",
-            "job_file_err": "Not available",
-            "job_data_out": "",
-            "job_data_err": "",
-            "job_info_extra": explain(error),
-        }
+        return no_files(explain(error))
     started = details.state not in _NO_OUTPUT_YET
     wanted = tail_bytes if started else 0
     return {
@@ -34,6 +40,18 @@ async def job_files(machine: Machine, job_id: str, *, tail_bytes: int) -> dict[s
         "job_data_out": await _tail(machine, details.stdout, wanted),
         "job_data_err": await _tail(machine, details.stderr, wanted),
         "job_info_extra": "Job info returned successfully",
+    }
+
+
+def no_files(reason: str) -> dict[str, str]:
+    """The six keys of a job whose details cannot be had."""
+    return {
+        "job_file": "command-not-found",
+        "job_file_out": "Not available",
+        "job_file_err": "Not available",
+        "job_data_out": "",
+        "job_data_err": "",
+        "job_info_extra": reason,
     }
 
 

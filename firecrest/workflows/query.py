@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from marshmallow import fields
 
-from firecrest.config.settings import Compute
+from firecrest.background import end
+from firecrest.config.settings import Compute, Settings
 from firecrest.errors import (
     TIMED_OUT,
     FirecrestError,
@@ -22,10 +23,13 @@ from firecrest.model.jobs import AccountingQuery
 from firecrest.model.tasks import Kind, Status
 from firecrest.schema import declared, item, load, section
 from firecrest.tasks.workflow import Run, Step, To, Wait
-from firecrest.workflows.jobs import job_files
+from firecrest.workflows.jobs import job_files, no_files
 from firecrest.workflows.words import explain
 
 T = TypeVar("T")
+
+#: Part of a task's time after which a list is given without the details that are missing.
+_DETAILS_SHARE = 0.9
 
 _NOT_OWN = {
     "job_file": "",
@@ -73,9 +77,10 @@ class ListJobsWorkflow:
 
     kind = Kind.LIST_JOBS
 
-    def __init__(self, machines: Machines, settings: Compute) -> None:
+    def __init__(self, machines: Machines, settings: Settings) -> None:
         self._machines = machines
-        self._settings = settings
+        self._settings = settings.compute
+        self._pause = settings.utilities.timeout
 
     @property
     def steps(self) -> Mapping[Status, Step]:
@@ -87,19 +92,34 @@ class ListJobsWorkflow:
         return await answered(lambda: self._rows(machine, spec), self._settings.task_deadline)
 
     async def _rows(self, machine: Machine, spec: ListJobsSpec) -> dict[str, Any]:
+        began = asyncio.get_running_loop().time()
+        finish_by = began + _DETAILS_SHARE * self._settings.task_deadline
         user = machine.user if spec.own else None
         jobs = paged(
             await machine.scheduler.queue(machine, user=user, job_ids=spec.job_ids), spec.page
         )
         if spec.own:
-            tail = self._settings.tail_bytes
-            found = await asyncio.gather(
-                *(job_files(machine, job.job_id, tail_bytes=tail) for job in jobs)
-            )
+            found = await self._files(machine, [job.job_id for job in jobs], finish_by)
         else:
             found = [_NOT_OWN for _ in jobs]
         rows = zip(jobs, found, strict=True)
         return {str(n): {**queue_row(job), **files} for n, (job, files) in enumerate(rows)}
+
+    async def _files(
+        self, machine: Machine, job_ids: list[str], finish_by: float
+    ) -> list[dict[str, str]]:
+        """The file keys of jobs; those for which time runs out say so."""
+        tail = self._settings.tail_bytes
+        asked = [
+            asyncio.create_task(job_files(machine, job_id, tail_bytes=tail, pause=self._pause))
+            for job_id in job_ids
+        ]
+        try:
+            if asked:
+                await asyncio.wait(asked, timeout=finish_by - asyncio.get_running_loop().time())
+            return [task.result() if task.done() else no_files(TIMED_OUT) for task in asked]
+        finally:
+            await end(*asked)
 
 
 class AccountingWorkflow:

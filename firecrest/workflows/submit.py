@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import posixpath
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 
@@ -32,6 +33,8 @@ from firecrest.workflows.words import explain
 _log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 1.0
+#: A script that has a comment of its own; one on the command line would replace it.
+_COMMENTED = re.compile(rb"^#SBATCH\b.*--comment\b", re.MULTILINE)
 #: Seconds by which the clocks of replicas may differ and a batch system may lag.
 _MARGIN = 2.0
 
@@ -94,7 +97,8 @@ class SubmitWorkflow:
         uncertain = attempt.number > 1
         try:
             await machine.run(MakeDirectories(posixpath.dirname(script)))
-            await _write_script(machine, script, await run.blob())
+            content = await run.blob()
+            await _write_script(machine, script, content)
             await _mark(run, attempt)
             uncertain = True
             job_id = await machine.scheduler.submit(
@@ -103,7 +107,7 @@ class SubmitWorkflow:
                     directory=directory,
                     script=script,
                     account=spec.account,
-                    comment=run.task.id,
+                    comment=None if _COMMENTED.search(content) else run.task.id,
                     environment=spec.environment,
                 ),
             )
@@ -177,7 +181,8 @@ class SubmitWorkflow:
             _log.warning("task %s: its script is not put back: %s", run.task.id, error)
 
     async def _done(self, machine: Machine, job_id: int) -> To:
-        files = await job_files(machine, str(job_id), tail_bytes=0)
+        pause = self._settings.utilities.timeout
+        files = await job_files(machine, str(job_id), tail_bytes=0, pause=pause)
         return To(Status.DONE, {"result": "Job submitted", "jobid": job_id, **files})
 
 

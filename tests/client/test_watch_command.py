@@ -108,6 +108,7 @@ async def test_nothing_is_missed_while_the_connection_is_cut(
     address = urlsplit(gateway.url)
     wire = await wires(address.hostname or "", address.port or 0)
     async with watching(f"http://127.0.0.1:{wire.port}", "--json", token=token) as terminal:
+        await terminal.says("(following)")
         first = await listing(alice)
         await terminal.says(first)
         await wire.cut()
@@ -137,8 +138,9 @@ async def test_a_renewed_token_is_found(
 ) -> None:
     gateway = await gateways(config)
     file = tmp_path / "token"
-    file.write_text(mint.token("alice", life=3))
+    file.write_text(mint.token("alice", life=6))
     async with watching(gateway.url, "--json", "--token-file", str(file)) as terminal:
+        await terminal.says("(following)")
         await terminal.says(await listing(connect(gateway)))
         file.write_text(mint.token("alice"))
         await terminal.says("4401")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.conftest import Connect, Gateways
 from tests.faults import broken_scheduler
+from tests.faults.transfers import finish, offered, send
 from tests.harness.client import Client
 from tests.harness.daemons import RedisServer
 from tests.harness.gateway import Config, Gateway
@@ -40,6 +43,50 @@ async def test_a_defect_in_a_step_is_the_end_of_its_task_only(
     assert broken_scheduler.SECRET in gateway.log
     assert "never retrieved" not in gateway.log
     await check_works(connect(gateway))
+
+
+async def test_a_copy_that_breaks_can_be_asked_for_again(
+    config: Config, gateways: Gateways, connect: Connect, workdir: Path
+) -> None:
+    """The machine is not configured any more, and then it is again."""
+    config["storage"] |= {"polling_interval": 600, "copy_retries": 0}
+    config["systems"].append({**config["systems"][0], "name": "other"})
+    gateway = await gateways(config)
+    receipt, data = await offered(connect(gateway, machine="other"), workdir)
+    await send(data, b"content")
+    await gateway.stop()
+
+    less = {**config, "systems": config["systems"][:1]}
+    gateway = await gateways(less)
+    client = connect(gateway)
+    assert (await finish(client, receipt)).status == 200
+    task = await client.finished(receipt)
+    assert (task["status"], task["data"]["status"], task["data"]["source"]) == ("115", "115", "f")
+    await gateway.stop()
+
+    client = connect(await gateways(config))
+    assert (await finish(client, receipt)).status == 200
+    assert (await client.reached(receipt, {"114"}))["status"] == "114"
+    assert (workdir / "f").read_bytes() == b"content"
+
+
+async def test_an_event_that_nobody_understands_stops_no_stream(
+    gateway: Gateway, connect: Connect, redis_server: RedisServer
+) -> None:
+    client = connect(gateway)
+    async with client.events(params={"tasks": "*"}) as events:
+        assert (await events.next())["event"] == "subscribed"
+        first = (await client.get("/compute/jobs")).json["task_id"]
+        await events.transitions(first, "200")
+        async with redis_server.client() as redis:
+            odd = await redis.xadd("fc:{alice}:events", {"id": "0" * 32, "previous": "101"})
+            await redis.hset("fc:{alice}:marks", "last", odd)
+            await redis.publish("fc:bell:{alice}", odd)
+        second = (await client.get("/compute/jobs")).json["task_id"]
+        assert [e["task"]["status"] for e in await events.transitions(second, "200")] == [
+            "100",
+            "200",
+        ]
 
 
 async def test_a_task_that_nobody_understands_stops_no_other(

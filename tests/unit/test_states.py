@@ -127,10 +127,10 @@ def test_nothing_is_queued_twice_and_nothing_refused_succeeds(
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("current", Status)
 def test_a_defect_leads_along_an_edge_to_an_error_or_nowhere(kind: Kind, current: Status) -> None:
-    end = failure(kind, current)
-    if end is not None:
-        assert end in {Status.FAILED, Status.COPY_FAILED, Status.PUSH_FAILED}
-        check(kind, current, end, Cause.STEP)
+    edge = failure(kind, current)
+    if edge is not None:
+        assert edge.to in {Status.FAILED, Status.COPY_FAILED, Status.PUSH_FAILED}
+        assert check(kind, current, edge.to, Cause.STEP) is edge
     elif targets(kind, current) and current not in FINAL:
         # a form that was given out stays good; the look for the object is repeated; nobody
         # works on a failed copy before it is asked for again
