@@ -1,5 +1,7 @@
 """The event stream: how soon a transition arrives, what listeners cost, what many get.
 
+``watchers-1000`` counts how often the batch system is asked for one job.
+
 Transitions are written by this process, as another replica would, and arrive at clients of
 the gateway through Redis. The raw limit is a bare aiohttp server that sends on what it hears
 on Redis pub/sub: no log, no order, no replay, no ownership.
@@ -9,13 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
+import aiohttp
+import orjson
 from redis import asyncio as aioredis
 
 from firecrest.config.services import Events, Tasks
@@ -23,16 +31,21 @@ from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from scripts.benchmarks.bare_events import CHANNEL
 from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds, rss_mib
-from scripts.benchmarks.servers import Gateway, free_port, gateway, process
+from scripts.benchmarks.servers import USER, Gateway, free_port, gateway, process
 from scripts.benchmarks.sockets import Socket, connect
 
-_SETTINGS = {"events.heartbeat": 10, "events.max_connections_per_user": 100}
+_SETTINGS = {
+    "events.heartbeat": 10,
+    "events.max_connections_per_user": 1000,
+    "events.job_interval.shortest": 0.5,
+    "events.job_interval.longest": 0.5,
+}
 _TRANSITIONS_PER_SECOND = 200
 _OPENING = 50  # sockets at once
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
-    """Cases ``push-p50``, ``push-p99``, ``fanout`` and ``idle-5000``."""
+    """Cases ``push-p50``, ``push-p99``, ``fanout``, ``watchers-1000`` and ``idle-5000``."""
     async with gateway(bench.directory, _SETTINGS) as served:
         redis = aioredis.Redis(port=served.redis_port)
         port = free_port()
@@ -45,6 +58,7 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
                 for result in await _push(bench, ours, bare):
                     yield result
                 yield await _fanout(bench, ours, bare)
+                yield await _watchers(bench, served)
                 yield await _idle(bench, ours, bare)
         finally:
             await redis.aclose()
@@ -227,6 +241,80 @@ async def _fanout(bench: Bench, ours: Side, bare: Bare) -> Result:
         pid=ours.pid,
         more_is_better=True,
     )
+
+
+async def _watchers(bench: Bench, served: Gateway) -> Result:
+    """Questions to the batch system while 1,000 watch a job, beside those while one does."""
+    headers = {"Authorization": f"Bearer {served.minter.token(USER)}", "X-Machine-Name": "cluster"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        over = bench.directory / "over"
+        job_id = await _job_until(http, served.url, over)
+    wanted = {"system": "cluster", "ids": [job_id]}
+    action = orjson.dumps({"action": "subscribe", "ref": 1, "jobs": wanted})
+    seconds = bench.scaled(100)
+
+    async def questions(watchers: int) -> tuple[int, int]:
+        told = Counter[bytes]()
+
+        def hear(text: bytes, now: float) -> None:
+            told[text[:14]] += 1
+
+        sockets = []
+        for start in range(0, watchers, _OPENING):
+            count = min(_OPENING, watchers - start)
+            sockets += await asyncio.gather(
+                *(connect(f"{served.url}/events", headers, hear) for _ in range(count))
+            )
+        for socket in sockets:
+            socket.send(action)
+        async with asyncio.timeout(60):
+            while told[b'{"event":"job"'] < watchers:  # noqa: ASYNC110  whoever it is
+                await asyncio.sleep(0.05)
+        before = _commands(served)
+        await asyncio.sleep(seconds)
+        asked = _commands(served) - before
+        lost = sum(socket.closed for socket in sockets)
+        for socket in sockets:
+            socket.end()
+        return asked, lost
+
+    try:
+        one, _ = await questions(1)
+        many, errors = await questions(1000)
+    finally:
+        over.touch()
+    return Result(
+        bench=bench.name,
+        case="watchers-1000",
+        value=many / one,
+        unit="questions/question",
+        raw=1.0,
+        ratio=one / many,
+        spread=0.0,
+        errors=errors,
+        rss_mib=rss_mib(served.pid),
+        cpu_s_per_1000=0.0,
+    )
+
+
+async def _job_until(http: aiohttp.ClientSession, url: str, over: Path) -> str:
+    """Submit a job that lasts until there is a file of this name; its id."""
+    form = aiohttp.FormData()
+    script = f"#!/bin/sh\nuntil [ -e {shlex.quote(str(over))} ]; do sleep 0.5; done\n"
+    form.add_field("file", script.encode(), filename="job.sh")
+    async with http.post(f"{url}/compute/jobs", data=form) as answer:
+        task_id = (await answer.json())["task_id"]
+    task: dict[str, Any] = {"status": "100"}
+    while task["status"] == "100":
+        request = http.get(f"{url}/tasks/{task_id}", headers={"Prefer": "wait=10"})
+        async with request as answer:
+            task = (await answer.json())["task"]
+    return str(task["data"]["jobid"])
+
+
+def _commands(served: Gateway) -> int:
+    """Commands run on the cluster so far, by the gateway's own audit."""
+    return served.log.read_text().count(f"{USER}@cluster sh ")
 
 
 async def _idle(bench: Bench, ours: Side, bare: Bare) -> Result:

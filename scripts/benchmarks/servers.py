@@ -16,17 +16,23 @@ from scripts.embedded import redis
 from scripts.embedded.identity import Keys, Minter
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
+USER = "demo"
+"""The one user of the cluster."""
 _START_LIMIT = 30.0
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """A gateway with a Redis of its own; its cluster is configured but not there."""
+    """A gateway with a Redis of its own, and the login node of its cluster.
+
+    :param log: what it writes; each command on the cluster is a line of it
+    """
 
     url: str
     pid: int
     redis_port: int
     minter: Minter
+    log: Path
 
 
 def free_port() -> int:
@@ -60,30 +66,46 @@ async def process(argv: Sequence[str], log: Path, port: int) -> AsyncIterator[Pr
 async def gateway(
     directory: Path, changed: Mapping[str, object] | None = None
 ) -> AsyncIterator[Gateway]:
-    """A gateway on the configuration of the demo, without the demo's cluster and store.
+    """A gateway on the configuration of the demo, without the demo's store.
 
     :param changed: further settings by key
     """
-    port, redis_port = free_port(), free_port()
-    minter = Keys(directory).make(ssh_port=free_port())
+    port, redis_port, ssh_port = free_port(), free_port(), free_port()
+    keys = Keys(directory)
+    minter = keys.make(ssh_port)
+    homes = directory / "home"
+    (homes / USER).mkdir(parents=True)
     settings = {
         "server.port": port,
         "logging.level": "warning",
         "auth.issuers.0.public_keys": f"[{{file: {directory}/token_key.pub}}]",
         "ssh.ca_key_path": directory / "ca_key",
         "ssh.known_hosts": directory / "known_hosts",
+        "systems.0.address": f"127.0.0.1:{ssh_port}",
+        "systems.0.scheduler.base_fs": homes,
         "redis.port": redis_port,
         **(changed or {}),
     }
     argv = [sys.executable, "-m", "firecrest", "serve", "--config", str(CONFIG)]
     for key, value in settings.items():
         argv += ["--set", f"{key}={value}"]
+    node = [sys.executable, "-P", "-m", "scripts.embedded.sshd"]
+    for name, value in {
+        "port": ssh_port,
+        "ca": keys.ca_public,
+        "host-key": keys.host,
+        "homes": homes,
+        "users": USER,
+    }.items():
+        node += [f"--{name}", str(value)]
     store = redis.server(redis_port, directory)
+    log = directory / "gateway.log"
     async with (
         process(store.argv, directory / "redis.log", redis_port),
-        process(argv, directory / "gateway.log", port) as running,
+        process(node, directory / "ssh.log", ssh_port),
+        process(argv, log, port) as running,
     ):
-        yield Gateway(f"http://127.0.0.1:{port}", running.pid, redis_port, minter)
+        yield Gateway(f"http://127.0.0.1:{port}", running.pid, redis_port, minter, log)
 
 
 def _end_of(log: Path) -> str:
@@ -92,7 +114,7 @@ def _end_of(log: Path) -> str:
 
 def _environment() -> dict[str, str]:
     keys = {"FIRECREST_S3_ACCESS_KEY": "none", "FIRECREST_S3_SECRET_KEY": "none"}
-    return {**os.environ, **keys}
+    return {**os.environ, **keys, "PYTHONPATH": str(CONFIG.parent)}
 
 
 async def _listening(started: Process, port: int, log: Path) -> None:

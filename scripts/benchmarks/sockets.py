@@ -59,6 +59,10 @@ class Socket(asyncio.Protocol):
         if not self.opened.done():
             self.opened.set_exception(exc or ConnectionError("closed before the answer"))
 
+    def send(self, text: bytes) -> None:
+        """A text frame of less than 64 KiB."""
+        self._send(TEXT, text)
+
     def end(self) -> None:
         """Close without ceremony."""
         self._transport.abort()
@@ -81,8 +85,14 @@ class Socket(asyncio.Protocol):
         return frame
 
     def _send(self, opcode: int, payload: bytes) -> None:
+        size = (
+            bytes((len(payload),))
+            if len(payload) < 126
+            else b"\x7e%c%c" % divmod(len(payload), 256)
+        )
         # masked with zeros: the payload as it is
-        self._transport.write(bytes((0x80 | opcode, 0x80 | len(payload), 0, 0, 0, 0)) + payload)
+        head = bytes((0x80 | opcode, 0x80 | size[0])) + size[1:] + bytes(4)
+        self._transport.write(head + payload)
 
 
 async def connect(url: str, headers: dict[str, str], receive: Receiver) -> Socket:
