@@ -15,6 +15,7 @@ from pathlib import Path
 
 import asyncssh
 from redis import asyncio as aioredis
+from redis.exceptions import BusyLoadingError, ConnectionError  # noqa: A004
 
 from tests.harness.waiting import eventually
 
@@ -77,6 +78,16 @@ class RedisServer(Daemon):
 
     def client(self) -> aioredis.Redis:
         return aioredis.Redis(host="127.0.0.1", port=self.port)
+
+    async def _listening(self) -> bool:
+        """It has loaded its data, too."""
+        if not await super()._listening():
+            return False
+        async with self.client() as redis:
+            try:
+                return bool(await redis.ping())
+            except (BusyLoadingError, ConnectionError):
+                return False
 
     async def configure(self, name: str, value: str) -> None:
         """Change a setting of the running server."""
