@@ -63,15 +63,8 @@ In another terminal, as user {self.user} (every user's token is in {state}/token
     -F "sourcePath={state}/input.txt" -F "targetPath={home}"
   curl -X PUT "$FIRECREST/storage/xfer-external/upload" -H "$auth" -H "X-Task-ID: <task_id>"
 
-  # everything as it happens, over a websocket
-  {self.python} -c '
-import aiohttp, asyncio, os
-async def watch():
-    headers = {{"Authorization": "Bearer " + os.environ["TOKEN"]}}
-    async with aiohttp.ClientSession(headers=headers) as http:
-        async with http.ws_connect("{gateway}/events?tasks=*") as events:
-            async for event in events: print(event.data)
-asyncio.run(watch())'
+  # everything as it happens, over the websocket {gateway}/events?tasks=*
+  FIRECREST_URL=$FIRECREST FIRECREST_TOKEN=$TOKEN {self.python} -m firecrest watch
 
 Ctrl-C stops everything and removes {state}.
 """
