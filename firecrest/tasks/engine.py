@@ -101,7 +101,8 @@ class Engine:
         """Store a task, then start its work.
 
         :param once: see :meth:`firecrest.tasks.store.TaskStore.create`
-        :raises TaskStoreUnavailable: nothing was stored, or it is made to fail
+        :raises TaskStoreUnavailable: nothing was stored; or, if ``once`` is None, it is made
+            to fail
         :raises Repeated: an earlier request with the same key has made a task
         """
         task_id = new_id()
@@ -115,10 +116,12 @@ class Engine:
             await self._due.drop(user, task_id)
             raise
         except TaskStoreUnavailable:
-            # it may be there all the same, and only the answer got lost
-            voiding = asyncio.create_task(self._void(user, task_id), name=f"void {task_id}")
-            self._voiding.add(voiding)
-            voiding.add_done_callback(self._voiding.discard)
+            # It may be there all the same, and only the answer got lost. A client with a key
+            # gets its receipt when it asks again.
+            if once is None:
+                voiding = asyncio.create_task(self._void(user, task_id), name=f"void {task_id}")
+                self._voiding.add(voiding)
+                voiding.add_done_callback(self._voiding.discard)
             raise
         self._start(owned)
         return owned.task

@@ -13,7 +13,7 @@ from firecrest.errors import TaskStoreUnavailable
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.due import KEY, DueList
 from firecrest.tasks.engine import Engine
-from firecrest.tasks.store import Owned, TaskStore
+from firecrest.tasks.store import Once, Owned, TaskStore
 from firecrest.tasks.workflow import Run, Step, To, Wait
 from tests.harness.waiting import eventually
 
@@ -41,6 +41,28 @@ class Counted:
     async def _run(self, run: Run) -> To | Wait:
         self.runs += 1
         return To(Status.DONE, {})
+
+
+async def test_a_task_that_its_client_can_ask_for_again_goes_on(redis: aioredis.Redis) -> None:
+    store = Forgetful(redis, Tasks(), Events())
+    work = Counted()
+    engine = Engine(store, DueList(redis, 0.3), [work], 0.3)
+    engine.start()
+    once = Once("key", "request")
+    try:
+        with pytest.raises(TaskStoreUnavailable):
+            await engine.create(Kind.LIST_JOBS, user="alice", system="c", spec={}, once=once)
+
+        async def done() -> bool:
+            return [task.status for task in await store.read_all("alice")] == [Status.DONE]
+
+        await eventually(done, "the task was adopted")
+    finally:
+        await engine.stop(1)
+    (task,) = await store.read_all("alice")
+    earlier = await store.earlier("alice", once)
+    assert earlier is not None
+    assert (earlier.task_id, work.runs) == (task.id, 1)
 
 
 async def test_a_task_whose_client_was_told_that_there_is_none_does_nothing(
