@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 from firecrest.commands.faults import classify
-from firecrest.errors import FirecrestError
+from firecrest.errors import CommandFailed, Fault, FirecrestError
 
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ class Command(ABC, Generic[T]):
 
     #: Run under the remote ``timeout`` program with the configured limit (rest-v1 §4.1).
     limited: ClassVar[bool] = True
+    #: Whether the caller named a source and a target; what cannot be made is one of both then.
+    two_paths: ClassVar[bool] = False
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -64,9 +66,14 @@ class Command(ABC, Generic[T]):
 
     def failure(self, completed: Completed) -> FirecrestError:
         """What a non-zero exit means; schedulers override it with their own words."""
-        return classify(
+        failure = classify(
             completed.status, completed.stderr or completed.stdout, operand=self.operand
         )
+        if self.two_paths or not isinstance(failure, CommandFailed):
+            return failure
+        if failure.fault is Fault.INVALID_PATHS:
+            return CommandFailed(Fault.INVALID_PATH, failure.message, failure.operand)
+        return failure
 
 
 class Silent(Command[None]):

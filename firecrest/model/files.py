@@ -24,3 +24,24 @@ class Entry:
     size: int
     last_modified: str
     link_target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStatus:
+    """The numbers of a file.
+
+    :param mode: type and permissions
+    :param size: bytes
+    :param atime: seconds since 1970, like ``mtime`` and ``ctime``
+    """
+
+    mode: int
+    ino: int
+    dev: int
+    nlink: int
+    uid: int
+    gid: int
+    size: int
+    atime: int
+    mtime: int
+    ctime: int

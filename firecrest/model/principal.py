@@ -6,6 +6,23 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """A user or group of a machine; both are texts."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user of a machine with the groups."""
+
+    user: Account
+    group: Account
+    groups: tuple[Account, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """A user whose token was verified (Contract: auth §2, §3).
 

@@ -7,7 +7,7 @@ PACKAGES="openssh-server openssh-client munge
  slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin
  mariadb-server redis-server redis-tools
  ceph-mon ceph-osd radosgw ceph-common
- openssl procps curl ca-certificates file tar gzip bzip2 xz-utils"
+ openssl procps curl ca-certificates file tar gzip bzip2 xz-utils unzip"
 
 missing_packages() { # missing_packages PACKAGE...
   local package

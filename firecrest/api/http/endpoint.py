@@ -125,3 +125,7 @@ class Endpoints:
     def put(self, path: str, params: type[Any] | None = None, **about: Any) -> Declare:
         """See :meth:`add`."""
         return self.add("PUT", path, params, **about)
+
+    def delete(self, path: str, params: type[Any] | None = None, **about: Any) -> Declare:
+        """See :meth:`add`."""
+        return self.add("DELETE", path, params, **about)

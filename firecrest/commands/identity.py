@@ -1,0 +1,45 @@
+"""Who the user is on the machine (Contract: rest-v1 §6.15)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from firecrest.commands.base import Argv, Command
+from firecrest.commands.faults import clean
+from firecrest.errors import CommandFailed, Fault
+from firecrest.model.principal import Account, Identity
+
+_ACCOUNT = re.compile(r"(\d+)(?:\(([^()]*)\))?")
+_PARTS = re.compile(r"uid=(?P<user>.*?) gid=(?P<group>.*?) groups=(?P<groups>.*?)(?: context=.*)?")
+
+
+@dataclass(frozen=True)
+class WhoAmI(Command[str]):
+    """The user's name."""
+
+    def argv(self) -> Argv:
+        return ("id", "-un")
+
+    def parse(self, stdout: bytes) -> str:
+        return clean(stdout)
+
+
+@dataclass(frozen=True)
+class Id(Command[Identity]):
+    """The user with all groups."""
+
+    def argv(self) -> Argv:
+        return ("id",)
+
+    def parse(self, stdout: bytes) -> Identity:
+        found = _PARTS.fullmatch(clean(stdout))
+        if found is None:
+            raise CommandFailed(Fault.OTHER, "id printed something else")
+        (user,), (group,) = _accounts(found["user"]), _accounts(found["group"])
+        return Identity(user=user, group=group, groups=tuple(_accounts(found["groups"])))
+
+
+def _accounts(text: str) -> list[Account]:
+    """Accounts like ``100(users)``; one without a name is called by its number."""
+    return [Account(name=name or number, id=number) for number, name in _ACCOUNT.findall(text)]
