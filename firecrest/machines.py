@@ -7,13 +7,17 @@ which way, and what is written down about it are each decided in one place.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from firecrest.commands.base import Command, line
+from firecrest.commands.content import Cat, Cut, Measure
 from firecrest.config.settings import Settings, System
 from firecrest.errors import FirecrestError, UnknownSystem
+from firecrest.model.files import Excerpt
 from firecrest.scheduler.base import Scheduler, resolve
+from firecrest.ssh.content import RemoteContent
+from firecrest.ssh.excerpt import Held, Readable, grep
 from firecrest.ssh.files import RemoteFiles
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import exchange
@@ -54,6 +58,7 @@ class Machine:
         self._settings = settings
         self._limit = settings.utilities.timeout + _MARGIN
         self._files = RemoteFiles(pool, user, system, self._limit)
+        self._content = RemoteContent(pool, user, system, self._limit)
         self.system = system
         self.scheduler = scheduler
         self.user = user
@@ -78,6 +83,37 @@ class Machine:
         """See :meth:`firecrest.ssh.files.RemoteFiles.write_into`."""
         with self._audited("write", f"{directory}/{name}"):
             await self._files.write_into(directory, name, content)
+
+    async def excerpt(
+        self, path: str, excerpt: Excerpt, pattern: str = "", *, access: str = "sftp"
+    ) -> bytes:
+        """See :meth:`firecrest.ssh.content.RemoteContent.excerpt`.
+
+        :param pattern: empty for all lines
+        :param access: ``sftp`` or ``exec``; both give the same
+        """
+        limit, wanted = self._settings.utilities.max_file_size, pattern.encode()
+        if access == "exec":
+            content = await self.run(Cut(path, excerpt))
+            return await grep(content, wanted, limit) if pattern else content
+        with self._audited("tail" if excerpt.from_end else "head", path):
+            return await self._content.excerpt(path, excerpt, wanted, limit)
+
+    @asynccontextmanager
+    async def opened(self, path: str, *, access: str = "sftp") -> AsyncIterator[Readable]:
+        """A file to be read; by commands one of at most the size limit.
+
+        :param access: ``sftp`` or ``exec``
+        """
+        if access == "exec":
+            extent = await self.run(Measure(path))
+            limit = self._settings.utilities.max_file_size
+            fits = 0 < extent.size <= limit
+            yield Held(await self.run(Cat(path)) if fits else b"", extent)
+            return
+        with self._audited("read", path):
+            async with self._content.opened(path) as file:
+                yield file
 
     async def begin(self, target: str, name: str) -> tuple[str, str]:
         """See :meth:`firecrest.ssh.files.RemoteFiles.begin`."""

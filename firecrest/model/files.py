@@ -24,3 +24,31 @@ class Entry:
     size: int
     last_modified: str
     link_target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The part of a file that ``head`` or ``tail`` prints.
+
+    :param from_end: ``tail``
+    :param lines: count lines, else bytes
+    :param beyond: of ``head`` all but the last ``count``; of ``tail`` all from the
+        ``count``-th on, counted from 1
+    """
+
+    from_end: bool
+    count: int
+    lines: bool = True
+    beyond: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is of a file.
+
+    :param size: bytes; 0 for what has no size
+    :param modified: seconds since the epoch
+    """
+
+    size: int
+    modified: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from firecrest.api.http.endpoint import Endpoint
-from firecrest.api.v1 import compute, external, status, tasks, utilities
+from firecrest.api.v1 import compute, content, external, status, tasks, utilities
 
-MODULES = (status, utilities, compute, external, tasks)
+MODULES = (status, utilities, content, compute, external, tasks)
 
 
 def endpoints() -> list[Endpoint]:
