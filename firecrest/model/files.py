@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of a directory listing.
+class Entry(NamedTuple):
+    """One line of a directory listing; a tuple, because there may be very many.
 
     :param type: first character of the mode column: ``-dlbcsp``
     :param permissions: the rest of the mode column, at least nine characters
