@@ -7,26 +7,17 @@ import stat
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import Protocol, TypeVar
 
 import asyncssh
 
 from firecrest.errors import TIMED_OUT, CommandFailed, Fault
 from firecrest.model.files import Excerpt, Extent
 from firecrest.ssh.excerpt import cut, gathered
-from firecrest.ssh.files import RemoteFiles, Work
-
-T = TypeVar("T")
+from firecrest.ssh.files import RemoteFiles
+from firecrest.ssh.writing import Steps
 
 _BLOCK = 1 << 20
 _IN_FLIGHT = 3
-
-
-class Steps(Protocol):
-    """A file-transfer session, used in steps that each have a time limit."""
-
-    async def run(self, work: Work[T]) -> T:
-        """One step."""
 
 
 class OpenFile:

@@ -12,6 +12,7 @@ from firecrest.api.http.body import FilePart, Form
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal, Reply
 from firecrest.api.http.params import Flag, Number, RemotePath, check_text
+from firecrest.api.v1.digests import announced, verified
 from firecrest.api.v1.errors import UTILITIES, render
 from firecrest.commands.listing import Ls, LsNames
 from firecrest.errors import (
@@ -109,8 +110,11 @@ async def upload(call: Call, _: None) -> Any:
     try:
         content = await _content(form, limit)
         target = _target(form)
+        expected = announced(call.request.headers)
         if form.file is None or content is None:
             raise Refusal(400, {"description": _UPLOAD_FAILED, "error": "No file in query"})
+        if expected is not None:
+            content = verified(content, expected)
         await call.machine.write_into(target, _file_name(form.file), content)
     except TooLarge as error:
         text = f"{_UPLOAD_FAILED}. The file is over {error.limit} bytes"
