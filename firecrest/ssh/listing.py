@@ -204,10 +204,12 @@ def _entry(name: asyncssh.SFTPName, target: bytes, directory: Directory, *, nume
 
 
 def _explains(zone: tzinfo, printed: str) -> bool:
-    """Whether a time with its offset is what the zone makes of that moment."""
+    """Whether a time with its offset is what the zone makes of a moment that SFTP can tell."""
     try:
         moment = datetime.strptime(printed, "%Y-%m-%dT%H:%M:%S%z")
     except ValueError:  # a year of five digits
+        return False
+    if not 0 <= moment.timestamp() < _LATEST:
         return False
     return moment.astimezone(zone).utcoffset() == moment.utcoffset()
 
