@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 import asyncssh
 
 from firecrest.commands.listing import Ls, LsNames
-from firecrest.errors import CommandFailed, Fault, FirecrestError
+from firecrest.errors import CommandFailed, Fault, SystemUnavailable
 from firecrest.model.files import Entry
 from firecrest.ssh.files import RemoteFiles
 
@@ -159,12 +159,19 @@ class RemoteListings(RemoteFiles):
                     targets[i] = _raw(target)
             return found, targets
 
+        connected = False
         try:
-            return await self._do(listing.path, read)
-        except FirecrestError as error:
-            if isinstance(error, CommandFailed) and error.fault is not Fault.TIMEOUT:
-                return None  # the command knows the words
-            raise
+            async with self._session(listing.path) as session:
+                connected = True
+                return await session.run(read)
+        except CommandFailed as error:
+            if error.fault is Fault.TIMEOUT:
+                raise
+            return None  # the command knows the words
+        except SystemUnavailable:
+            if not connected:
+                raise
+            return None  # the connection was lost; the command takes another one
 
 
 class _Untold(Exception):
