@@ -15,6 +15,12 @@ from firecrest.model.files import Entry
 _ROW = re.compile(
     rb"([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S.*?) +(\d+, +)?(\d+) (\S+) (\".*)", re.DOTALL
 )
+_PLAIN = re.compile(
+    r"^([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S.*?) +(\d+, +)?(\d+) (\S+) "
+    r'"((?:[^"\\]|\\.)*)"(?: -> "((?:[^"\\]|\\.)*)")?$',
+    re.MULTILINE | re.ASCII,
+)
+_DOTS = {".", ".."}
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _ESCAPES = {
@@ -35,6 +41,11 @@ class _Listing:
     def operand(self) -> str:
         return self.path
 
+    @property
+    def plain(self) -> bool:
+        """Whether it looks at nothing but the directory, and sorts."""
+        return not (self.recursive or self.follow_links or self.unsorted)
+
     def _options(self) -> Iterator[str]:
         yield "--quoting-style=c"
         if self.unsorted:
@@ -52,17 +63,23 @@ class Ls(_Listing, Command[list[Entry]]):
     """Describe a file, or what is in a directory.
 
     :param hidden: include dot entries other than ``.`` and ``..``
+    :param dots: include these two as well
     :param unsorted: directory order, with all dot entries
+    :param offsets: times with the offset of the zone, as in ``+0200``
     """
+
+    dots: bool = False
+    offsets: bool = False
 
     def argv(self) -> Argv:
         numeric = ("--numeric-uid-gid",) if self.numeric_ids else ()
-        return (
-            *("ls", "-l", "--time-style=+%Y-%m-%dT%H:%M:%S", *self._options(), *numeric),
-            *("--", self.path),
-        )
+        style = f"--time-style=+%Y-%m-%dT%H:%M:%S{'%z' * self.offsets}"
+        dots = ("-a",) if self.dots else ()
+        return ("ls", "-l", style, *self._options(), *numeric, *dots, "--", self.path)
 
     def parse(self, stdout: bytes) -> list[Entry]:
+        if not self.recursive and (plain := _plain(stdout)) is not None:
+            return plain
         entries = []
         for prefix, row in _rows(stdout, self.path):
             match = _ROW.fullmatch(row)
@@ -86,6 +103,45 @@ class LsNames(_Listing, Command[list[str]]):
             for prefix, row in _rows(stdout, self.path)
             if (name := _QUOTED.fullmatch(row))
         ]
+
+
+def without_dots(entries: list[Entry], *, hidden: bool) -> list[Entry]:
+    """What a listing with ``dots`` and ``offsets`` would be without.
+
+    :param hidden: keep other names that begin with a dot
+    """
+    return [
+        entry._replace(last_modified=entry.last_modified[:-5])
+        for entry in entries
+        if hidden or not entry.name.startswith(".") or len(entries) == 1
+        if entry.name not in _DOTS
+    ]
+
+
+def _plain(stdout: bytes) -> list[Entry] | None:
+    """The rows of one directory, read at one go; None if they need a closer look."""
+    text = stdout.decode("utf-8", "replace")
+    rows = text.count("\n") - text.startswith("total ")
+    found = _PLAIN.findall(text)
+    if len(found) != rows:
+        return None
+    return [
+        Entry(
+            _unquote(name) if "\\" in name else name,
+            kind,
+            permissions,
+            user,
+            group,
+            0 if device else int(size),
+            modified,
+            _unquote(target) if "\\" in target else target,
+        )
+        for kind, permissions, user, group, device, size, modified, name, target in found
+    ]
+
+
+def _unquote(text: str) -> str:
+    return _decode(text.encode())
 
 
 def _rows(stdout: bytes, root: str) -> Iterator[tuple[str, bytes]]:

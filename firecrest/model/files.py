@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of a directory listing.
+class Entry(NamedTuple):
+    """One line of a directory listing; a tuple, because there may be very many.
 
     :param type: first character of the mode column: ``-dlbcsp``
     :param permissions: the rest of the mode column, at least nine characters
@@ -45,3 +45,31 @@ class FileStatus:
     atime: int
     mtime: int
     ctime: int
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The part of a file that ``head`` or ``tail`` prints.
+
+    :param from_end: ``tail``
+    :param lines: count lines, else bytes
+    :param beyond: of ``head`` all but the last ``count``; of ``tail`` all from the
+        ``count``-th on, counted from 1
+    """
+
+    from_end: bool
+    count: int
+    lines: bool = True
+    beyond: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is of a file.
+
+    :param size: bytes; 0 for what has no size
+    :param modified: seconds since the epoch
+    """
+
+    size: int
+    modified: int

@@ -17,6 +17,7 @@ import asyncssh
 from firecrest.config.settings import System
 from firecrest.errors import TIMED_OUT, CommandFailed, Fault, FirecrestError
 from firecrest.ssh.pool import Link, Pool, translate
+from firecrest.ssh.writing import write_all
 
 _log = logging.getLogger(__name__)
 
@@ -59,8 +60,7 @@ class RemoteFiles:
         async with self._session(directory) as session:
             there, temporary, file = await session.run(begin)
             try:
-                async for part in content:
-                    await session.run(_writing(file, part))
+                await write_all(session, file, content)
                 await session.run(lambda _: file.close())
                 await session.run(lambda sftp: sftp.posix_rename(temporary, there.path))
             except BaseException:
@@ -259,10 +259,6 @@ async def _destination(sftp: asyncssh.SFTPClient, target: str) -> _There:
     if _is_directory(found):
         raise CommandFailed(Fault.IS_A_DIRECTORY, f"{target} is a directory", target)
     return _There(target, (found.permissions or 0) & 0o777, found.uid)
-
-
-def _writing(file: asyncssh.SFTPClientFile, part: bytes) -> Work[int]:
-    return lambda _: file.write(part)
 
 
 async def _create(

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL = 5.0
 _KEEPALIVES = 2
+#: Before all others: with AES in the CPU these cost a fraction of what ChaCha20 does.
+_CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 #: Seconds a caller waits for a channel, and after which a lane with connections that could
 #: not open another tries again.
 _LONGEST_WAIT = 60.0
@@ -288,6 +290,7 @@ class Pool:
                 agent_path=None,
                 config=None,
                 preferred_auth="publickey",
+                encryption_algs=_CIPHERS,
                 connect_timeout=self._settings.connect_timeout,
                 login_timeout=self._settings.connect_timeout,
                 # silence for as long as connecting may take means the same

@@ -15,7 +15,7 @@ import orjson
 from scripts.benchmarks import measure
 from scripts.benchmarks.measure import Bench, Result
 
-_PARTS = {"measure", "load", "bare", "bare_events", "servers", "sockets"}
+_PARTS = {"measure", "load", "bare", "bare_events", "servers", "sockets", "openssh"}
 NAMES = sorted(
     module.name
     for module in pkgutil.iter_modules([str(Path(__file__).parent)])

@@ -24,7 +24,8 @@ async def burst(url: str, headers: dict[str, str], *, clients: int, total: int) 
     An answer other than 200 is an error.
     """
     parts = urlsplit(url)
-    head = [f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}"]
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    head = [f"GET {target} HTTP/1.1", f"Host: {parts.netloc}"]
     head += [f"{name}: {value}" for name, value in headers.items()]
     request = "\r\n".join([*head, "", ""]).encode()
     load = Load()

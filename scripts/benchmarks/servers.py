@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.benchmarks import openssh
 from scripts.embedded import redis
 from scripts.embedded.identity import Keys, Minter
 
@@ -33,6 +34,7 @@ class Gateway:
     redis_port: int
     minter: Minter
     log: Path
+    ssh_port: int
 
 
 def free_port() -> int:
@@ -64,11 +66,12 @@ async def process(argv: Sequence[str], log: Path, port: int) -> AsyncIterator[Pr
 
 @asynccontextmanager
 async def gateway(
-    directory: Path, changed: Mapping[str, object] | None = None
+    directory: Path, changed: Mapping[str, object] | None = None, *, person: str | None = None
 ) -> AsyncIterator[Gateway]:
     """A gateway on the configuration of the demo, without the demo's store.
 
     :param changed: further settings by key
+    :param person: a user of this machine, to be let in by OpenSSH instead of the demo's server
     """
     port, redis_port, ssh_port = free_port(), free_port(), free_port()
     keys = Keys(directory)
@@ -98,6 +101,8 @@ async def gateway(
         "users": USER,
     }.items():
         node += [f"--{name}", str(value)]
+    if person:
+        node = openssh.argv(directory, ssh_port, keys.host, keys.ca_public)
     store = redis.server(redis_port, directory)
     log = directory / "gateway.log"
     async with (
@@ -105,7 +110,7 @@ async def gateway(
         process(node, directory / "ssh.log", ssh_port),
         process(argv, log, port) as running,
     ):
-        yield Gateway(f"http://127.0.0.1:{port}", running.pid, redis_port, minter, log)
+        yield Gateway(f"http://127.0.0.1:{port}", running.pid, redis_port, minter, log, ssh_port)
 
 
 def _end_of(log: Path) -> str:

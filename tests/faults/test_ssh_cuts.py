@@ -17,7 +17,7 @@ from tests.harness.daemons import ended
 from tests.harness.gateway import Config
 from tests.harness.waiting import eventually
 
-LS = "/utilities/ls?targetPath=/tmp"
+LS = "/utilities/ls?targetPath=/tmp&unsorted=true"  # always by a command
 
 
 @pytest.fixture
@@ -38,6 +38,18 @@ async def test_a_connection_lost_while_idle_is_replaced(
         cluster.wire.drop()
         answer = await client.upload("/utilities/upload", b"text", "f", targetPath=str(workdir))
         assert answer.status == 201, answer
+
+
+async def test_a_listing_by_file_transfer_outlives_its_connection(
+    client: Client, cluster: Cluster, workdir: Path
+) -> None:
+    path = workdir / "small"
+    path.mkdir()
+    (path / "file").touch()
+    for _ in range(4):
+        answer = await client.get("/utilities/ls", params={"targetPath": str(path)})
+        assert (answer.status, len(answer.json["output"])) == (200, 1)
+        cluster.wire.drop()
 
 
 async def test_a_connection_lost_during_a_command_is_the_machine_not_available(

@@ -278,3 +278,9 @@ async def test_a_stopped_pool_keeps_no_connection(bench: Bench) -> None:
         return bench.wire.open == 0
 
     await eventually(closed, "every connection is closed", limit=5)
+
+
+async def test_the_cipher_is_one_the_processor_computes(bench: Bench) -> None:
+    async with bench.pool.channel("alice", bench.system) as link:
+        assert link.connection.get_extra_info("send_cipher") == "aes128-gcm@openssh.com"
+        assert link.connection.get_extra_info("recv_cipher") == "aes128-gcm@openssh.com"

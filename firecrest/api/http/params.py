@@ -13,6 +13,9 @@ from firecrest.scheduler.base import is_job_id
 # the refusal all the same.
 _FORBIDDEN = re.compile(r"[<>|;\"'&\\()`\x00-\x1f\x7f]")
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_COUNT = 2**63 - 1  # what the programs take
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 _MAX_NUMBER = 2**53  # what every JSON reader can hold
 
@@ -55,6 +58,35 @@ class OptionalText(Text):
         if value == "":
             return self.load_default
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Pattern(fields.String):
+    """A fixed text to look for: anything without control characters; empty is absent."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = str(value)
+        if _CONTROL.search(text) or _is_broken(text):
+            raise ValidationError("has invalid char")
+        return text
+
+
+class Count(fields.Field[tuple[str, int] | None]):
+    """A number of bytes or lines as GNU head takes it: sign and number; empty is absent."""
+
+    _FORM = re.compile(r"([+-]?)([0-9]{1,30})(?:([bkKmMGTPE])(iB|B)?)?", re.ASCII)
+    _POWERS = "KMGTPE"
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if value == "":
+            return None
+        match = self._FORM.fullmatch(str(value))
+        if match is None or (match[3] == "b" and match[4]):
+            raise ValidationError("has invalid char")
+        sign, digits, letter, unit = match.groups()
+        factor = 512 if letter == "b" else 1
+        if letter and letter != "b":
+            factor = (1000 if unit == "B" else 1024) ** (1 + self._POWERS.index(letter.upper()))
+        return sign, min(int(digits) * factor, _MAX_COUNT)
 
 
 class RemotePath(Text):

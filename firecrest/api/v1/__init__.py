@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from firecrest.api.http.endpoint import Endpoint
-from firecrest.api.v1 import archives, compute, external, files, status, tasks, utilities
+from firecrest.api.v1 import (
+    archives,
+    compute,
+    content,
+    external,
+    files,
+    status,
+    tasks,
+    utilities,
+)
 
-MODULES = (status, utilities, files, archives, compute, external, tasks)
+MODULES = (status, utilities, files, content, archives, compute, external, tasks)
 
 
 def endpoints() -> list[Endpoint]:

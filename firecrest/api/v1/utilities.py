@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from typing import Any
 
+import orjson
 from marshmallow import ValidationError
 
 from firecrest.api.http.body import FilePart, Form
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal, Reply
 from firecrest.api.http.params import Flag, Number, RemotePath, check_text
+from firecrest.api.v1.digests import announced, verified
 from firecrest.api.v1.errors import UTILITIES, render
 from firecrest.commands.listing import Ls, LsNames
 from firecrest.errors import (
@@ -27,6 +28,8 @@ from firecrest.schema import declared, item
 
 endpoints = Endpoints(UTILITIES)
 
+#: Entries whose writing as JSON would hold up everybody else.
+_MANY = 500
 _UPLOAD_FAILED = "Failed to upload file"
 _UPLOAD_PAGE = b"""\
 <!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
@@ -65,7 +68,7 @@ class LsParams:
     on_error="Error listing contents of path",
     contract="rest-v1 §6.1",
 )
-async def ls(call: Call, params: LsParams) -> dict[str, Any]:
+async def ls(call: Call, params: LsParams) -> Any:
     """List a directory or describe a file."""
     options: dict[str, Any] = {
         "path": params.target_path,
@@ -75,15 +78,22 @@ async def ls(call: Call, params: LsParams) -> dict[str, Any]:
         "follow_links": params.follow_links,
         "unsorted": params.unsorted,
     }
-    output: list[Any]
+    found: list[Any]
     if params.names_only:
-        output = await call.machine.run(LsNames(**options))
+        found = await call.machine.ls_names(LsNames(**options))
     else:
-        output = [_row(entry) for entry in await call.machine.run(Ls(**options))]
+        found = await call.machine.ls(Ls(**options))
+    page = _page(found, params.page_size, params.page_number)
+    if len(page) < _MANY:
+        return _listing(page)
+    return Reply(200, await call.machine.apart(lambda: orjson.dumps(_listing(page))))
+
+
+def _listing(page: list[Any]) -> dict[str, Any]:
     return {
         "descr": "List of contents of path",
         "description": "List of contents",
-        "output": _page(output, params.page_size, params.page_number),
+        "output": [_row(found) if isinstance(found, Entry) else found for found in page],
     }
 
 
@@ -100,8 +110,11 @@ async def upload(call: Call, _: None) -> Any:
     try:
         content = await _content(form, limit)
         target = _target(form)
+        expected = announced(call.request.headers)
         if form.file is None or content is None:
             raise Refusal(400, {"description": _UPLOAD_FAILED, "error": "No file in query"})
+        if expected is not None:
+            content = verified(content, expected)
         await call.machine.write_into(target, _file_name(form.file), content)
     except TooLarge as error:
         text = f"{_UPLOAD_FAILED}. The file is over {error.limit} bytes"
@@ -154,7 +167,17 @@ def _refused_upload(call: Call, error: FirecrestError) -> Reply:
 
 
 def _row(entry: Entry) -> dict[str, str]:
-    return {**asdict(entry), "size": str(entry.size)}
+    name, kind, permissions, user, group, size, modified, target = entry
+    return {
+        "name": name,
+        "type": kind,
+        "permissions": permissions,
+        "user": user,
+        "group": group,
+        "size": str(size),
+        "last_modified": modified,
+        "link_target": target,
+    }
 
 
 def _page(rows: list[Any], size: int | None, number: int | None) -> list[Any]:
