@@ -8,6 +8,17 @@ from typing import Any
 _PATIENCE = 1.0
 
 
+def heed_cancellation() -> None:
+    """Raise a cancellation of the current task that somebody has swallowed.
+
+    ``wait_for`` of Python 3.11 returns its result instead if that comes in the same moment.
+    To be called before a wait that only a cancellation would end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def end(*tasks: asyncio.Task[Any] | None) -> None:
     """Cancel tasks and wait until they have ended.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
+from firecrest.background import heed_cancellation
 from firecrest.events.log import BEGINNING, Entry, Event, EventLog, Gap, JobEvent, order
 
 #: Live events a listener has not taken yet hold at most so many bytes, but for the last one.
@@ -148,6 +149,7 @@ class Subscription:
                 return None
             else:
                 self._ready.clear()
+                heed_cancellation()
                 await self._ready.wait()
                 continue
             if item is not None:
