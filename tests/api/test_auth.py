@@ -19,7 +19,7 @@ from tests.harness.tokens import TokenMint
 NO_TOKEN = {"message": "Unauthorized", "description": "No Auth Header given"}
 REQUESTS = [
     ("GET", "/status/services"),
-    ("GET", "/utilities/ls?targetPath=/tmp"),
+    ("GET", "/utilities/ls?targetPath=/usr"),
     ("POST", "/utilities/upload"),
     ("POST", "/compute/jobs"),
     ("GET", "/tasks"),
@@ -137,7 +137,7 @@ async def test_tokens_never_reach_the_log(
     good, late = mint.token("alice"), mint.token("alice", life=-1)
     for token in (good, late, "secret.but.broken"):
         client = connect(gateway, token=token)
-        await client.get("/utilities/ls", params={"targetPath": "/tmp", "jwt": token})
+        await client.get("/utilities/ls", params={"targetPath": "/usr", "jwt": token})
         await client.get(f"/nowhere?token={token}")
     assert "/utilities/ls" in gateway.log
     for secret in (good.split(".")[2], late.split(".")[2], "secret.but.broken"):

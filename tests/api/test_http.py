@@ -294,7 +294,7 @@ async def test_request_ids_differ(alice: Client) -> None:
 async def test_success_carries_no_error_header(alice: Client) -> None:
     for answer in (
         await alice.get("/status/services"),
-        await alice.get("/utilities/ls", params={"targetPath": "/tmp"}),
+        await alice.get("/utilities/ls", params={"targetPath": "/usr"}),
         await alice.get("/compute/acct"),
         await alice.get("/tasks"),
     ):

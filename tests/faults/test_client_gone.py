@@ -18,7 +18,7 @@ from tests.harness.gateway import Config, Gateway
 from tests.harness.tokens import TokenMint
 from tests.harness.waiting import eventually
 
-LS = "/utilities/ls?targetPath=/tmp"
+LS = "/utilities/ls?targetPath=/usr"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.harness.daemons import ended
 from tests.harness.gateway import Config
 from tests.harness.waiting import eventually
 
-LS = "/utilities/ls?targetPath=/tmp"
+LS = "/utilities/ls?targetPath=/usr"
 LEASE = 1.5
 TIMEOUT = 3
 

@@ -18,7 +18,7 @@ from tests.harness.gateway import Config, Gateway
 from tests.harness.network import Wire
 from tests.harness.waiting import eventually
 
-LS = "/utilities/ls?targetPath=/tmp"
+LS = "/utilities/ls?targetPath=/usr"
 LEASE = 1.5
 
 

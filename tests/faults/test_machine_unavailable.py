@@ -38,7 +38,7 @@ def upload(path: str, **fields: str) -> Call:
 
 
 UTILITIES: dict[str, Call] = {
-    "Error listing contents of path": get("/utilities/ls", targetPath="/tmp"),
+    "Error listing contents of path": get("/utilities/ls", targetPath="/usr"),
     "Error on upload operation": upload("/utilities/upload", targetPath="/tmp"),
 }
 COMPUTE: dict[str, Call] = {
@@ -133,7 +133,7 @@ async def test_every_endpoint_says_that_the_machine_is_not_available(
             answers = await ask_everything(client)
         check_everywhere(answers, 400, 400, UNAVAILABLE, "Machine is not available")
     # and the neighbour works
-    assert (await connect(gateway).get("/utilities/ls?targetPath=/tmp")).status == 200
+    assert (await connect(gateway).get("/utilities/ls?targetPath=/usr")).status == 200
 
 
 async def test_every_endpoint_says_that_the_machine_refuses_the_user(
@@ -149,9 +149,9 @@ async def test_a_machine_that_comes_back_is_used_at_once(
 ) -> None:
     client = connect(await gateways(config))
     await cluster.wire.cut()
-    assert (await client.get("/utilities/ls?targetPath=/tmp")).status == 400
+    assert (await client.get("/utilities/ls?targetPath=/usr")).status == 400
     await cluster.wire.mend()
-    assert (await client.get("/utilities/ls?targetPath=/tmp")).status == 200
+    assert (await client.get("/utilities/ls?targetPath=/usr")).status == 200
 
 
 async def test_running_tasks_say_that_the_machine_is_not_available(

@@ -14,7 +14,7 @@ from tests.conftest import Connect, Gateways
 from tests.faults.conftest import Cluster
 from tests.harness.gateway import Config
 
-LS = "/utilities/ls?targetPath=/tmp"
+LS = "/utilities/ls?targetPath=/usr"
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ async def test_without_redis_nothing_is_created_or_read_and_the_rest_works(
     await redis_wire.cut()
     check_nothing_was_created(await create_everything(client, workdir))
     await check_no_task_can_be_read(client)
-    assert (await client.get("/utilities/ls?targetPath=/tmp")).status == 200
+    assert (await client.get("/utilities/ls?targetPath=/usr")).status == 200
     services = (await client.get("/status/services")).json["out"]
     assert [s["service"] for s in services if s["status"] != "available"] == ["tasks"]
 

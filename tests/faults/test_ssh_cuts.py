@@ -17,7 +17,7 @@ from tests.harness.daemons import ended
 from tests.harness.gateway import Config
 from tests.harness.waiting import eventually
 
-LS = "/utilities/ls?targetPath=/tmp&unsorted=true"  # always by a command
+LS = "/utilities/ls?targetPath=/usr&unsorted=true"  # always by a command
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ async def test_a_limit_that_was_lowered_is_reached_step_by_step(redis: aioredis.
 async def test_a_log_trimmed_by_age_says_exactly_who_missed_something(
     redis: aioredis.Redis,
 ) -> None:
-    lasting, short = store(redis, max_age=600), store(redis, max_age=1)
+    lasting, short = store(redis, max_age=600), store(redis, max_age=4)
     old = await happen(lasting, redis, 4)
     recent: list[str] = []
 

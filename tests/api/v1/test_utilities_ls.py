@@ -351,7 +351,7 @@ async def test_a_missing_and_an_empty_path_are_told_apart(alice: Client) -> None
 
 async def test_a_user_unknown_to_the_cluster_is_denied(gateway: Gateway, connect: Connect) -> None:
     stranger = connect(gateway, "no-such-user")
-    answer = await stranger.get("/utilities/ls", params={"targetPath": "/tmp"})
+    answer = await stranger.get("/utilities/ls", params={"targetPath": "/usr"})
     assert answer.status == 400
     assert (error_headers(answer), answer.json["description"]) == ({"X-Permission-Denied"}, FAILED)
     assert answer.headers["X-Permission-Denied"] == DENIED
