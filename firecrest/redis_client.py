@@ -82,7 +82,8 @@ def _once_more() -> Retry:
 class _OneConnects(AbstractConnection):
     """Of several callers that find a connection broken, one mends it and the others wait.
 
-    The one that listens for publications shares its connection with those that subscribe.
+    The one that listens for publications shares its connection with those that subscribe. Who
+    wrote or read while another one greets the server would take that one's answers.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -100,6 +101,20 @@ class _OneConnects(AbstractConnection):
                 await super().connect()  # type: ignore[no-untyped-call]
             finally:
                 self._connector = None
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        await self._mended()
+        return await super().read_response(*args, **options)
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        await self._mended()
+        await super().send_packed_command(*args, **options)
+
+    async def _mended(self) -> None:
+        """Wait until another caller has connected, or failed to."""
+        if self._connector not in (None, asyncio.current_task()):
+            async with self._connecting:
+                pass
 
 
 class _Plain(_OneConnects, Connection):
