@@ -14,6 +14,7 @@ from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
 from firecrest.background import end
+from firecrest.errors import TaskStoreUnavailable
 from firecrest.events.log import BEGINNING, EventLog, bell, guarded
 from firecrest.events.subscription import Subscription
 
@@ -22,6 +23,8 @@ _log = logging.getLogger(__name__)
 _RECONNECT_DELAY = 0.5
 #: The logs are read after so many seconds without a bell: a dead connection rings none.
 _LONGEST_SILENCE = 5.0
+#: Logs that cannot be read, after which no further one is tried at once.
+_FAILURES = 3
 
 
 class _Feed:
@@ -125,8 +128,7 @@ class Hub:
             await self._wanted.wait()
             try:
                 if behind:
-                    await self._catch_all_up()
-                    behind = False
+                    behind = not await self._catch_all_up()
                 await self._hear()
             except Exception as error:  # noqa: BLE001  without it every stream would fall silent
                 _log.warning("event connection lost, reconnecting: %s", error)
@@ -148,9 +150,21 @@ class Hub:
         if feed := self._feeds.get(user):
             await self._catch_up(user, feed)
 
-    async def _catch_all_up(self) -> None:
+    async def _catch_all_up(self) -> bool:
+        """Read the logs of all with listeners; False if some could not be read.
+
+        In a cluster a node may be away with the logs of some users: the others go on.
+        """
+        failures = 0
         for user, feed in list(self._feeds.items()):
-            await self._catch_up(user, feed)
+            try:
+                await self._catch_up(user, feed)
+            except TaskStoreUnavailable as error:
+                _log.warning("events of %s cannot be read: %s", user, error)
+                failures += 1
+                if failures == _FAILURES:  # it is more than one log
+                    break
+        return not failures
 
     async def _catch_up(self, user: str, feed: _Feed) -> None:
         async with feed.lock:

@@ -55,6 +55,11 @@ async def test_a_gateway_goes_on_with_the_new_master(
     doomed: WatchedRedis, config: Config, gateways: Gateways, connect: Connect
 ) -> None:
     client = connect(await gateways({**config, "redis": doomed.settings}))
+
+    async def ready() -> bool:
+        return (await client.get("/tasks")).status == 200
+
+    await eventually(ready, "the gateway has found the master")
     async with client.events() as events:
         await events.send(action="subscribe", tasks="*", ref=1)
         assert (await events.next())["event"] == "subscribed"
