@@ -108,6 +108,7 @@ class Engine:
         task_id = new_id()
         # listed first: a process that dies between the two leaves nothing unlooked-for
         await self._due.lease(user, task_id)
+        listed = asyncio.get_running_loop().time()
         try:
             owned = await self._store.create(
                 task_id, kind, user=user, system=system, spec=spec, blob=blob, once=once
@@ -119,11 +120,15 @@ class Engine:
             # It may be there all the same, and only the answer got lost. A client with a key
             # gets its receipt when it asks again.
             if once is None:
-                voiding = asyncio.create_task(self._void(user, task_id), name=f"void {task_id}")
+                void = self._void(Owned.created(task_id, kind, user=user, system=system, spec=spec))
+                voiding = asyncio.create_task(void, name=f"void {task_id}")
                 self._voiding.add(voiding)
                 voiding.add_done_callback(self._voiding.discard)
             raise
         self._start(owned)
+        if asyncio.get_running_loop().time() - listed > self._lease / 3:
+            # somebody may have found the entry before there was a task, and dropped it
+            await self._persist(self._due.lease, user, task_id)
         return owned.task
 
     async def move(self, task: Task, to: Status, data: Any = None) -> None:
@@ -209,14 +214,19 @@ class Engine:
                 await self._hand_over(user, task_id)
             raise
 
-    async def _void(self, user: str, task_id: str) -> None:
-        """End a task whose client was told that there is none, before anybody works on it."""
+    async def _void(self, owned: Owned) -> None:
+        """End a task whose client was told that there is none, before anybody works on it.
+
+        As its creator, whom whoever has adopted it meanwhile has shut out: what that one does,
+        perhaps a job that is submitted by now, must not be hidden by an error.
+        """
         try:
-            owned = await self._persist(self._store.take, user, task_id)
             await self._persist(self._store.advance, owned, Status.FAILED, _NOT_CREATED)
-        except (TaskNotFound, StaleTask) as error:
-            _log.debug("task %s need not be voided: %s", task_id, error)
-        await self._persist(self._due.drop, user, task_id)
+        except StaleTask as error:
+            # its entry is the adopter's now; if there is no task, whoever looks drops it
+            _log.info("task %s is not voided: %s", owned.task.id, error)
+            return
+        await self._persist(self._due.drop, owned.task.user, owned.task.id)
 
     async def _postpone(self, run: _Run, seconds: float) -> None:
         """Set the next look, unless somebody took the task while the step ran."""

@@ -69,6 +69,20 @@ class Owned:
     spec: Any
     checkpoint: str
 
+    @classmethod
+    def created(cls, task_id: str, kind: Kind, *, user: str, system: str, spec: object) -> Owned:
+        """A new task in the hands of its creator."""
+        task = Task(
+            id=task_id,
+            user=user,
+            kind=kind,
+            system=system,
+            status=Status.QUEUED,
+            version=1,
+            data=Status.QUEUED.description,
+        )
+        return cls(task=task, fence=1, spec=spec, checkpoint="")
+
 
 #: Seconds for which a client's key gets its first receipt again (Contract: events §6).
 RECEIPT_LIFE = 86_400
@@ -140,15 +154,8 @@ class TaskStore:
         :param once: the mark of the client's request, if it is to make one task only
         :raises Repeated: a request with this key has made one before
         """
-        task = Task(
-            id=task_id,
-            user=user,
-            kind=kind,
-            system=system,
-            status=Status.QUEUED,
-            version=1,
-            data=Status.QUEUED.description,
-        )
+        owned = Owned.created(task_id, kind, user=user, system=system, spec=spec)
+        task = owned.task
         work: list[str | bytes] = [
             *("status", task.status, "kind", kind, "system", system),
             *("spec", orjson.dumps(spec), "checkpoint", "", "blob", blob),
@@ -163,7 +170,7 @@ class TaskStore:
                 await self._redis.delete(f"fc:owner:{task_id}")
         if earlier:
             raise Repeated(_earlier(earlier))
-        return Owned(task=task, fence=1, spec=spec, checkpoint="")
+        return owned
 
     async def earlier(self, user: str, once: Once) -> Earlier | None:
         """What a request with this key has made before."""

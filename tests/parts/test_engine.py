@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,3 +91,93 @@ async def test_a_task_whose_client_was_told_that_there_is_none_does_nothing(
     (task,) = await store.read_all("alice")
     assert task.decoded("")["data"] == "Error creating task"
     assert work.runs == 0
+
+
+class Held(Counted):
+    """Work that lasts until it is let go, as an sbatch that is on its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def _run(self, run: Run) -> To | Wait:
+        self.runs += 1
+        self.begun.set()
+        await self.go.wait()
+        return To(Status.DONE, {})
+
+
+class Unreachable(Forgetful):
+    """After the lost answer, Redis is away for this process until the event is set."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.back = asyncio.Event()
+
+    async def advance(self, *arguments: Any) -> Owned:
+        await self.back.wait()
+        return await super().advance(*arguments)
+
+    async def take(self, *arguments: Any) -> Owned:
+        await self.back.wait()
+        return await super().take(*arguments)
+
+
+async def test_what_another_replica_has_begun_is_not_voided(redis: aioredis.Redis) -> None:
+    """Its job may be submitted by now: an error would have the client submit it again."""
+    away, work = Unreachable(redis, Tasks(), Events()), Held()
+    creator = Engine(away, DueList(redis, 0.3), [Counted()], 0.3)
+    adopter = Engine(TaskStore(redis, Tasks(), Events()), DueList(redis, 0.3), [work], 0.3)
+    adopter.start()
+    try:
+        with pytest.raises(TaskStoreUnavailable):
+            await creator.create(Kind.LIST_JOBS, user="alice", system="c", spec={})
+        async with asyncio.timeout(15):
+            await work.begun.wait()
+        away.back.set()
+        await eventually(lambda: _voided(creator), "the creator has tried to void it")
+        assert [task.status for task in await away.read_all("alice")] == [Status.QUEUED]
+        assert await redis.zcard(KEY) == 1, "it is still the adopter's"
+        work.go.set()
+
+        async def done() -> bool:
+            return [task.status for task in await away.read_all("alice")] == [Status.DONE]
+
+        await eventually(done, "the adopter's result counts")
+    finally:
+        await adopter.stop(1)
+        await creator.stop(1)
+    assert work.runs == 1
+
+
+async def _voided(engine: Engine) -> bool:
+    return not engine._voiding
+
+
+class Slow(TaskStore):
+    """Stores a task only after somebody has looked for it in vain."""
+
+    async def create(self, *arguments: Any, **options: Any) -> Owned:
+        async def dropped() -> bool:
+            return bool(await self._redis.zcard(KEY) == 0)
+
+        await eventually(dropped, "the entry that led nowhere is dropped")
+        return await super().create(*arguments, **options)
+
+
+async def test_a_task_that_took_long_to_store_is_looked_for_again(redis: aioredis.Redis) -> None:
+    work, adopted = Held(), Held()
+    slow = Engine(Slow(redis, Tasks(), Events()), DueList(redis, 0.3), [work], 0.3)
+    other = Engine(TaskStore(redis, Tasks(), Events()), DueList(redis, 0.3), [adopted], 0.3)
+    other.start()
+    try:
+        await slow.create(Kind.LIST_JOBS, user="alice", system="c", spec={})
+        async with asyncio.timeout(15):
+            await work.begun.wait()
+            # its creator renews nothing, as if it had died
+            await adopted.begun.wait()
+    finally:
+        adopted.go.set()
+        await other.stop(5)
+        await slow.stop(0)
