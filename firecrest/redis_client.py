@@ -9,12 +9,13 @@ share a slot, or the due list alone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from redis import asyncio as aioredis
 from redis.asyncio.client import PubSub
-from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
 from redis.asyncio.connection import (
     AbstractConnection,
     BlockingConnectionPool,
@@ -183,12 +184,17 @@ class _Cluster(RedisCluster):
             **options,
         )
 
+    async def initialize(self, *args: Any, **options: Any) -> RedisCluster:
+        with _translated():
+            return await super().initialize(*args, **options)
+
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         async with self._turn:
-            try:
+            with _translated():
                 return await super().execute_command(*args, **options)
-            except RedisClusterException as error:
-                raise RedisConnectionError(str(error)) from error
+
+    def pipeline(self, transaction: bool | None = None, shard_hint: Any = None) -> ClusterPipeline:
+        return _ClusterPipeline(self, transaction)  # type: ignore[abstract]  # so is its base
 
     def pubsub(self, **options: Any) -> PubSub:  # type: ignore[override]
         """Publications reach every node, so that any of them will do, and another one later."""
@@ -201,6 +207,23 @@ class _Cluster(RedisCluster):
     def _addresses(self) -> list[tuple[str, int]]:
         nodes = self.get_nodes() or self.startup_nodes
         return [(str(node.host), int(node.port)) for node in nodes]
+
+
+class _ClusterPipeline(ClusterPipeline):
+    """Commands of one user, whose every failure is a RedisError."""
+
+    async def execute(self, *args: Any, **options: Any) -> list[Any]:
+        with _translated():
+            return await super().execute(*args, **options)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The library's errors of a cluster are no RedisError."""
+    try:
+        yield
+    except RedisClusterException as error:
+        raise RedisConnectionError(str(error)) from error
 
 
 class _NodeConnection(Connection):

@@ -11,7 +11,18 @@ import aiohttp
 import orjson
 
 _FIRST_DELAY = 0.5
+#: Seconds to wait for the first message, and for a connection that is given up to close.
+_PATIENCE = 30.0
+_CLOSING = 2.0
+#: Heartbeats of the gateway that may be missed: a network that forgets tells nobody.
+_MISSED_HEARTBEATS = 3
 _LONGEST_DELAY = 10.0
+_ENDS = {
+    aiohttp.WSMsgType.CLOSE,
+    aiohttp.WSMsgType.CLOSING,
+    aiohttp.WSMsgType.CLOSED,
+    aiohttp.WSMsgType.ERROR,
+}
 _TOKEN_EXPIRED = 4401
 #: Closed for a reason that coming back at once would not change.
 _FINAL_CODES = {4429: "too many connections of this user"}
@@ -66,19 +77,27 @@ class Stream:
                         headers={"Authorization": f"Bearer {token}"},
                         params={"last_event_id": self.position} if self.position else {},
                         max_msg_size=0,
+                        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSING),
                     ) as socket:
+                        patience = _PATIENCE
                         for number, wanted in enumerate(self._subscriptions()):
                             action = {"action": "subscribe", "ref": number, **wanted}
                             await socket.send_str(orjson.dumps(action).decode())
-                        async for frame in socket:
+                        # the gateway's heartbeats count, too
+                        while (frame := await socket.receive(patience)).type not in _ENDS:
                             if frame.type is aiohttp.WSMsgType.TEXT:
                                 delay = _FIRST_DELAY
-                                yield self._seen(orjson.loads(frame.data))
+                                message = self._seen(orjson.loads(frame.data))
+                                if message["event"] == "hello":
+                                    patience = _MISSED_HEARTBEATS * message["heartbeat"]
+                                yield message
                         reason = _closed(socket.close_code, renewed=self._token() != token)
                 except aiohttp.WSServerHandshakeError as error:
                     if error.status in _REFUSED:
                         raise Refused(f"the gateway answers {error.status}") from error
                     reason = f"the gateway answers {error.status}"
+                except TimeoutError:
+                    reason = "the gateway is silent"
                 except (aiohttp.ClientError, OSError) as error:
                     reason = str(error) or type(error).__name__
                 yield {"event": "cut", "reason": reason}

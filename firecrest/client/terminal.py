@@ -33,10 +33,14 @@ class Wanted:
 
 @dataclass
 class _Output:
-    """How much of a stream of a job was shown: ``shown`` characters after byte ``offset``."""
+    """How much of a stream of a job was shown: ``shown`` characters after byte ``offset``.
+
+    :ivar resumed: the next piece is the first one after a cut
+    """
 
     offset: int = 0
     shown: int = 0
+    resumed: bool = False
     ended: bool = False
 
 
@@ -115,6 +119,8 @@ class Watch:
             case "subscribed" if message["ref"] == 0:
                 self.remark("(following)")
             case "cut":
+                for output in self._outputs.values():
+                    output.resumed = True
                 self.remark(f"(connection lost: {message['reason']}; trying again)")
             case "gap":
                 self.remark(f"(events between {message['since']} and {message['oldest']} are lost)")
@@ -158,10 +164,13 @@ class Watch:
     def _output(self, message: Message) -> None:
         output = self._outputs[message["system"], message["jobid"], message["stream"]]
         text = message["data"]
-        if message["offset"] != output.offset:
-            output.offset, output.shown = message["offset"], 0
         # after a cut the last piece comes again, perhaps with more behind it
-        fresh, output.shown = text[output.shown :], max(output.shown, len(text))
-        output.ended = message["eof"]
-        if fresh:
+        again = output.resumed and message["offset"] == output.offset
+        fresh = text[output.shown :] if again else text
+        output.offset, output.shown = message["offset"], len(text)
+        output.resumed, output.ended = False, message["eof"]
+        if self.as_json:
+            if fresh or output.ended:
+                self.say(orjson.dumps(message).decode())
+        elif fresh:
             self.write(message["stream"], fresh)

@@ -2,7 +2,8 @@
 
 One pub/sub connection serves all users with listeners. A message on it carries nothing but
 "look": on each one, and on each confirmation of a (re)subscription, the user's log is read
-after the last event seen. So a cut connection loses nothing.
+after the last event seen. So a cut connection loses nothing. Users with something to read take
+turns, a page each: one whose tasks change all the time delays nobody.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
 from firecrest.background import end
-from firecrest.errors import TaskStoreUnavailable
 from firecrest.events.log import BEGINNING, EventLog, bell, guarded
 from firecrest.events.subscription import Subscription
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _RECONNECT_DELAY = 0.5
 #: The logs are read after so many seconds without a bell: a dead connection rings none.
 _LONGEST_SILENCE = 5.0
-#: Logs that cannot be read, after which no further one is tried at once.
+#: Logs in a row that cannot be read, after which it is not those logs.
 _FAILURES = 3
 
 
@@ -53,15 +53,20 @@ class Hub:
         self._pubsub = redis.pubsub()
         self._changing = asyncio.Lock()  # the client library opens a connection per caller
         self._wanted = asyncio.Event()
-        self._listener: asyncio.Task[None] | None = None
+        self._unread: dict[str, None] = {}  # users whose logs are to be read, in turn
+        self._rung = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to listen."""
-        self._listener = asyncio.create_task(self._listen(), name="event hub")
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="event bells"),
+            asyncio.create_task(self._read(), name="event logs"),
+        ]
 
     async def stop(self) -> None:
         """End the connection; subscriptions get nothing more."""
-        await end(self._listener)
+        await end(*self._tasks)
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
     def go_away(self) -> None:
@@ -85,10 +90,10 @@ class Hub:
         feed = self._feeds.get(user)
         return feed.position if feed else BEGINNING
 
-    async def catch_up(self, user: str) -> None:
-        """Read the user's log to its end."""
-        if feed := self._feeds.get(user):
-            await self._catch_up(user, feed)
+    async def catch_up(self, user: str) -> bool:
+        """Read what comes next in the user's log; whether there may be more."""
+        feed = self._feeds.get(user)
+        return feed is not None and await self._catch_up(user, feed)
 
     async def attach(self, subscription: Subscription) -> None:
         user = subscription.user
@@ -122,18 +127,17 @@ class Hub:
             except (RedisError, OSError) as error:
                 _log.info("unsubscribing: %s", error)
 
+    # -- bells -----------------------------------------------------------------------
+
     async def _listen(self) -> None:
-        behind = False
         while True:
             await self._wanted.wait()
             try:
-                if behind:
-                    behind = not await self._catch_all_up()
                 await self._hear()
             except Exception as error:  # noqa: BLE001  without it every stream would fall silent
                 _log.warning("event connection lost, reconnecting: %s", error)
-                behind = True
                 await asyncio.sleep(_RECONNECT_DELAY)
+                self._ring(*self._feeds)
 
     async def _hear(self) -> None:
         """Wait for one message; a confirmation counts like a bell."""
@@ -142,40 +146,49 @@ class Hub:
             return
         message = await self._pubsub.get_message(timeout=_LONGEST_SILENCE)
         if message is None:
-            await self._catch_all_up()
-            return
-        if message["type"] not in ("message", "subscribe"):
-            return
-        user = message["channel"].decode().partition("{")[2].rstrip("}")
-        if feed := self._feeds.get(user):
-            await self._catch_up(user, feed)
+            self._ring(*self._feeds)
+        elif message["type"] in ("message", "subscribe"):
+            self._ring(message["channel"].decode().partition("{")[2].rstrip("}"))
 
-    async def _catch_all_up(self) -> bool:
-        """Read the logs of all with listeners; False if some could not be read.
+    def _ring(self, *users: str) -> None:
+        self._unread.update(dict.fromkeys(users))
+        self._rung.set()
+
+    # -- logs ------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        """Read a page of each log in turn that has something new.
 
         In a cluster a node may be away with the logs of some users: the others go on.
         """
+        loop = asyncio.get_running_loop()
         failures = 0
-        for user, feed in list(self._feeds.items()):
+        while True:
+            while not self._unread:
+                self._rung.clear()
+                await self._rung.wait()
+            user = next(iter(self._unread))
+            del self._unread[user]
             try:
-                await self._catch_up(user, feed)
-            except TaskStoreUnavailable as error:
+                if await self.catch_up(user):
+                    self._ring(user)
+                failures = 0
+            except Exception as error:  # noqa: BLE001  without it every stream would fall silent
                 _log.warning("events of %s cannot be read: %s", user, error)
+                loop.call_later(_RECONNECT_DELAY, self._ring, user)
                 failures += 1
-                if failures == _FAILURES:  # it is more than one log
-                    break
-        return not failures
+                if failures == _FAILURES:
+                    await asyncio.sleep(_RECONNECT_DELAY)
+                    failures = 0
 
-    async def _catch_up(self, user: str, feed: _Feed) -> None:
+    async def _catch_up(self, user: str, feed: _Feed) -> bool:
         async with feed.lock:
-            while True:
-                page = await self.log.page(user, feed.position, self._page)
-                events = [await self.log.event(user, entry) for entry in page.entries]
-                # one step from here on: whoever replays joins before or after it
-                for item in (page.gap, *events):
-                    if item is not None:
-                        for subscription in feed.subscriptions:
-                            subscription.put(item)
-                feed.position = page.end
-                if not page.entries:
-                    return
+            page = await self.log.page(user, feed.position, self._page)
+            events = [await self.log.event(user, entry) for entry in page.entries]
+            # one step from here on: whoever replays joins before or after it
+            for item in (page.gap, *events):
+                if item is not None:
+                    for subscription in feed.subscriptions:
+                        subscription.put(item)
+            feed.position = page.end
+            return len(page.entries) == self._page

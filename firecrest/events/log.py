@@ -156,15 +156,21 @@ class EventLog:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.hmget(marks_key(user), "last", "lost")
                 pipe.exists(log_key(user))
-                pipe.xrange(log_key(user), min=f"({after}", count=count)
+                pipe.xrange(log_key(user), min=after, count=count + 1)
                 (last, lost), kept, entries = await pipe.execute()
         end = last.decode() if last else BEGINNING
         if order(after) > order(end):
             return Page(Gap(after, None, end), [], end)
         begin = (lost.decode() if lost else BEGINNING) if kept else end
+        known = order(after) in (order(begin), order(end))
+        if entries and order(entries[0][0].decode()) == order(after):
+            known = True
+            del entries[0]
+        del entries[count:]
         gap = None
-        if order(after) < order(begin):
-            gap = Gap(after, entries[0][0].decode() if entries else None, begin)
+        if not known:
+            oldest = entries[0][0].decode() if entries else None
+            gap = Gap(after, oldest, max(after, begin, key=order))
         if entries:
             end = entries[-1][0].decode()
         return Page(gap, entries, end)

@@ -34,8 +34,8 @@ class Source(Protocol):
     async def detach(self, subscription: Subscription) -> None:
         """Let it go."""
 
-    async def catch_up(self, user: str) -> None:
-        """Read the user's log to its end."""
+    async def catch_up(self, user: str) -> bool:
+        """Read what comes next in the user's log; whether there may be more."""
 
     def position(self, user: str) -> str:
         """Id of the last event given to those who listen live."""

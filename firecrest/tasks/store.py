@@ -163,11 +163,11 @@ class TaskStore:
         receipt = f"{task_id} {once.request}" if once else ""
         keys = [*_keys(task), _receipt_key(user, once.key) if once else _work_key(task)]
         async with _guarded():
-            await self._redis.set(f"fc:owner:{task_id}", user, ex=self._life(kind))
+            await self._redis.set(_owner_key(task_id), user, ex=self._life(kind))
             args = [*self._record(task), receipt, RECEIPT_LIFE, *work]
             earlier = await self._create(keys=keys, args=args)
             if earlier:
-                await self._redis.delete(f"fc:owner:{task_id}")
+                await self._redis.delete(_owner_key(task_id))
         if earlier:
             raise Repeated(_earlier(earlier))
         return owned
@@ -258,7 +258,7 @@ class TaskStore:
             stored = await self._redis.hget(documents_key(user), task_id)
             if found := living([stored], time.time()):
                 return found[0]
-            owner = await self._redis.get(f"fc:owner:{task_id}")
+            owner = await self._redis.get(_owner_key(task_id))
         if owner is None or owner.decode() == user:
             raise TaskNotFound(task_id)
         raise ForeignTask(task_id)
@@ -297,6 +297,7 @@ class TaskStore:
                 )
             except ResponseError as error:
                 raise _refused(error) from error
+            await self._redis.expire(_owner_key(moved.id), self._life(moved.kind))
 
     def _life(self, kind: Kind) -> int:
         if kind.service == "storage":
@@ -363,6 +364,10 @@ def _keys(task: Task) -> list[str]:
 
 def _work_key(task: Task) -> str:
     return f"fc:{{{task.user}}}:work:{task.id}"
+
+
+def _owner_key(task_id: str) -> str:
+    return f"fc:owner:{task_id}"
 
 
 def _receipt_key(user: str, digest: str) -> str:

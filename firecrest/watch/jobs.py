@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 _GROWTH = 1.5
 _SCOPES_AT_ONCE = 16
+#: Seconds that telling the others of the end of this process may take.
+_FAREWELL = 3.0
 
 
 class Watched:
@@ -100,9 +102,15 @@ class JobWatch:
     async def stop(self) -> None:
         """End every interest of this process; another replica takes over at once."""
         await end(*self._loops, *self._calls)
-        for scope, group in list(self._groups.items()):
+        groups = dict(self._groups)
+        for group in groups.values():
             group.counts.clear()
-            await self._settle_quietly(scope)
+        try:
+            async with asyncio.timeout(_FAREWELL):
+                await asyncio.gather(*(self._settle_quietly(scope) for scope in groups))
+        except TimeoutError:
+            _log.warning("the interest of this process ends by itself: Redis does not answer")
+        await end(*(group.watcher for group in groups.values()))
 
     async def watch(self, user: str, system: str, job_ids: Collection[str]) -> Watched:
         """Watch jobs in the name of a user.
@@ -158,6 +166,8 @@ class JobWatch:
         if group is None:
             return
         async with group.lock:
+            if self._groups.get(scope) is not group:  # given up while this waited
+                return
             if gone := group.told - set(group.counts):
                 if not group.counts:  # before the lease ends
                     await end(group.watcher)
@@ -165,7 +175,7 @@ class JobWatch:
                 group.told -= gone
             if not group.counts:
                 await end(group.watcher)
-                if not group.counts and self._groups.get(scope) is group:  # nobody came meanwhile
+                if not group.counts:  # nobody came meanwhile
                     del self._groups[scope]
                     return
             news = set(group.counts) if renew else set(group.counts) - group.told

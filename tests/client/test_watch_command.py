@@ -181,3 +181,31 @@ async def test_a_job_is_followed_with_its_output(
         assert await terminal.ended() == status
     assert "done" in terminal.lines
     assert any(f"exit code {code}:0" in line for line in terminal.lines)
+
+
+async def test_a_connection_that_the_network_forgot_is_made_again(
+    config: Config, gateways: Gateways, connect: Connect, token: str, wires: Wires
+) -> None:
+    config["events"] = {"heartbeat": 0.5}
+    gateway = await gateways(config)
+    address = urlsplit(gateway.url)
+    wire = await wires(address.hostname or "", address.port or 0)
+    async with watching(f"http://127.0.0.1:{wire.port}", "--json", token=token) as terminal:
+        await terminal.says("(following)")
+        wire.forget()
+        task_id = await listing(connect(gateway))
+        await terminal.says("the gateway is silent")
+        await terminal.says(task_id)
+
+
+async def test_output_is_json_where_json_is_asked_for(
+    gateway: Gateway, alice: Client, token: str
+) -> None:
+    receipt = await alice.upload("/compute/jobs", b"#!/bin/bash\necho said\n", "run.sh")
+    job = f"cluster:{(await alice.finished(receipt))['data']['jobid']}"
+    async with watching(gateway.url, "--job", job, "--output", "--json", token=token) as terminal:
+        assert await terminal.ended() == 0
+    output = [m for m in terminal.messages if m["event"] == "output" and m["stream"] == "stdout"]
+    assert "".join(message["data"] for message in output) == "said\n"
+    assert output[-1]["eof"]
+    assert all(line[:1] in "{(" for line in terminal.lines)

@@ -169,6 +169,27 @@ async def test_an_id_that_the_log_never_had_counts_as_a_gap(redis: aioredis.Redi
     assert (await EventLog(redis).page("alice", f"{2**43}-0")).end == last
 
 
+async def test_an_id_that_redis_has_lost_is_a_gap_also_when_newer_ones_follow(
+    redis: aioredis.Redis,
+) -> None:
+    """As after a failover to a replica that had not received it yet."""
+    ids = await happen(store(redis), redis, 5)
+    await redis.xdel(log_key("alice"), ids[2])
+    assert await gap(redis, ids[2]) == Gap(ids[2], ids[3], ids[2])
+    page = await EventLog(redis).page("alice", ids[2])
+    assert [entry[0].decode() for entry in page.entries] == ids[3:]
+    for after in (ids[1], ids[3], ids[4]):
+        assert await gap(redis, after) is None
+
+
+async def test_a_page_is_not_longer_than_asked(redis: aioredis.Redis) -> None:
+    ids = await happen(store(redis), redis, 5)
+    for after, expected in (("0-0", ids[:2]), (ids[0], ids[1:3]), (ids[3], ids[4:])):
+        page = await EventLog(redis).page("alice", after, count=2)
+        assert [entry[0].decode() for entry in page.entries] == expected
+        assert page.end == expected[-1]
+
+
 async def test_marks_outlive_the_log(redis: aioredis.Redis) -> None:
     await happen(store(redis, max_age=100), redis)
     assert await redis.ttl(log_key("alice")) <= 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 from redis import asyncio as aioredis
@@ -12,7 +13,7 @@ from redis import asyncio as aioredis
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.events import hub as hub_module
 from firecrest.events.hub import Hub
-from firecrest.events.log import EventLog, bell
+from firecrest.events.log import Entry, Event, EventLog, Page, bell
 from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.store import TaskStore, new_id
@@ -236,6 +237,55 @@ async def test_without_redis_nobody_can_enter_and_later_everybody(
         ids = await happen(store, 2)
         assert await take(before, 2) == ids
     assert hub._feeds == {}
+
+
+async def test_one_whose_events_never_end_delays_nobody(
+    redis: aioredis.Redis, store: TaskStore
+) -> None:
+    class Busy(EventLog):
+        """More is added to alice's log than can be read."""
+
+        async def page(self, user: str, after: str, count: int = 100) -> Page:
+            page = await super().page(user, after, count)
+            return replace(page, entries=[(b"1-1", {})] * count) if user == "alice" else page
+
+        async def event(self, user: str, entry: Entry) -> Event | None:
+            return None if user == "alice" else await super().event(user, entry)
+
+    hub = Hub(redis, Busy(redis), 100)
+    hub.start()
+    try:
+        async with hub.subscribe("alice"), hub.subscribe("bob") as other:
+            await happen(store)
+            for _ in range(3):
+                await check_silent(other, store)
+    finally:
+        await hub.stop()
+
+
+async def test_a_log_that_cannot_be_read_is_read_later_and_delays_no_other(
+    redis: aioredis.Redis, store: TaskStore
+) -> None:
+    class Broken(EventLog):
+        away = True
+
+        async def page(self, user: str, after: str, count: int = 100) -> Page:
+            if user == "alice" and self.away:
+                raise TaskStoreUnavailable("its node is away")
+            return await super().page(user, after, count)
+
+    log = Broken(redis)
+    hub = Hub(redis, log, 100)
+    hub.start()
+    try:
+        async with hub.subscribe("alice") as one, hub.subscribe("bob") as other:
+            ids = await happen(store)
+            for _ in range(3):
+                await check_silent(other, store)
+            log.away = False
+            assert await take(one, 1) == ids
+    finally:
+        await hub.stop()
 
 
 # -- replay ----------------------------------------------------------------------------

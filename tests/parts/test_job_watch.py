@@ -751,3 +751,35 @@ class TestSlurm:
 
 async def _running(told: Told, job_id: str) -> bool:
     return "RUNNING" in await told.states(job_id)
+
+
+async def test_ending_takes_little_time_without_redis(
+    replica: Replica, redis_server: RedisServer
+) -> None:
+    watch = replica(lease=60.0)
+    for user in ("alice", "bob", "carol", "dave"):
+        await watch.watch(user, "cluster", ["7"])
+    watchers = [group.watcher for group in watch._groups.values()]
+    redis_server.freeze()
+    try:
+        async with asyncio.timeout(15):  # a quarter of what each in turn would take
+            await watch.stop()
+    finally:
+        redis_server.thaw()
+    assert all(watcher is not None and watcher.done() for watcher in watchers)
+
+
+async def test_interest_that_ends_while_it_is_renewed_leaves_nobody_watching(
+    watch: JobWatch, redis: aioredis.Redis
+) -> None:
+    watched = await watch.watch("alice", "cluster", ["7"])
+    ((scope, group),) = watch._groups.items()
+    async with group.lock:
+        leaving = asyncio.create_task(watched.close())
+        await asyncio.sleep(0)
+        renewing = asyncio.create_task(watch._settle(scope, renew=True, claim=True))
+        await asyncio.sleep(0)
+    await asyncio.gather(leaving, renewing)
+    assert watch._groups == {}
+    assert not group.watching
+    assert not await redis.exists(f"fc:{scope.name}:lease")

@@ -189,6 +189,14 @@ async def test_bells_move_to_another_node_of_the_cluster(
         await hub.detach(subscription)
 
 
+async def test_a_cluster_that_is_away_is_said_to_be(redis_cluster: RedisCluster) -> None:
+    async with connected({"cluster": {"nodes": [f"127.0.0.1:{free_port()}"]}}) as client:
+        with pytest.raises(TaskStoreUnavailable):
+            await EventLog(client).page("alice", "0-0")
+        with pytest.raises(TaskStoreUnavailable):
+            await create(store_on(client))
+
+
 async def test_a_new_master_is_found(doomed: WatchedRedis) -> None:
     async with (
         connected(doomed.settings) as redis,

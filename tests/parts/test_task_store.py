@@ -207,6 +207,15 @@ async def test_users_see_their_own_tasks_only(store: TaskStore) -> None:
         await store.take("alice", other.task.id)
 
 
+async def test_the_owner_is_known_as_long_as_the_task_lives(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    owned = await create(store)
+    await redis.expire(f"fc:owner:{owned.task.id}", 5)
+    await store.advance(owned, Status.FORM_REQUESTED)
+    assert await redis.ttl(f"fc:owner:{owned.task.id}") > 500
+
+
 @pytest.mark.parametrize("user", ["a{b}c", "a:b", "a}b", "{", "é"])
 async def test_a_name_of_any_form_keeps_its_keys_apart(store: TaskStore, user: str) -> None:
     owned = await create(store, user=user)

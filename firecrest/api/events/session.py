@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NoReturn, Protocol
 
 import orjson
@@ -81,10 +82,9 @@ class Session:
         await self._outlet.send(message)
 
     async def close(self) -> None:
-        """End every subscription."""
+        """End every subscription, all of them even if the caller is cancelled meanwhile."""
         channels, self._channels = self._channels, {}
-        for channel in channels.values():
-            await channel.close()
+        await asyncio.shield(asyncio.gather(*(channel.close() for channel in channels.values())))
 
     # -- actions -------------------------------------------------------------------
 
