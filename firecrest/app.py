@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from firecrest.api import events as event_stream
+from firecrest.api import health
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.api.http.pipeline import EVENTS_PATH, add_routes, cors_headers, pipeline
 from firecrest.api.v1 import endpoints
@@ -23,7 +24,7 @@ from firecrest.events.hub import Hub
 from firecrest.events.job_log import JobLog
 from firecrest.events.log import EventLog
 from firecrest.machines import Machines
-from firecrest.probes import ServiceProbes
+from firecrest.probes import ServiceProbes, SystemProbes
 from firecrest.redis_client import connect_redis
 from firecrest.scheduler.base import resolve
 from firecrest.ssh.certificates import CertificateAuthority
@@ -48,8 +49,9 @@ def build(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[pipeline])
     app.cleanup_ctx.append(_running(settings))
     app.on_response_prepare.append(cors_headers)
-    add_routes(app, endpoints(), render)
+    add_routes(app, endpoints(with_reservations=settings.reservations.enabled), render)
     event_stream.add_routes(app, EVENTS_PATH, settings.events)
+    health.add_routes(app)
     return app
 
 
@@ -118,6 +120,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                 jobs=jobs,
                 outputs=outputs,
                 probes=ServiceProbes(settings, tasks, staging),
+                systems=SystemProbes(settings, machines),
             )
             _log.info("serving %d systems", len(settings.systems))
             yield

@@ -85,10 +85,14 @@ class NoSystem(FirecrestError):
 
 
 class SystemUnavailable(FirecrestError):
-    """The machine cannot be reached: name, network, banner, host key or time-out."""
+    """The machine cannot be reached: name, network, banner, host key or time-out.
 
-    def __init__(self, reason: str = "") -> None:
+    :param answered: whether something answered at its address, if only to refuse
+    """
+
+    def __init__(self, reason: str = "", *, answered: bool = False) -> None:
         super().__init__(reason or MACHINE_NOT_AVAILABLE)
+        self.answered = answered
 
 
 class AccessDenied(FirecrestError):

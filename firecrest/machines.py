@@ -80,19 +80,23 @@ class Machine:
         self.scheduler = scheduler
         self.user = user
 
-    async def run(self, command: Command[T]) -> T:
-        """Run a command and read its output."""
+    async def run(self, command: Command[T], *, seconds: int | None = None) -> T:
+        """Run a command and read its output.
+
+        :param seconds: limit of a command that is limited; default: ``utilities.timeout``
+        """
+        limit = seconds or self._settings.utilities.timeout
         with self._audited(command.argv()[0], command.operand):
             completed = await exchange(
                 self._pool,
                 self.user,
                 self.system,
-                line(command, self._settings.utilities.timeout),
+                line(command, limit),
                 stdin=command.stdin(),
                 environment={"LC_ALL": self._settings.ssh.locale},
                 limit=self._settings.utilities.max_file_size,
                 # the remote limit cannot end what hangs in a file system
-                seconds=self._limit if command.limited else None,
+                seconds=limit + _MARGIN if command.limited else None,
             )
             if len(completed.stdout) < _MUCH:
                 return command.result(completed)

@@ -225,6 +225,27 @@ class StatusService:
 
 
 @declared
+class Reservations:
+    """The reservations service of v1, which is deprecated (Contract: config §5)."""
+
+    enabled: bool = item(
+        fields.Boolean(), default=False, help="whether /reservations is offered at all"
+    )
+    command: str = item(
+        values.required_text(),
+        default="rsvmgmt",
+        help="the site's tool on the machines: a name in the PATH or an absolute path",
+    )
+    timeout: int = item(values.whole(1), default=30, help="seconds the tool may take")
+    deprecation: str = item(
+        values.required_text(), default="@1711111630", help="header Deprecation of its answers"
+    )
+    sunset: str = item(
+        values.text(), default="", help="header Sunset of its answers, an HTTP date; empty: none"
+    )
+
+
+@declared
 class Compat:
     """Where v1's clients disagree with v1's documents (Contract: config §7)."""
 

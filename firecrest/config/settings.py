@@ -21,6 +21,7 @@ from firecrest.config.services import (
     Events,
     JobInterval,
     Redis,
+    Reservations,
     StatusService,
     Storage,
     Tasks,
@@ -44,6 +45,7 @@ __all__ = [
     "Logging",
     "Pool",
     "Redis",
+    "Reservations",
     "Scheduler",
     "Server",
     "Settings",
@@ -309,6 +311,7 @@ class Settings:
     tasks: Tasks = section(Tasks, default=Tasks())
     events: Events = section(Events, default=Events())
     status: StatusService = section(StatusService, default=StatusService())
+    reservations: Reservations = section(Reservations, default=Reservations())
     compat: Compat = section(Compat, default=Compat())
 
     def __post_init__(self) -> None:

@@ -47,7 +47,8 @@ class Hub:
         self._queue = queue
         # so that one step of the loop never fills a queue
         self._page = max(1, min(100, queue // 2))
-        self._going_away = False
+        #: whether this process is about to end
+        self.going_away = False
         self.log = log
         self._feeds: dict[str, _Feed] = {}
         self._pubsub = redis.pubsub()
@@ -71,7 +72,7 @@ class Hub:
 
     def go_away(self) -> None:
         """Tell every listener, also those to come, that this process is about to end."""
-        self._going_away = True
+        self.going_away = True
         for feed in self._feeds.values():
             for subscription in feed.subscriptions:
                 subscription.end()
@@ -105,7 +106,7 @@ class Hub:
         feed.subscriptions.add(subscription)
         if not subscription.replaying:
             subscription.position = feed.position
-        if self._going_away:
+        if self.going_away:
             subscription.end()
         # every time, because that of another subscription may have failed
         with guarded():

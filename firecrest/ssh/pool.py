@@ -9,6 +9,7 @@ never takes more than half of a lane.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections import deque
@@ -35,6 +36,8 @@ _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 #: not open another tries again.
 _LONGEST_WAIT = 60.0
 _RETRY_PAUSE = 1.0
+#: Of several addresses the errors are known as text only.
+_REFUSED = f"[Errno {errno.ECONNREFUSED}]"
 
 
 class Link:
@@ -323,4 +326,6 @@ def translate(error: Exception) -> FirecrestError:
     """What an error of asyncssh or of the network means to the caller."""
     if isinstance(error, asyncssh.PermissionDenied):
         return AccessDenied(error.reason)
-    return SystemUnavailable(str(error) or type(error).__name__)
+    text = str(error) or type(error).__name__
+    refused = isinstance(error, asyncssh.Error) and "timeout" not in text
+    return SystemUnavailable(text, answered=refused or _REFUSED in text)

@@ -79,6 +79,7 @@ make_config() {
   render sshd_config.in "$ETC/sshd_config"
   render redis.conf.in "$ETC/redis.conf"
   render ceph.conf.in "$CEPH/ceph.conf"
+  render rsvmgmt.in "$ETC/rsvmgmt" 755
   : >>"$ETC/plugstack.conf"
 
   # so that plain sbatch, squeue... work for every user
@@ -127,6 +128,7 @@ write_env() {
       echo "TESTBED_SSHD_CONFIG=$ETC/sshd_config"
       echo "TESTBED_SSHD_PID_FILE=$RUN/sshd.pid"
       echo "TESTBED_SSHD_LOG=$LOG/sshd.out"
+      echo "TESTBED_RESERVATION_TOOL=$ETC/rsvmgmt"
       echo "TESTBED_REDIS_HOST=127.0.0.1"
       echo "TESTBED_S3_URL=http://127.0.0.1:$S3_PORT"
       echo "TESTBED_S3_SECRET_KEY=$(cat "$ETC/s3.secret")"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from firecrest.api.v1.errors import _FAULTS, _PROBED, _UNKNOWN_MACHINE
+from firecrest.api.v1.errors import _FAULTS, _PROBED, UNKNOWN_MACHINE
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config, Gateway
@@ -239,9 +239,7 @@ async def test_web_pages_may_read_what_says_why(alice: Client) -> None:
     assert answer.headers["X-Invalid-Path"]
     exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
     inventory = {wording.header for wording in [*_FAULTS.values(), *_PROBED.values()]}
-    assert inventory | {"X-Machine-Not-Available", "X-Size-Limit", *_UNKNOWN_MACHINE} <= set(
-        exposed
-    )
+    assert inventory | {"X-Machine-Not-Available", "X-Size-Limit", *UNKNOWN_MACHINE} <= set(exposed)
     answers = {"X-Request-ID", "Idempotent-Replayed", "Preference-Applied", "Retry-After"}
     assert answers <= set(exposed)
     assert len(exposed) == len(set(exposed))

@@ -29,6 +29,7 @@ class Testbed:
     s3_access_key: str
     s3_secret_key: str
     s3_region: str
+    reservation_tool: Path
 
     @classmethod
     def from_environment(cls) -> Testbed:
@@ -47,6 +48,7 @@ class Testbed:
             s3_access_key=env["TESTBED_S3_ACCESS_KEY"],
             s3_secret_key=env["TESTBED_S3_SECRET_KEY"],
             s3_region=env["TESTBED_S3_REGION"],
+            reservation_tool=Path(env["TESTBED_RESERVATION_TOOL"]),
         )
 
 

@@ -11,7 +11,7 @@ from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Settings
 from firecrest.events.hub import Hub
 from firecrest.machines import Machines
-from firecrest.probes import ServiceProbes
+from firecrest.probes import ServiceProbes, SystemProbes
 from firecrest.staging.base import Store
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
@@ -33,6 +33,7 @@ class Parts:
     jobs: JobWatch
     outputs: OutputWatch
     probes: ServiceProbes
+    systems: SystemProbes
     seen: Seen = field(default_factory=Seen)
 
 

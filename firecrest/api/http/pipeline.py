@@ -24,9 +24,11 @@ from firecrest.telemetry.logs import ACCESS, ON_BEHALF_OF
 _log = logging.getLogger(__name__)
 
 EVENTS_PATH = "/events"
+#: What is served without a token.
+HEALTH_PREFIX = "/health/"
 REQUEST_ID = web.RequestKey("request_id", str)
+_SERVICES = web.AppKey("services", frozenset[str])
 
-_PREFIXES = ("/status", "/utilities", "/compute", "/storage", "/tasks")
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_HEADER = 1024
 
@@ -112,6 +114,8 @@ def serve(endpoint: Endpoint, dialect: Dialect) -> Responder:
 
 def add_routes(app: web.Application, endpoints: Iterable[Endpoint], dialect: Dialect) -> None:
     """Route every endpoint; collections answer with and without a trailing slash."""
+    endpoints = list(endpoints)
+    app[_SERVICES] = frozenset(endpoint.family.name for endpoint in endpoints)
     for endpoint in endpoints:
         handler = serve(endpoint, dialect)
         app.router.add_route(endpoint.method, endpoint.path, handler)
@@ -149,6 +153,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
     if request.method == hdrs.METH_OPTIONS and asks_for:
         return preflight(parts.settings.server.cors)
     try:
+        if request.path.startswith(HEALTH_PREFIX):
+            return await handler(request)
         request[PRINCIPAL] = authenticate(request, parts.tokens)
         if is_internal(request.method, request.path):
             return respond(_INVALID)
@@ -159,7 +165,7 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         body = {"error": "Method not allowed", "description": f"{error.method} is not allowed"}
         return respond(Reply(405, body, {"Allow": ", ".join(sorted(error.allowed_methods))}))
     except web.HTTPNotFound:
-        return respond(unrouted(request.path))
+        return respond(unrouted(request.path, request.app[_SERVICES]))
     except web.HTTPException:
         raise
     except Exception:  # noqa: BLE001  whatever it is, the client gets no stack trace
@@ -181,10 +187,9 @@ def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:
     return tokens.from_header(header)
 
 
-def unrouted(path: str) -> Reply:
+def unrouted(path: str, services: frozenset[str]) -> Reply:
     """The answer to a path nobody serves (Contract: rest-v1 §1.5)."""
-    prefix = "/" + path.lstrip("/").partition("/")[0]
-    if prefix in _PREFIXES:
+    if path.lstrip("/").partition("/")[0] in services:
         return Reply(404, {"description": "Not found"})
     return _INVALID
 

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from firecrest.api.http.endpoint import Endpoint
 from firecrest.api.v1 import (
+    alive,
     archives,
     compute,
     content,
     external,
     files,
+    reservations,
     status,
     tasks,
     utilities,
 )
+from firecrest.api.v1.errors import RESERVATIONS
 
-MODULES = (status, utilities, files, content, archives, compute, external, tasks)
+MODULES = (
+    *(alive, status, utilities, files, content, archives),
+    *(compute, external, tasks, reservations),
+)
 
 
-def endpoints() -> list[Endpoint]:
-    """Every v1 endpoint, in the order of the modules."""
-    return [endpoint for module in MODULES for endpoint in module.endpoints]
+def endpoints(*, with_reservations: bool = True) -> list[Endpoint]:
+    """Every v1 endpoint, in the order of the modules.
+
+    :param with_reservations: whether the optional service is offered
+    """
+    found = [endpoint for module in MODULES for endpoint in module.endpoints]
+    return [e for e in found if with_reservations or e.family is not RESERVATIONS]

@@ -29,10 +29,12 @@ COMPUTE = Family(name="compute", machine="required", denied_status=404)
 STORAGE = Family(name="storage", machine="optional", unknown_description="Failed operation")
 STATUS = Family(name="status")
 TASKS = Family(name="tasks")
+#: Its errors have another form; see ``reservations``.
+RESERVATIONS = Family(name="reservations")
 
 _DENIED = "User does not have permissions to access machine or path"
 
-_UNKNOWN_MACHINE = {
+UNKNOWN_MACHINE = {
     # clients know one or the other
     "X-Machine-Does-Not-Exist": "Machine does not exist",
     "X-Machine-Does-Not-Exists": "Machine does not exists",
@@ -126,7 +128,7 @@ def _unknown_machine(endpoint: Endpoint) -> Reply:
         "description": family.unknown_description or endpoint.on_error,
         "error": family.unknown_error,
     }
-    return Reply(400, body, _UNKNOWN_MACHINE)
+    return Reply(400, body, UNKNOWN_MACHINE)
 
 
 def _command_failed(error: CommandFailed, described: dict[str, str]) -> Reply:

@@ -7,7 +7,8 @@ from typing import Any
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Reply
 from firecrest.api.v1.errors import STATUS
-from firecrest.probes import Health
+from firecrest.errors import UnknownSystem
+from firecrest.probes import FilesystemHealth, Health, SystemHealth
 
 endpoints = Endpoints(STATUS)
 
@@ -29,6 +30,58 @@ async def service(call: Call, _: None) -> Any:
         if health.service == name:
             return _entry(health)
     return Reply(404, {"description": "Service does not exists", "status_code": 404})
+
+
+@endpoints.get("/status/systems", contract="rest-v1 §5.3")
+async def systems(call: Call, _: None) -> dict[str, Any]:
+    """Every machine, as the caller finds it."""
+    found = await call.parts.systems.all(call.user, fresh=_fresh(call))
+    return {
+        "description": "List of systems with status and description.",
+        "out": [_system(health) for health in found],
+    }
+
+
+@endpoints.get("/status/systems/{machinename}", contract="rest-v1 §5.4")
+async def system(call: Call, _: None) -> Any:
+    """One machine and whether all its file systems are there."""
+    probes, fresh = call.parts.systems, _fresh(call)
+    try:
+        named = probes.system(call.request.match_info["machinename"])
+    except UnknownSystem:
+        return Reply(404, {"description": "System does not exists."})
+    health = await probes.one(call.user, named, fresh=fresh)
+    out = _system(health)
+    if health.available:
+        mounted = await probes.filesystems(call.user, named, fresh=fresh)
+        if lost := [str(found.filesystem.path) for found in mounted if not found.available]:
+            out["description"] = f"Filesystem {','.join(lost)} is not available"
+    return {"description": "System information", "out": out}
+
+
+@endpoints.get("/status/filesystems", contract="rest-v1 §5.5")
+async def filesystems(call: Call, _: None) -> dict[str, Any]:
+    """The file systems of every machine."""
+    found = await call.parts.systems.all_filesystems(call.user, fresh=_fresh(call))
+    return {
+        "description": "Filesystem information",
+        "out": {
+            name: [_filesystem(health) for health in mounted] for name, mounted in found.items()
+        },
+    }
+
+
+@endpoints.get("/status/filesystems/{machinename}", contract="rest-v1 §5.5")
+async def filesystems_of(call: Call, _: None) -> Any:
+    """The file systems of one machine."""
+    name = call.request.match_info["machinename"]
+    described = {"description": f"Filesystem information for system {name}"}
+    try:
+        named = call.parts.systems.system(name)
+    except UnknownSystem:
+        return Reply(404, {**described, "out": f"System '{name}' doesn't exist"})
+    mounted = await call.parts.systems.filesystems(call.user, named, fresh=_fresh(call))
+    return {**described, "out": [_filesystem(health) for health in mounted]}
 
 
 @endpoints.get("/status/parameters", contract="rest-v1 §5.6")
@@ -91,9 +144,36 @@ def _parameter(name: str, value: Any, unit: str, description: str) -> dict[str, 
     return {"name": name, "value": value, "unit": unit, "description": description}
 
 
+def _fresh(call: Call) -> bool:
+    return "no-cache" in call.request.headers.get("Cache-Control", "")
+
+
 async def _probed(call: Call) -> list[Health]:
-    fresh = "no-cache" in call.request.headers.get("Cache-Control", "")
-    return await call.parts.probes.all(fresh=fresh)
+    return await call.parts.probes.all(fresh=_fresh(call))
+
+
+def _system(health: SystemHealth) -> dict[str, Any]:
+    if health.available:
+        text = "System ready"
+    elif health.answers:
+        text = "System does not accept connections"
+    else:
+        text = "System down"
+    return {
+        "system": health.system.name,
+        "status": "available" if health.available else "not available",
+        "description": text,
+    }
+
+
+def _filesystem(health: FilesystemHealth) -> dict[str, Any]:
+    return {
+        "name": health.filesystem.name,
+        "path": str(health.filesystem.path),
+        "description": health.filesystem.description,
+        "status": "available" if health.available else "not available",
+        "status_code": 200 if health.available else 400,
+    }
 
 
 def _entry(health: Health) -> dict[str, Any]:

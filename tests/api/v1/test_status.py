@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
 import pytest
 
 from tests.conftest import Connect, Gateways, Wires
 from tests.harness.client import Client
+from tests.harness.daemons import RedisServer, free_port
 from tests.harness.gateway import Config, Gateway
 from tests.harness.testbed import Testbed
 
@@ -109,3 +113,183 @@ async def test_parameters_tell_the_limits_in_all_four_groups(
             "FILESYSTEMS": ([{"system": "cluster", "mounted": ["/home"]}], ""),
         },
     }
+
+
+# -- systems ---------------------------------------------------------------------------
+
+READY = {"system": "cluster", "status": "available", "description": "System ready"}
+
+
+def unreachable(config: Config, address: str, name: str = "away") -> Config:
+    """The configuration with another machine at an address where none is."""
+    config["systems"].append({**config["systems"][0], "name": name, "address": address})
+    return config
+
+
+async def test_systems_are_told_as_the_caller_finds_them(
+    config: Config, gateways: Gateways, connect: Connect
+) -> None:
+    unreachable(config, f"127.0.0.1:{free_port()}", "refusing")
+    unreachable(config, "no-such-host.invalid:22", "nameless")
+    gateway = await gateways(config)
+    answer = await connect(gateway, machine=None).get("/status/systems")
+    assert (answer.status, answer.json) == (
+        200,
+        {
+            "description": "List of systems with status and description.",
+            "out": [
+                READY,
+                {
+                    "system": "refusing",
+                    "status": "not available",
+                    "description": "System does not accept connections",
+                },
+                {"system": "nameless", "status": "not available", "description": "System down"},
+            ],
+        },
+    )
+    nobody = connect(gateway, user="nobody-here")
+    assert (await nobody.get("/status/systems")).json["out"][0] == {
+        "system": "cluster",
+        "status": "not available",
+        "description": "System does not accept connections",
+    }
+
+
+async def test_a_silent_system_is_down_and_delays_no_other(
+    config: Config, gateways: Gateways, connect: Connect, wires: Wires, testbed: Testbed
+) -> None:
+    wire = await wires(testbed.ssh_host, testbed.ssh_port)
+    wire.stall()
+    config["ssh"]["connect_timeout"] = 1
+    gateway = await gateways(unreachable(config, f"127.0.0.1:{wire.port}", "silent"))
+    client = connect(gateway)
+    found = (await client.get("/status/systems")).json["out"]
+    assert [entry["description"] for entry in found] == ["System ready", "System down"]
+    one = await client.get("/status/systems/silent")
+    assert one.json["out"]["description"] == "System down"
+
+
+async def test_one_system_with_its_file_systems(
+    config: Config, gateways: Gateways, connect: Connect
+) -> None:
+    config["systems"][0]["filesystems"] = [
+        {"name": "HOME", "path": "/home", "description": "homes"},
+        {"name": "GONE", "path": "/gone"},
+        {"name": "SECRET", "path": "/root"},
+    ]
+    client = connect(await gateways(config), machine=None)
+    answer = await client.get("/status/systems/cluster")
+    assert (answer.status, answer.json) == (
+        200,
+        {
+            "description": "System information",
+            "out": {**READY, "description": "Filesystem /gone,/root is not available"},
+        },
+    )
+    rows = [
+        {"name": "HOME", "path": "/home", "description": "homes", **MOUNTED},
+        {"name": "GONE", "path": "/gone", "description": "", **LOST},
+        {"name": "SECRET", "path": "/root", "description": "", **LOST},
+    ]
+    answer = await client.get("/status/filesystems")
+    assert (answer.status, answer.json) == (
+        200,
+        {"description": "Filesystem information", "out": {"cluster": rows}},
+    )
+    answer = await client.get("/status/filesystems/cluster")
+    assert (answer.status, answer.json) == (
+        200,
+        {"description": "Filesystem information for system cluster", "out": rows},
+    )
+
+
+MOUNTED = {"status": "available", "status_code": 200}
+LOST = {"status": "not available", "status_code": 400}
+
+
+async def test_a_system_without_file_systems(alice: Client) -> None:
+    answer = await alice.get("/status/systems/cluster")
+    assert answer.json == {"description": "System information", "out": READY}
+    assert (await alice.get("/status/filesystems/cluster")).json["out"] == []
+    assert (await alice.get("/status/filesystems")).json["out"] == {"cluster": []}
+
+
+async def test_an_unknown_system_has_no_status(alice: Client) -> None:
+    answer = await alice.get("/status/systems/weather")
+    assert (answer.status, answer.json) == (404, {"description": "System does not exists."})
+    answer = await alice.get("/status/filesystems/weather")
+    assert (answer.status, answer.json) == (
+        404,
+        {
+            "description": "Filesystem information for system weather",
+            "out": "System 'weather' doesn't exist",
+        },
+    )
+
+
+async def test_what_one_user_found_is_told_to_nobody_else(
+    config: Config, gateways: Gateways, connect: Connect, wires: Wires, testbed: Testbed
+) -> None:
+    wire = await wires(testbed.ssh_host, testbed.ssh_port)
+    config["systems"][0]["address"] = f"127.0.0.1:{wire.port}"
+    known = testbed.known_hosts.read_text().replace(f":{testbed.ssh_port}", f":{wire.port}")
+    hosts = Path(config["ssh"]["known_hosts"]).with_name(f"known_hosts.{wire.port}")
+    hosts.write_text(known)
+    try:
+        config["ssh"]["known_hosts"] = str(hosts)
+        config["status"]["cache_ttl"] = 600
+        gateway = await gateways(config)
+        alice, bob = connect(gateway), connect(gateway, user="bob")
+        assert (await alice.get("/status/systems/cluster")).json["out"] == READY
+        await wire.cut()
+        assert (await alice.get("/status/systems/cluster")).json["out"] == READY
+        lost = (await bob.get("/status/systems/cluster")).json["out"]
+        assert lost["description"] == "System does not accept connections"
+        fresh = {"Cache-Control": "no-cache"}
+        seen = await alice.get("/status/systems", headers=fresh)
+        assert seen.json["out"] == [lost]
+    finally:
+        hosts.unlink()
+
+
+# -- signs of life ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", ["compute", "utilities", "storage", "tasks"])
+async def test_each_service_gives_a_sign_of_life(
+    gateway: Gateway, connect: Connect, service: str
+) -> None:
+    answer = await connect(gateway, machine=None).get(f"/{service}/status")
+    assert (answer.status, answer.json) == (200, {"success": "ack"})
+    async with Client(gateway.url, None) as anonymous:
+        assert (await anonymous.get(f"/{service}/status")).status == 401
+
+
+@pytest.fixture
+async def anonymous(
+    config: Config, gateways: Gateways, redis_server: RedisServer
+) -> AsyncIterator[Client]:
+    """Without a token, of a gateway whose Redis may be stopped."""
+    config["redis"] = {"port": redis_server.port}
+    async with Client((await gateways(config)).url, None) as client:
+        yield client
+
+
+async def test_health_needs_no_token_and_tells_nothing(
+    anonymous: Client, redis_server: RedisServer
+) -> None:
+    for path, word in (("live", "live"), ("ready", "ready")):
+        answer = await anonymous.get(f"/health/{path}")
+        assert (answer.status, answer.json) == (200, {"status": word})
+        assert answer.headers["Cache-Control"] == "no-store"
+    await redis_server.stop()
+    try:
+        answer = await anonymous.get("/health/ready")
+        assert (answer.status, answer.json) == (503, {"status": "not ready"})
+        assert (await anonymous.get("/health/live")).status == 200
+    finally:
+        await redis_server.start()
+    assert (await anonymous.get("/health/ready")).status == 200
+    assert (await anonymous.get("/health/else")).json == {"message": "Invalid"}
+    assert (await anonymous.get("/status/services")).status == 401
