@@ -5,6 +5,7 @@ from __future__ import annotations
 from firecrest.api.http.endpoint import Endpoint
 from firecrest.api.v1 import (
     archives,
+    cluster,
     compute,
     content,
     external,
@@ -14,7 +15,7 @@ from firecrest.api.v1 import (
     utilities,
 )
 
-MODULES = (status, utilities, files, content, archives, compute, external, tasks)
+MODULES = (status, utilities, files, content, archives, compute, cluster, external, tasks)
 
 
 def endpoints() -> list[Endpoint]:
