@@ -36,8 +36,11 @@ from firecrest.tasks.store import TaskStore
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 from firecrest.watch.roster import Roster
+from firecrest.workflows.cancel import CancelWorkflow
 from firecrest.workflows.download import DownloadWorkflow
+from firecrest.workflows.inventory import InventoryWorkflow
 from firecrest.workflows.query import AccountingWorkflow, ListJobsWorkflow
+from firecrest.workflows.shared import SharedAnswers
 from firecrest.workflows.submit import SubmitWorkflow
 from firecrest.workflows.upload import UploadWorkflow
 
@@ -94,13 +97,18 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             outputs = OutputWatch(machines, jobs, hub)
             stack.push_async_callback(outputs.stop)
 
+            shared = SharedAnswers(settings.compute)
+            stack.push_async_callback(shared.stop)
+
             engine = Engine(
                 tasks,
                 DueList(redis, settings.tasks.lease),
                 [
-                    SubmitWorkflow(machines, settings),
-                    ListJobsWorkflow(machines, settings),
-                    AccountingWorkflow(machines, settings.compute),
+                    SubmitWorkflow(machines, shared, settings),
+                    ListJobsWorkflow(machines, shared, settings),
+                    AccountingWorkflow(machines, shared, settings.compute),
+                    CancelWorkflow(machines, shared, settings.compute),
+                    InventoryWorkflow(machines, shared, settings.compute),
                     UploadWorkflow(machines, staging, settings.storage),
                     DownloadWorkflow(machines, staging, settings.storage),
                 ],

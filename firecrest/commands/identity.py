@@ -43,3 +43,14 @@ class Id(Command[Identity]):
 def _accounts(text: str) -> list[Account]:
     """Accounts like ``100(users)``; one without a name is called by its number."""
     return [Account(name=name or number, id=number) for number, name in _ACCOUNT.findall(text)]
+
+
+@dataclass(frozen=True)
+class LoginDirectory(Command[str]):
+    """Where the user's commands start."""
+
+    def argv(self) -> Argv:
+        return ("pwd",)
+
+    def parse(self, stdout: bytes) -> str:
+        return stdout.decode("utf-8", "surrogateescape").removesuffix("\n")

@@ -37,6 +37,12 @@ class Compute:
     task_deadline: float = item(
         values.seconds(), default=20.0, help="seconds the background work of one task may take"
     )
+    share: float = item(
+        values.seconds(zero=True),
+        default=2.0,
+        help="seconds for which one answer of the batch system serves a user who asks the same"
+        " again; 0: each question is asked",
+    )
 
 
 @declared

@@ -16,6 +16,8 @@ class Submission:
     :param comment: mark by which the job of a task can be found again, or None
     :param environment: variables added to those a job gets anyway; values hold no comma,
         quote or control character
+    :param guard: directory without which nothing is submitted: to remove it is to stop a
+        submission that has not begun; None: there is none
     """
 
     directory: str
@@ -23,6 +25,7 @@ class Submission:
     account: str | None = None
     comment: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    guard: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

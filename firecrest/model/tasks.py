@@ -56,6 +56,8 @@ class Kind(StrEnum):
     SUBMIT = "submit"
     LIST_JOBS = "list-jobs"
     ACCOUNTING = "accounting"
+    CANCEL = "cancel"
+    INVENTORY = "inventory"
     UPLOAD = "upload"
     DOWNLOAD = "download"
 

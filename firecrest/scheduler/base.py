@@ -6,7 +6,7 @@ import re
 from importlib import import_module
 from typing import Protocol, TypeVar
 
-from firecrest.commands.base import Command, Completed
+from firecrest.commands.base import Argv, Command, Completed
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import (
     CommandFailed,
@@ -15,6 +15,7 @@ from firecrest.errors import (
     FirecrestError,
     SchedulerRefused,
 )
+from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
 
 T = TypeVar("T")
@@ -49,6 +50,13 @@ def left_open(completed: Completed, failure: FirecrestError) -> FirecrestError:
     return failure
 
 
+def guarded(submission: Submission, argv: Argv) -> Argv:
+    """The words of a submission, which fail if its guard is gone."""
+    if submission.guard is None:
+        return argv
+    return ("env", f"--chdir={submission.guard}", *argv)
+
+
 class Runner(Protocol):
     """The part of a machine that a scheduler needs: run a command as the user."""
 
@@ -68,6 +76,9 @@ class Scheduler(Protocol):
     async def find(self, on: Runner, directory: str) -> int | None:
         """The id of the job whose working directory this is, in queue or accounting."""
 
+    async def find_marked(self, on: Runner, comment: str) -> int | None:
+        """The id of the user's job with this comment, in queue or accounting."""
+
     async def queue(
         self, on: Runner, *, user: str | None, job_ids: tuple[str, ...] = ()
     ) -> list[QueuedJob]:
@@ -78,6 +89,18 @@ class Scheduler(Protocol):
 
     async def accounting(self, on: Runner, query: AccountingQuery) -> list[AccountedJob]:
         """Jobs of the user, running and past."""
+
+    async def cancel(self, on: Runner, job_ids: tuple[str, ...]) -> str:
+        """End jobs; the result is what the batch system says to it."""
+
+    async def nodes(self, on: Runner, names: str) -> list[Node]:
+        """The nodes of these names, joined by commas; empty: all."""
+
+    async def partitions(self, on: Runner) -> list[Partition]:
+        """All partitions."""
+
+    async def reservations(self, on: Runner) -> list[Reservation]:
+        """All reservations."""
 
 
 def is_job_id(text: str) -> bool:

@@ -6,7 +6,7 @@ by ``direct.sh``, which is sent to the machine's ``sh`` with every command; it l
 records in ``$HOME/.firecrest/jobs``, for as long as the user keeps them. A home that several
 machines share must be served by one of them only.
 
-Contract: rest-v1 §7.2 to §7.4 and §7.6.
+Contract: rest-v1 §7.2 to §7.7.
 
 Differences from Slurm:
 
@@ -14,6 +14,7 @@ Differences from Slurm:
 - a job has left the queue as soon as it has ended
 - of the ``#SBATCH`` options only job name, output, error and time have an effect
 - a job ended by SIGTERM is CANCELLED, for nobody else can have meant it
+- there is one node in one partition, and nothing is ever reserved
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from firecrest.commands.base import Argv, Completed
 from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import FirecrestError, SchedulerRefused
+from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
-from firecrest.scheduler.base import Runner, Tool, left_open
+from firecrest.scheduler.base import Runner, Tool, guarded, left_open
 
 T = TypeVar("T")
 
@@ -81,6 +83,7 @@ class Job:
     stdout: str
     stderr: str
     limit: int | None
+    comment: str
 
     @property
     def running(self) -> bool:
@@ -123,7 +126,7 @@ class Submit(Program[int]):
         wanted = self.submission
         script = posixpath.join(wanted.directory, wanted.script)
         words = (wanted.directory, script, wanted.account or "", wanted.comment or "")
-        return ("sh", "-s", "--", "submit", *words)
+        return guarded(wanted, ("sh", "-s", "--", "submit", *words))
 
     def parse(self, stdout: bytes) -> int:
         said = clean(stdout)
@@ -169,6 +172,29 @@ class Jobs(Program[Snapshot]):
 
 
 @dataclass(frozen=True)
+class Cancel(Program[str]):
+    """End jobs; the result is what scancel would say."""
+
+    job_ids: tuple[str, ...]
+
+    def argv(self) -> Argv:
+        return ("sh", "-s", "--", "cancel", *self.job_ids)
+
+    def parse(self, stdout: bytes) -> str:
+        return clean(stdout)
+
+
+class Processors(Tool[str]):
+    """How many processors the machine has."""
+
+    def argv(self) -> Argv:
+        return ("nproc",)
+
+    def parse(self, stdout: bytes) -> str:
+        return clean(stdout)
+
+
+@dataclass(frozen=True)
 class Direct:
     """The :class:`~firecrest.scheduler.base.Scheduler` of a machine without a batch system."""
 
@@ -182,6 +208,11 @@ class Direct:
         known = await on.run(Jobs())
         found = [job.job_id for job in known.jobs if posixpath.normpath(job.directory) == wanted]
         return max(found, default=None)
+
+    async def find_marked(self, on: Runner, comment: str) -> int | None:
+        """The newest job of the user with this comment (Contract: events §6)."""
+        known = await on.run(Jobs())
+        return max((job.job_id for job in known.jobs if job.comment == comment), default=None)
 
     async def queue(
         self, on: Runner, *, user: str | None, job_ids: tuple[str, ...] = ()
@@ -257,6 +288,38 @@ class Direct:
             if job.start <= until and (job.running or job.end >= since)
         ]
 
+    async def cancel(self, on: Runner, job_ids: tuple[str, ...]) -> str:
+        """End jobs of the user (Contract: rest-v1 §7.5)."""
+        return await on.run(Cancel(job_ids))
+
+    async def nodes(self, on: Runner, names: str) -> list[Node]:
+        """The machine (Contract: rest-v1 §7.7).
+
+        :raises SchedulerRefused: another one is asked for
+        """
+        known = await on.run(Jobs(None))
+        if other := next((name for name in names.split(",") if name not in ("", known.node)), ""):
+            raise SchedulerRefused(f"Node {other} not found")
+        state = "MIXED" if known.jobs else "IDLE"
+        return [Node(name=known.node, features=(), partitions=(PARTITION,), state=(state,))]
+
+    async def partitions(self, on: Runner) -> list[Partition]:
+        """The only one (Contract: rest-v1 §7.7)."""
+        processors = await on.run(Processors())
+        return [
+            Partition(
+                name=PARTITION,
+                state="UP",
+                total_cpus=processors,
+                total_nodes="1",
+                default="YES",
+            )
+        ]
+
+    async def reservations(self, on: Runner) -> list[Reservation]:
+        """None (Contract: rest-v1 §7.7)."""
+        return []
+
 
 def create(settings: SchedulerSettings) -> Direct:
     """The scheduler of a machine with ``scheduler.type: direct``; it has no options."""
@@ -282,7 +345,7 @@ def moment(text: str, *, now: str) -> str:
 
 def _job(job_id: str, state: Sequence[str], record: Sequence[str], *, now: int) -> Job:
     kind, exit_code, began, start, ended, end = state
-    name, directory, script, stdout, stderr, limit, _account, _comment = record
+    name, directory, script, stdout, stderr, limit, _account, comment = record
     return Job(
         job_id=int(job_id),
         state=kind,
@@ -296,6 +359,7 @@ def _job(job_id: str, state: Sequence[str], record: Sequence[str], *, now: int) 
         stdout=stdout,
         stderr=stderr,
         limit=int(limit) if limit else None,
+        comment=comment,
     )
 
 

@@ -7,8 +7,9 @@
 #   submit <directory> <script> <account> <comment>   prints "Submitted batch job <id>"
 #   running                                           prints the jobs that have not ended
 #   all [<id>...]                                     prints these jobs, or every job
+#   cancel <id>...                                    ends jobs and says so as scancel does
 #
-# The last two print fields, each ended by a NUL: now (epoch), now (local time), user, node;
+# Those for jobs print fields, each ended by a NUL: now (epoch), now (local time), user, node;
 # for each job
 #   id, state, exit code, start (epoch), start (local), end (epoch, or empty), end (local)
 # an empty field, and for each job, and perhaps for others, the `record`.
@@ -20,7 +21,8 @@
 #   start    "<pid> <its start time> <boot id> <epoch> <local time> <group>": the supervisor,
 #            and the process group that is the job: `kill -TERM -- -<group>` cancels it
 #   end      "<state> <exit code> <epoch> <local time>", written last
-#   supervisor, expired   its program; mark that the time limit has passed
+#   supervisor, expired, cancelled
+#            its program; marks that the time limit has passed, that the user ended it
 #
 # Everything is a function and the last line starts it: the shell has then read the whole
 # program, and no command can swallow the rest of it from standard input.
@@ -252,6 +254,7 @@ case $code in
     *:*) end="FAILED $code" ;;
     *) if [ "$code" -gt 128 ]; then end="FAILED 0:$((code - 128))"; else end="FAILED $code:0"; fi ;;
 esac
+[ ! -e "$job/cancelled" ] || end='CANCELLED 0:15'
 [ ! -e "$job/expired" ] || end='TIMEOUT 0:0'
 write end "$end $(now)"
 # what the job left running ends with it, and the timer
@@ -307,11 +310,45 @@ print_jobs() { # directories of jobs
     done
 }
 
+# --- cancel ---------------------------------------------------------------------------
+
+cancel() { # ids
+    this_boot=-
+    read -r this_boot 2>/dev/null </proc/sys/kernel/random/boot_id
+    failed=
+    for id; do
+        job=$JOBS/$id group=
+        if [ ! -e "$job/start" ]; then
+            problem "$id" 'Invalid job id specified'
+            continue
+        fi
+        read -r pid born boot _ _ group <"$job/start"
+        if [ -e "$job/end" ] || ! alive || [ "$group" = - ]; then
+            problem "$id" 'Job/step already completing or completed'
+            continue
+        fi
+        : >"$job/cancelled"
+        kill -s TERM -- "-$group"
+        # what ignores that ends all the same, as with a time limit
+        setsid --fork sh -c '
+            sleep 30; [ -e "$1/end" ] || kill -s KILL -- "-$2"' sh "$job" "$group" \
+            >/dev/null 2>&1
+        printf 'scancel: Terminating job %s\n' "$id"
+    done
+    [ -z "$failed" ] || exit 1
+}
+
+problem() { # id, why it cannot be cancelled
+    failed=yes
+    printf 'Kill job error on job id %s: %s\n' "$1" "$2" >&2
+}
+
 main() {
     verb=$1
     shift
     case $verb in
         submit) submit "$@" ;;
+        cancel) cancel "$@" ;;
         running)
             for job in "$JOBS"/[0-9]*; do
                 [ -e "$job/end" ] || set -- "$@" "$job"

@@ -1,6 +1,6 @@
 """Slurm, by its command line tools.
 
-Contract: rest-v1 §7.2 to §7.4 and §7.6. Tried with Slurm 22.05.
+Contract: rest-v1 §7.2 to §7.7. Tried with Slurm 22.05.
 
 Users choose the names of jobs, and a name may hold any character, newlines included.
 squeue and sacct therefore separate their fields by a word drawn anew for every call: no
@@ -12,7 +12,6 @@ from __future__ import annotations
 import posixpath
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,8 +19,16 @@ from firecrest.commands.base import Argv, Completed
 from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefused
+from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
-from firecrest.scheduler.base import Runner, Tool, left_open
+from firecrest.scheduler.base import Runner, Tool, guarded, left_open
+from firecrest.scheduler.slurm_scontrol import (
+    ScontrolShowJob,
+    ScontrolShowNodes,
+    ScontrolShowPartitions,
+    ScontrolShowReservations,
+    Timed,
+)
 
 T = TypeVar("T")
 
@@ -62,23 +69,8 @@ _ACCOUNTED = {
 }
 #: How far back a job is looked for; longer than a task lives.
 _FIND_SINCE = "now-30days"
-
-# The only free text before JobState; the keys behind it always follow it.
-_JOB_NAME = re.compile(r"JobName=.*? (?=UserId=\S+\(\d+\) GroupId=)", re.DOTALL)
-_NEXT_JOB = re.compile(r"\n+JobId=\d+ ")
-_KEY = re.compile(
-    r" (JobState|Reason|Command|SubmitLine|WorkDir|AdminComment|SystemComment|Comment|Extra"
-    r"|StdErr|StdIn|StdOut|Power|CpusPerTres|MemPerTres|TresBind|TresFreq|TresPer\w+"
-    r"|NtasksPerTRES|MailUser|MailType|SelectTypeParameters|OOMKillStep)="
-)
-
-
-class _Timed(Tool[T]):
-    """A tool that prints timestamps; otherwise the site or the user chooses their form."""
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        return {"SLURM_TIME_FORMAT": "standard"}
+#: How scancel exits when it may not.
+_NOT_OWN_JOB = 210
 
 
 @dataclass(frozen=True)
@@ -103,7 +95,8 @@ class Sbatch(Tool[int]):
             words.append(f"--export={','.join(['ALL', *added])}")
         words += [f"--chdir={wanted.directory}", *self.options]
         # sbatch opens the script from where the login shell starts, not from --chdir.
-        return (*words, "--", posixpath.join(wanted.directory, wanted.script))
+        script = posixpath.join(wanted.directory, wanted.script)
+        return guarded(wanted, (*words, "--", script))
 
     def parse(self, stdout: bytes) -> int:
         said = clean(stdout)
@@ -119,7 +112,7 @@ class Sbatch(Tool[int]):
 
 
 @dataclass(frozen=True)
-class Squeue(_Timed[list[QueuedJob]]):
+class Squeue(Timed[list[QueuedJob]]):
     """The jobs that Slurm holds.
 
     :param separator: between fields; a word that occurs in no job (see :func:`separator`)
@@ -146,7 +139,7 @@ class Squeue(_Timed[list[QueuedJob]]):
 
 
 @dataclass(frozen=True)
-class Sacct(_Timed[list[AccountedJob]]):
+class Sacct(Timed[list[AccountedJob]]):
     """The accounted jobs of the user.
 
     :param separator: between fields, see :class:`Squeue`
@@ -178,69 +171,44 @@ class Sacct(_Timed[list[AccountedJob]]):
         ]
 
 
-@dataclass(frozen=True)
-class ScontrolShowJob(_Timed[JobDetails]):
-    """State, script and output files of one job; of an array, those of its first row."""
+@dataclass(frozen=True, kw_only=True)
+class _Search(Timed[int | None]):
+    """The newest of the user's jobs in a working directory, or with a comment.
 
-    job_id: str
-
-    def argv(self) -> Argv:
-        return ("scontrol", "-o", "show", f"job={self.job_id}")
-
-    def parse(self, stdout: bytes) -> JobDetails:
-        """Read ``Key=Value Key=Value …``, where values may hold blanks and ``=``.
-
-        Command stands before the comments and the outputs behind them, so that the first
-        Command and the last outputs are the job's, whatever a comment pretends.
-        """
-        text = stdout.decode("utf-8", "replace")
-        text = _NEXT_JOB.split(_JOB_NAME.sub("", text, count=1), maxsplit=1)[0].rstrip()
-        _, *words = _KEY.split(text)
-        values = list(zip(words[::2], words[1::2], strict=True))
-        first, last = dict(reversed(values)), dict(values)
-        if "JobState" not in first:
-            raise SchedulerRefused(clean(stdout) or f"scontrol printed nothing of {self.job_id}")
-        return JobDetails(
-            job_id=self.job_id,
-            state=first["JobState"],
-            script=_path(first.get("Command")),
-            stdout=_path(last.get("StdOut")),
-            stderr=_path(last.get("StdErr")),
-        )
-
-
-@dataclass(frozen=True)
-class _ByDirectory(_Timed[int | None]):
-    """The newest of the user's jobs in a working directory."""
+    :param separator: between fields, see :class:`Squeue`
+    """
 
     separator: str
-    directory: str
+    directory: str | None = None
+    comment: str | None = None
 
     def parse(self, stdout: bytes) -> int | None:
-        wanted = posixpath.normpath(self.directory)
         return max(
             (
                 int(number[0])
-                for job_id, directory in rows(stdout, self.separator, width=2)
-                if posixpath.normpath(directory) == wanted
+                for job_id, value in rows(stdout, self.separator, width=2)
+                if self._matches(value)
                 # 31 of 31_7 or 31_[8-9], tasks of an array
                 if (number := _JOB_NUMBER.match(job_id))
             ),
             default=None,
         )
 
+    def _matches(self, value: str) -> bool:
+        if self.directory is None:
+            return value == self.comment
+        return posixpath.normpath(value) == posixpath.normpath(self.directory)
 
-@dataclass(frozen=True)
-class SqueueDirectories(_ByDirectory):
+
+class SqueueSearch(_Search):
     """Look for it among the jobs Slurm holds, ended ones and hidden partitions included."""
 
     def argv(self) -> Argv:
-        form = self.separator.join(("%i", "%Z"))
+        form = self.separator.join(("%i", "%k" if self.directory is None else "%Z"))
         return ("squeue", "--me", "--all", "--states=all", f"--format={form}", "--noheader")
 
 
-@dataclass(frozen=True)
-class SacctDirectories(_ByDirectory):
+class SacctSearch(_Search):
     """Look for it in the accounting, which learns of a job seconds after the queue."""
 
     def argv(self) -> Argv:
@@ -248,11 +216,38 @@ class SacctDirectories(_ByDirectory):
             "sacct",
             "-X",
             f"--starttime={_FIND_SINCE}",
-            "--format=jobid,workdir",
+            f"--format=jobid,{'comment' if self.directory is None else 'workdir'}",
             "--noheader",
             "--parsable2",
             f"--delimiter={self.separator}",
         )
+
+
+@dataclass(frozen=True)
+class Scancel(Tool[str]):
+    """End jobs; the result is what scancel says, which it does on standard error.
+
+    It may report an error and exit with 0 (Contract: rest-v1 §7.5).
+    """
+
+    job_ids: tuple[str, ...]
+
+    def argv(self) -> Argv:
+        return ("scancel", "-v", *self.job_ids)
+
+    def result(self, completed: Completed) -> str:
+        said = [clean(text) for text in completed.stderr.split(b"\n") if clean(text)]
+        errors = [text.partition("error: ")[2] or text for text in said if "error" in text]
+        if errors:
+            raise SchedulerRefused(" ".join(errors))
+        if completed.status == _NOT_OWN_JOB:
+            raise SchedulerRefused("User does not have permission to cancel job")
+        if completed.status:
+            raise self.failure(completed)
+        return " ".join(said) or self.parse(completed.stdout)
+
+    def parse(self, stdout: bytes) -> str:
+        return clean(stdout)
 
 
 @dataclass(frozen=True)
@@ -270,10 +265,20 @@ class Slurm:
 
     async def find(self, on: Runner, directory: str) -> int | None:
         """The newest job of the user in this directory (Contract: events §6)."""
-        held = await on.run(SqueueDirectories(separator(), directory))
+        held = await on.run(SqueueSearch(separator=separator(), directory=directory))
         if held is not None:
             return held
-        return await on.run(SacctDirectories(separator(), directory))
+        return await on.run(SacctSearch(separator=separator(), directory=directory))
+
+    async def find_marked(self, on: Runner, comment: str) -> int | None:
+        """The newest job of the user with this comment (Contract: events §6).
+
+        The accounting has comments only where the site stores them.
+        """
+        held = await on.run(SqueueSearch(separator=separator(), comment=comment))
+        if held is not None:
+            return held
+        return await on.run(SacctSearch(separator=separator(), comment=comment))
 
     async def queue(
         self, on: Runner, *, user: str | None, job_ids: tuple[str, ...] = ()
@@ -292,6 +297,22 @@ class Slurm:
     async def accounting(self, on: Runner, query: AccountingQuery) -> list[AccountedJob]:
         """Jobs of the user, running and past (Contract: rest-v1 §7.6)."""
         return await on.run(Sacct(separator(), query))
+
+    async def cancel(self, on: Runner, job_ids: tuple[str, ...]) -> str:
+        """End jobs (Contract: rest-v1 §7.5)."""
+        return await on.run(Scancel(job_ids))
+
+    async def nodes(self, on: Runner, names: str) -> list[Node]:
+        """The nodes of these names, which may be hostlists (Contract: rest-v1 §7.7)."""
+        return await on.run(ScontrolShowNodes(names))
+
+    async def partitions(self, on: Runner) -> list[Partition]:
+        """All partitions (Contract: rest-v1 §7.7)."""
+        return await on.run(ScontrolShowPartitions())
+
+    async def reservations(self, on: Runner) -> list[Reservation]:
+        """All reservations (Contract: rest-v1 §7.7)."""
+        return await on.run(ScontrolShowReservations())
 
 
 def create(settings: SchedulerSettings) -> Slurm:
@@ -325,7 +346,3 @@ def rows(output: bytes, separator: str, *, width: int) -> list[tuple[str, ...]]:
     if pieces and row != [""]:
         raise SchedulerRefused("incomplete output of the batch system")
     return found
-
-
-def _path(value: str | None) -> str | None:
-    return None if value in (None, "", "(null)") else value

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from marshmallow import fields
 
 from firecrest.background import end
 from firecrest.config.settings import Compute, Settings
-from firecrest.errors import (
-    TIMED_OUT,
-    FirecrestError,
-    InvalidInput,
-    StaleTask,
-    TaskStoreUnavailable,
-)
+from firecrest.errors import TIMED_OUT, InvalidInput
 from firecrest.machines import Machine, Machines
 from firecrest.model.job_rows import accounting_row, queue_row
 from firecrest.model.jobs import AccountingQuery
@@ -24,7 +18,7 @@ from firecrest.model.tasks import Kind, Status
 from firecrest.schema import declared, item, load, section
 from firecrest.tasks.workflow import Run, Step, To, Wait
 from firecrest.workflows.jobs import job_files, no_files
-from firecrest.workflows.words import explain
+from firecrest.workflows.shared import SharedAnswers, answered
 
 T = TypeVar("T")
 
@@ -77,8 +71,9 @@ class ListJobsWorkflow:
 
     kind = Kind.LIST_JOBS
 
-    def __init__(self, machines: Machines, settings: Settings) -> None:
+    def __init__(self, machines: Machines, shared: SharedAnswers, settings: Settings) -> None:
         self._machines = machines
+        self._shared = shared
         self._settings = settings.compute
         self._pause = settings.utilities.timeout
 
@@ -89,7 +84,10 @@ class ListJobsWorkflow:
     async def _list(self, run: Run) -> To | Wait:
         spec = load(ListJobsSpec, run.spec)
         machine = self._machines.open(run.task.user, run.task.system)
-        return await answered(lambda: self._rows(machine, spec), self._settings.task_deadline)
+        return await answered(
+            lambda: self._shared.ask(machine, spec, lambda: self._rows(machine, spec)),
+            self._settings.task_deadline,
+        )
 
     async def _rows(self, machine: Machine, spec: ListJobsSpec) -> dict[str, Any]:
         began = asyncio.get_running_loop().time()
@@ -127,8 +125,9 @@ class AccountingWorkflow:
 
     kind = Kind.ACCOUNTING
 
-    def __init__(self, machines: Machines, settings: Compute) -> None:
+    def __init__(self, machines: Machines, shared: SharedAnswers, settings: Compute) -> None:
         self._machines = machines
+        self._shared = shared
         self._settings = settings
 
     @property
@@ -138,28 +137,15 @@ class AccountingWorkflow:
     async def _account(self, run: Run) -> To | Wait:
         spec = load(AccountingSpec, run.spec)
         machine = self._machines.open(run.task.user, run.task.system)
-        return await answered(lambda: self._rows(machine, spec), self._settings.task_deadline)
+        return await answered(
+            lambda: self._shared.ask(machine, spec, lambda: self._rows(machine, spec)),
+            self._settings.task_deadline,
+        )
 
     async def _rows(self, machine: Machine, spec: AccountingSpec) -> Any:
         query = AccountingQuery(job_ids=spec.job_ids, start=spec.start, end=spec.end)
         jobs = paged(await machine.scheduler.accounting(machine, query), spec.page)
         return [accounting_row(job) for job in jobs] or {}
-
-
-async def answered(ask: Callable[[], Awaitable[Any]], deadline: float) -> To:
-    """The final state that an answer, a refusal or silence leads to.
-
-    :param deadline: seconds; clients stop looking after about 25 (Contract: tasks §3)
-    """
-    try:
-        async with asyncio.timeout(deadline):
-            return To(Status.DONE, await ask())
-    except TimeoutError:
-        return To(Status.FAILED, TIMED_OUT)
-    except (StaleTask, TaskStoreUnavailable):
-        raise
-    except FirecrestError as error:
-        return To(Status.FAILED, explain(error))
 
 
 def paged(rows: Sequence[T], page: Page) -> Sequence[T]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -306,6 +307,67 @@ class TestScheduler:
         with pytest.raises(SchedulerRefused) as raised:
             await found("garbage")
         assert raised.value.message == "Invalid time specification (pos=0): garbage"
+
+    async def test_finding_by_the_comment(self, cluster: Cluster) -> None:
+        comment = f"mark {secrets.token_hex(6)}"
+        submission = dataclasses.replace(cluster.write("#!/bin/sh\n"), comment=comment)
+        job_id = await cluster.scheduler.submit(cluster.on, submission)
+        assert await cluster.scheduler.find_marked(cluster.on, comment) == job_id
+        await cluster.accounted(str(job_id))
+        assert await cluster.scheduler.find_marked(cluster.on, comment) == job_id
+        assert await cluster.scheduler.find_marked(cluster.on, comment[:-1]) is None
+
+    async def test_nothing_is_submitted_without_its_guard(self, cluster: Cluster) -> None:
+        guard = cluster.home / "guard's place"
+        submission = dataclasses.replace(cluster.write(WAITING), guard=str(guard))
+        with pytest.raises(SchedulerRefused, match="cannot change directory"):
+            await cluster.scheduler.submit(cluster.on, submission)
+        assert await cluster.scheduler.find(cluster.on, submission.directory) is None
+        guard.mkdir()
+        job_id = str(await cluster.scheduler.submit(cluster.on, submission))
+        await cluster.queued(job_id, "RUNNING")
+        (cluster.home / "go").touch()
+        await cluster.ended(job_id)
+        output = cluster.home / f"slurm-{job_id}.out"
+        assert output.read_text().startswith(f"done {job_id}")
+
+    async def test_cancelling(self, cluster: Cluster) -> None:
+        one, other = [await cluster.submit(WAITING) for _ in range(2)]
+        for job_id in (one, other):
+            await cluster.queued(job_id, "RUNNING")
+        said = await cluster.scheduler.cancel(cluster.on, (one, other))
+        assert said.count("scancel: Terminating job ") == 2
+        for job_id in (one, other):
+            assert (await cluster.accounted(job_id)).state.startswith("CANCELLED")
+
+        async def refused() -> str | None:
+            try:
+                await cluster.scheduler.cancel(cluster.on, (one,))
+            except SchedulerRefused as error:
+                return error.message
+            return None
+
+        words = f"Kill job error on job id {one}: Job/step already completing or completed"
+        assert await eventually(refused, "the job has ended for the tools, too") == words
+        with pytest.raises(SchedulerRefused) as raised:
+            await cluster.scheduler.cancel(cluster.on, ("999999999",))
+        words = "Kill job error on job id 999999999: Invalid job id specified"
+        assert raised.value.message == words
+
+    async def test_what_there_is(self, cluster: Cluster) -> None:
+        nodes = await cluster.scheduler.nodes(cluster.on, "")
+        (one,) = await cluster.scheduler.nodes(cluster.on, nodes[0].name)
+        assert one.name == nodes[0].name
+        partitions = await cluster.scheduler.partitions(cluster.on)
+        assert {name for node in nodes for name in node.partitions or ()} == {
+            partition.name for partition in partitions
+        }
+        assert [partition.default for partition in partitions].count("YES") == 1
+        assert {partition.state for partition in partitions} == {"UP"}
+        with pytest.raises(SchedulerRefused) as raised:
+            await cluster.scheduler.nodes(cluster.on, "nid9")
+        assert raised.value.message == "Node nid9 not found"
+        assert isinstance(await cluster.scheduler.reservations(cluster.on), list)
 
     async def test_submissions_at_once(self, cluster: Cluster) -> None:
         submission = cluster.write("#!/bin/sh\n")

@@ -13,14 +13,14 @@ from firecrest.model.jobs import AccountingQuery, QueuedJob, Submission
 from firecrest.scheduler.base import Runner
 from firecrest.scheduler.slurm import (
     Sacct,
-    SacctDirectories,
+    SacctSearch,
     Sbatch,
-    ScontrolShowJob,
     Slurm,
     Squeue,
-    SqueueDirectories,
+    SqueueSearch,
     rows,
 )
+from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
 
 T = TypeVar("T")
 
@@ -353,12 +353,12 @@ class TestFind:
     async def test_in_the_queue(self) -> None:
         on = Canned([("14", "/home/alice"), ("31_[2-9]", "/d"), ("30", "/d/"), ("16", "/d/e")])
         assert await Slurm().find(on, "/d") == 31
-        assert [type(command) for command in on.commands] == [SqueueDirectories]
+        assert [type(command) for command in on.commands] == [SqueueSearch]
 
     async def test_in_the_accounting(self) -> None:
         on = Canned([("14", "/home/alice")], [("14", "/home/alice"), ("16", "/a\nb|c")])
         assert await Slurm().find(on, "/a\nb|c") == 16
-        assert [type(command) for command in on.commands] == [SqueueDirectories, SacctDirectories]
+        assert [type(command) for command in on.commands] == [SqueueSearch, SacctSearch]
 
     async def test_nowhere(self) -> None:
         assert await Slurm().find(Canned([], []), "/d") is None

@@ -6,6 +6,7 @@ from firecrest.api.http.endpoint import Endpoint
 from firecrest.api.v1 import (
     alive,
     archives,
+    cluster,
     compute,
     content,
     external,
@@ -19,7 +20,7 @@ from firecrest.api.v1.errors import RESERVATIONS
 
 MODULES = (
     *(alive, status, utilities, files, content, archives),
-    *(compute, external, tasks, reservations),
+    *(compute, cluster, external, tasks, reservations),
 )
 
 

@@ -17,6 +17,7 @@ from firecrest.api.http.params import (
     Flag,
     JobIds,
     Number,
+    RemotePath,
     check_text,
     first_bad_id,
 )
@@ -30,12 +31,15 @@ from firecrest.errors import (
 from firecrest.model.tasks import Kind
 from firecrest.scheduler.base import is_job_id
 from firecrest.schema import declared, item
+from firecrest.workflows.cancel import CancelSpec
 from firecrest.workflows.query import AccountingSpec, ListJobsSpec, Page
 from firecrest.workflows.submit import SubmitSpec
 
 endpoints = Endpoints(COMPUTE)
 
 _SUBMIT_FAILED = "Failed to submit job file"
+_PATH_FAILED = "Failed to submit job"
+_CANCEL_FAILED = "Failed to delete job"
 _JOBS_FAILED = "Failed to retrieve jobs information"
 _JOB_FAILED = "Failed to retrieve job information"
 _ACCT_FAILED = "Failed to retrieve account information"
@@ -67,6 +71,13 @@ class AccountingParams:
     page_number: int | None = item(Number(), name="pageNumber", default=None)
 
 
+@declared
+class PathParams:
+    """Form of a submission by path."""
+
+    target_path: str = item(RemotePath(), name="targetPath")
+
+
 @endpoints.post("/compute/jobs", status=201, on_error=_SUBMIT_FAILED, contract="rest-v1 §7.1")
 @endpoints.post(
     "/compute/jobs/upload", status=201, on_error=_SUBMIT_FAILED, contract="rest-v1 §7.1"
@@ -80,7 +91,7 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     creation = await begin(
         call, part, script, account, form.fields.get("env"), failed=_not_created(call)
     )
-    await _check_reachable(call)
+    await check_reachable(call)
     name = _script_name(form)
     if script is None:
         megabytes = call.parts.settings.utilities.max_file_size_mb
@@ -88,18 +99,36 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
         raise Refusal(413, {"description": text})
     if not script:
         raise Refusal(400, {"description": _SUBMIT_FAILED, "error": "Batch file is empty"})
-    spec = SubmitSpec(file_name=name, account=account, environment=_environment(form))
+    environment = _environment(form, "Invalid JSON in 'env' variable ({})")
+    spec = SubmitSpec(file_name=name, account=account, environment=environment)
     return await creation.create(Kind.SUBMIT, spec, script)
+
+
+@endpoints.post("/compute/jobs/path", status=201, on_error=_PATH_FAILED, contract="rest-v1 §7.1")
+async def submit_path(call: Call, _: None) -> dict[str, Any]:
+    """Submit a batch script that lies on the machine."""
+    form = await call.form()
+    path = call.check(PathParams, form.fields).target_path
+    account = _account(form)
+    creation = await begin(call, path, account, form.fields.get("env"), failed=_not_created(call))
+    await check_reachable(call)
+    try:
+        await call.machine.check_readable(path)
+    except (CommandFailed, AccessDenied, SystemUnavailable) as error:
+        raise Refusal(400, {"description": _PATH_FAILED}, probe_headers(error)) from error
+    environment = _environment(form, "Invalid JSON environment provided")
+    spec = SubmitSpec(path=path, account=account, environment=environment)
+    return await creation.create(Kind.SUBMIT, spec)
 
 
 @endpoints.get("/compute/jobs", JobsParams, on_error=_JOBS_FAILED, contract="rest-v1 §7.4")
 async def list_jobs(call: Call, params: JobsParams) -> dict[str, Any]:
     """Jobs the batch system holds."""
     _check_ids(params.jobs, _JOB_FAILED)
-    await _check_reachable(call)
+    await check_reachable(call)
     page = _page(params.page_size, params.page_number)
     spec = ListJobsSpec(job_ids=params.jobs, own=params.user_jobs, page=page)
-    return await _ask(call, Kind.LIST_JOBS, spec)
+    return await ask(call, Kind.LIST_JOBS, spec)
 
 
 @endpoints.get("/compute/jobs/{jobid}", on_error=_JOB_FAILED, contract="rest-v1 §7.4")
@@ -109,26 +138,42 @@ async def job(call: Call, _: None) -> dict[str, Any]:
     if not is_job_id(job_id):
         error = f"{job_id} is not a valid job ID"
         raise Refusal(400, {"description": _JOB_FAILED, "error": error})
-    await _check_reachable(call)
-    return await _ask(call, Kind.LIST_JOBS, ListJobsSpec(job_ids=(job_id,)))
+    await check_reachable(call)
+    return await ask(call, Kind.LIST_JOBS, ListJobsSpec(job_ids=(job_id,)))
 
 
 @endpoints.get("/compute/acct", AccountingParams, on_error=_ACCT_FAILED, contract="rest-v1 §7.6")
 async def accounting(call: Call, params: AccountingParams) -> dict[str, Any]:
     """Jobs of the accounting."""
     _check_ids(params.jobs, _ACCT_FAILED)
-    await _check_reachable(call)
+    await check_reachable(call)
     spec = AccountingSpec(
         job_ids=params.jobs,
         start=params.start,
         end=params.end,
         page=_page(params.page_size, params.page_number),
     )
-    return await _ask(call, Kind.ACCOUNTING, spec)
+    return await ask(call, Kind.ACCOUNTING, spec)
 
 
-async def _ask(call: Call, kind: Kind, spec: Any) -> dict[str, Any]:
-    """A task that only asks; to ask twice does no harm."""
+@endpoints.delete("/compute/jobs/{jobid}", on_error=_CANCEL_FAILED, contract="rest-v1 §7.5")
+async def cancel(call: Call, _: None) -> dict[str, Any]:
+    """End one job, or several joined by commas."""
+    text = call.request.match_info["jobid"]
+    try:
+        job_ids = tuple(check_text(text).split(","))
+    except ValidationError as wrong:
+        body = {"description": _CANCEL_FAILED, "error": f"'jobid' {wrong.messages[0]}"}
+        raise Refusal(400, body) from wrong
+    if (bad := first_bad_id(job_ids)) is not None:
+        error = f"{bad} is not a valid job ID"
+        raise Refusal(400, {"description": _CANCEL_FAILED, "error": error})
+    await check_reachable(call)
+    return await ask(call, Kind.CANCEL, CancelSpec(job_ids=job_ids))
+
+
+async def ask(call: Call, kind: Kind, spec: Any) -> dict[str, Any]:
+    """A task that may be made twice without harm, as one that only asks."""
     return await Creation(call, None, _not_created(call)).create(kind, spec)
 
 
@@ -136,13 +181,13 @@ def _not_created(call: Call) -> dict[str, str]:
     return {"description": call.endpoint.on_error, "error": "Error creating task"}
 
 
-async def _check_reachable(call: Call) -> None:
+async def check_reachable(call: Call, description: str = _JOBS_FAILED) -> None:
     """The probe before a task is made (Contract: rest-v1 §4.5)."""
     try:
         await call.machine.check_reachable()
     except (SystemUnavailable, AccessDenied, CommandFailed) as error:
         status = 404 if isinstance(error, AccessDenied) else 400
-        raise Refusal(status, {"description": _JOBS_FAILED}, probe_headers(error)) from error
+        raise Refusal(status, {"description": description}, probe_headers(error)) from error
 
 
 async def _script(call: Call, form: Form) -> bytes | None:
@@ -169,11 +214,13 @@ def _account(form: Form) -> str | None:
     return value
 
 
-def _environment(form: Form) -> dict[str, str]:
+def _environment(form: Form, refused: str) -> dict[str, str]:
     """The form field ``env``: a JSON object of scalars (Contract: rest-v1 §7.2).
 
     Slurm would split a value at a comma and read quotes as its own; such values are refused,
     as are those that are no JSON.
+
+    :param refused: the sentence for those, with a place for what was sent
     """
     text = form.fields.get("env", "").encode("utf-8", "replace").decode()
     if not text:
@@ -184,10 +231,7 @@ def _environment(form: Form) -> dict[str, str]:
             raise ValueError("not an object")
         return {_variable(name): _value(value) for name, value in given.items()}
     except ValueError as error:
-        body = {
-            "description": "Failed to submit job",
-            "error": f"Invalid JSON in 'env' variable ({text})",
-        }
+        body = {"description": _PATH_FAILED, "error": refused.format(text)}
         raise Refusal(404, body) from error
 
 

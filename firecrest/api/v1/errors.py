@@ -41,6 +41,10 @@ UNKNOWN_MACHINE = {
 }
 
 
+#: Where a missing machine name is the error, not the description (rest-v1 §7.1).
+_UNNAMED_IS_ERROR = {"/compute/jobs/path"}
+
+
 @dataclass(frozen=True)
 class Wording:
     """Header and value; ``{path}`` stands for the caller's path, ``{message}`` for the text."""
@@ -86,6 +90,8 @@ def render(error: FirecrestError, endpoint: Endpoint) -> Reply:
     """Status, body and headers for an error of an endpoint."""
     described = {"description": endpoint.on_error} if endpoint.on_error else {}
     match error:
+        case NoSystem() if endpoint.path in _UNNAMED_IS_ERROR:
+            return Reply(400, {**described, "error": "No machine name given"})
         case NoSystem():
             return Reply(400, {"description": "No machine name given"})
         case UnknownSystem():

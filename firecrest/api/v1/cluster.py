@@ -1,0 +1,87 @@
+"""`/compute`: what a cluster consists of, answered with a task (Contract: rest-v1 §7.7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from firecrest.api.http.call import Call
+from firecrest.api.http.endpoint import Endpoints, Refusal
+from firecrest.api.http.params import check_text
+from firecrest.api.v1.compute import ask, check_reachable
+from firecrest.api.v1.errors import COMPUTE
+from firecrest.model.tasks import Kind
+from firecrest.schema import declared, item
+from firecrest.workflows.inventory import NODES, PARTITIONS, RESERVATIONS, InventorySpec
+
+endpoints = Endpoints(COMPUTE)
+
+_FAILED = "Failed to retrieve account information"
+
+
+@declared
+class NodesParams:
+    """Query of the nodes."""
+
+    names: str = item(fields.String(), name="nodes", default="")
+
+
+@declared
+class PartitionsParams:
+    """Query of the partitions."""
+
+    names: str = item(fields.String(), name="partitions", default="")
+
+
+@declared
+class ReservationsParams:
+    """Query of the reservations."""
+
+    names: str = item(fields.String(), name="reservations", default="")
+
+
+@endpoints.get("/compute/nodes", NodesParams, on_error=_FAILED, contract="rest-v1 §7.7")
+async def nodes(call: Call, params: NodesParams) -> dict[str, Any]:
+    """Nodes of the cluster."""
+    _check(params.names, "node", "Failed to retrieve nodes information")
+    await check_reachable(call)
+    return await ask(call, Kind.INVENTORY, InventorySpec(what=NODES, names=params.names))
+
+
+@endpoints.get("/compute/nodes/{nodeName}", on_error=_FAILED, contract="rest-v1 §7.7")
+async def node(call: Call, _: None) -> dict[str, Any]:
+    """One node of the cluster."""
+    name = call.request.match_info["nodeName"]
+    _check(name, "nodeName", "Failed to retrieve node")
+    await check_reachable(call)
+    return await ask(call, Kind.INVENTORY, InventorySpec(what=NODES, names=name))
+
+
+@endpoints.get("/compute/partitions", PartitionsParams, on_error=_FAILED, contract="rest-v1 §7.7")
+async def partitions(call: Call, params: PartitionsParams) -> dict[str, Any]:
+    """Partitions of the cluster."""
+    _check(params.names, "partition", "Failed to retrieve partitions information")
+    await check_reachable(call, _FAILED)
+    return await ask(call, Kind.INVENTORY, InventorySpec(what=PARTITIONS, names=params.names))
+
+
+@endpoints.get(
+    "/compute/reservations", ReservationsParams, on_error=_FAILED, contract="rest-v1 §7.7"
+)
+async def reservations(call: Call, params: ReservationsParams) -> dict[str, Any]:
+    """Reservations of the cluster."""
+    _check(params.names, "reservations", "Failed to retrieve reservations information")
+    await check_reachable(call, _FAILED)
+    return await ask(call, Kind.INVENTORY, InventorySpec(what=RESERVATIONS, names=params.names))
+
+
+def _check(names: str, word: str, description: str) -> None:
+    """The rule for texts; empty counts as absent."""
+    try:
+        check_text(names or "-")
+    except ValidationError as error:
+        # what is no UTF-8 could not be told in JSON
+        shown = names.encode("utf-8", "replace").decode()
+        body = {"description": description, "error": f"{word} '{shown}' {error.messages[0]}"}
+        raise Refusal(400, body) from error

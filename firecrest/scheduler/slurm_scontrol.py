@@ -1,0 +1,165 @@
+"""Slurm's scontrol: details of a job, and what the cluster consists of.
+
+Contract: rest-v1 §7.3 and §7.7. Tried with Slurm 22.05.
+
+scontrol prints ``Key=Value Key=Value …``, one record per line with ``-o``. Values may hold
+blanks and ``=``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from firecrest.commands.base import Argv
+from firecrest.commands.faults import clean
+from firecrest.errors import SchedulerRefused
+from firecrest.model.inventory import Node, Partition, Reservation
+from firecrest.model.jobs import JobDetails
+from firecrest.scheduler.base import Tool
+
+T = TypeVar("T")
+
+# The only free text before JobState; the keys behind it always follow it.
+_JOB_NAME = re.compile(r"JobName=.*? (?=UserId=\S+\(\d+\) GroupId=)", re.DOTALL)
+_NEXT_JOB = re.compile(r"\n+JobId=\d+ ")
+_KEY = re.compile(
+    r" (JobState|Reason|Command|SubmitLine|WorkDir|AdminComment|SystemComment|Comment|Extra"
+    r"|StdErr|StdIn|StdOut|Power|CpusPerTres|MemPerTres|TresBind|TresFreq|TresPer\w+"
+    r"|NtasksPerTRES|MailUser|MailType|SelectTypeParameters|OOMKillStep)="
+)
+_NO_RESERVATIONS = "No reservations in the system"
+
+
+class Timed(Tool[T]):
+    """A tool that prints timestamps; otherwise the site or the user chooses their form."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {"SLURM_TIME_FORMAT": "standard"}
+
+
+@dataclass(frozen=True)
+class ScontrolShowJob(Timed[JobDetails]):
+    """State, script and output files of one job; of an array, those of its first row."""
+
+    job_id: str
+
+    def argv(self) -> Argv:
+        return ("scontrol", "-o", "show", f"job={self.job_id}")
+
+    def parse(self, stdout: bytes) -> JobDetails:
+        """Read ``Key=Value Key=Value …``, where values may hold blanks and ``=``.
+
+        Command stands before the comments and the outputs behind them, so that the first
+        Command and the last outputs are the job's, whatever a comment pretends.
+        """
+        text = stdout.decode("utf-8", "replace")
+        text = _NEXT_JOB.split(_JOB_NAME.sub("", text, count=1), maxsplit=1)[0].rstrip()
+        _, *words = _KEY.split(text)
+        values = list(zip(words[::2], words[1::2], strict=True))
+        first, last = dict(reversed(values)), dict(values)
+        if "JobState" not in first:
+            raise SchedulerRefused(clean(stdout) or f"scontrol printed nothing of {self.job_id}")
+        return JobDetails(
+            job_id=self.job_id,
+            state=first["JobState"],
+            script=_path(first.get("Command")),
+            stdout=_path(last.get("StdOut")),
+            stderr=_path(last.get("StdErr")),
+        )
+
+
+@dataclass(frozen=True)
+class ScontrolShowNodes(Tool[list[Node]]):
+    """The nodes, hidden ones included.
+
+    :param names: which, as users write them (``n1,n[2-4]``); empty: all
+    """
+
+    names: str = ""
+
+    def argv(self) -> Argv:
+        return ("scontrol", "-a", "-o", "show", f"nodes={self.names}" if self.names else "nodes")
+
+    def parse(self, stdout: bytes) -> list[Node]:
+        return [
+            Node(
+                name=_needed(line, "NodeName"),
+                features=_listed(line, "ActiveFeatures", ","),
+                partitions=_listed(line, "Partitions", ","),
+                state=_listed(line, "State", "+"),
+            )
+            for line in _records(stdout, "NodeName")
+        ]
+
+
+class ScontrolShowPartitions(Tool[list[Partition]]):
+    """All partitions, hidden ones included."""
+
+    def argv(self) -> Argv:
+        return ("scontrol", "-a", "-o", "show", "partitions")
+
+    def parse(self, stdout: bytes) -> list[Partition]:
+        return [
+            Partition(
+                name=_needed(line, "PartitionName"),
+                state=_needed(line, "State"),
+                total_cpus=_needed(line, "TotalCPUs"),
+                total_nodes=_needed(line, "TotalNodes"),
+                default=_needed(line, "Default"),
+            )
+            for line in _records(stdout, "PartitionName")
+        ]
+
+
+class ScontrolShowReservations(Timed[list[Reservation]]):
+    """All reservations."""
+
+    def argv(self) -> Argv:
+        return ("scontrol", "-a", "-o", "show", "reservations")
+
+    def parse(self, stdout: bytes) -> list[Reservation]:
+        if clean(stdout) == _NO_RESERVATIONS:
+            return []
+        return [
+            Reservation(
+                name=_needed(line, "ReservationName"),
+                state=_needed(line, "State"),
+                nodes=_needed(line, "Nodes"),
+                start=_needed(line, "StartTime"),
+                end=_needed(line, "EndTime"),
+                features=tuple(_needed(line, "Features").split("&")),
+            )
+            for line in _records(stdout, "ReservationName")
+        ]
+
+
+def _records(stdout: bytes, key: str) -> list[str]:
+    """The lines that hold a record; free text of an administrator may hold newlines."""
+    lines = stdout.decode("utf-8", "replace").split("\n")
+    return [line for line in lines if line.startswith(f"{key}=")]
+
+
+def _value(line: str, key: str) -> str | None:
+    """The value of the first such key; those of this module hold no blanks."""
+    found = re.search(rf"(?:^| ){key}=(\S*)", line)
+    return None if found is None else found[1]
+
+
+def _needed(line: str, key: str) -> str:
+    value = _value(line, key)
+    if value is None:
+        raise SchedulerRefused(f"scontrol printed no {key}: {line}")
+    return value
+
+
+def _listed(line: str, key: str, mark: str) -> tuple[str, ...] | None:
+    value = _value(line, key)
+    return None if value is None else tuple(value.split(mark))
+
+
+def _path(value: str | None) -> str | None:
+    return None if value in (None, "", "(null)") else value
