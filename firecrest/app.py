@@ -13,9 +13,15 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from firecrest.api import events as event_stream
-from firecrest.api import health
+from firecrest.api import health, openapi
 from firecrest.api.http.parts import PARTS, Parts
-from firecrest.api.http.pipeline import EVENTS_PATH, add_routes, cors_headers, pipeline
+from firecrest.api.http.pipeline import (
+    EVENTS_PATH,
+    OPEN_PATHS,
+    add_routes,
+    cors_headers,
+    pipeline,
+)
 from firecrest.api.v1 import endpoints
 from firecrest.api.v1.errors import render
 from firecrest.auth.tokens import TokenVerifier
@@ -52,9 +58,13 @@ def build(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[pipeline])
     app.cleanup_ctx.append(_running(settings))
     app.on_response_prepare.append(cors_headers)
-    add_routes(app, endpoints(with_reservations=settings.reservations.enabled), render)
+    app[OPEN_PATHS] = set()
+    rows = endpoints(with_reservations=settings.reservations.enabled)
+    add_routes(app, rows, render)
     event_stream.add_routes(app, EVENTS_PATH, settings.events)
     health.add_routes(app)
+    if settings.server.docs:
+        openapi.add_routes(app, rows)
     return app
 
 

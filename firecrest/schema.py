@@ -70,6 +70,11 @@ class Item:
     nested: type[Any] | None = None
     many: bool = False
 
+    @property
+    def required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is MISSING
+
 
 def item(
     field: fields.Field[Any],

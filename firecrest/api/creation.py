@@ -15,6 +15,8 @@ from firecrest.model.tasks import Kind
 from firecrest.tasks.store import Earlier, Once, Repeated
 
 _HEADER = "Idempotency-Key"
+#: What requests that become tasks heed.
+HEADERS = {_HEADER: "A key of the client's: repeating the request makes no second task."}
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 

@@ -11,19 +11,21 @@ import logging
 from aiohttp import web
 
 from firecrest.api.http.parts import PARTS
-from firecrest.api.http.pipeline import HEALTH_PREFIX
+from firecrest.api.http.pipeline import OPEN_PATHS
 from firecrest.errors import TaskStoreUnavailable
 
 _log = logging.getLogger(__name__)
 
+_LIVE, _READY = "/health/live", "/health/ready"
 _LIMIT = 2.0
 _UNCACHED = {"Cache-Control": "no-store"}
 
 
 def add_routes(app: web.Application) -> None:
     """Serve both to everybody."""
-    app.router.add_get(f"{HEALTH_PREFIX}live", live)
-    app.router.add_get(f"{HEALTH_PREFIX}ready", ready)
+    app.router.add_get(_LIVE, live)
+    app.router.add_get(_READY, ready)
+    app[OPEN_PATHS] |= {_LIVE, _READY}
 
 
 async def live(_: web.Request) -> web.Response:

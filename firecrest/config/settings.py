@@ -87,6 +87,11 @@ class Server:
         default="",
         help="origin clients use, prefix of task_url; empty: taken from each request",
     )
+    docs: bool = item(
+        fields.Boolean(),
+        default=True,
+        help="whether the API's own description is served at /docs and /openapi.json, to all",
+    )
     cors: Cors = section(Cors, default=Cors())
     shutdown_grace: float = item(
         values.seconds(zero=True),

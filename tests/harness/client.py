@@ -13,6 +13,7 @@ import aiohttp
 import orjson
 from multidict import CIMultiDictProxy
 
+from tests.harness.described import check_described
 from tests.harness.waiting import eventually
 
 
@@ -48,7 +49,9 @@ class Client:
 
     async def request(self, method: str, path: str, **options: Any) -> Answer:
         async with self._session.request(method, self.url + path, **options) as response:
-            return Answer(response.status, response.headers, await response.read())
+            answer = Answer(response.status, response.headers, await response.read())
+        check_described(method, path, answer.status, response.content_type, answer.content)
+        return answer
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.request("GET", path, **options)

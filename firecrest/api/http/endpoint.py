@@ -46,6 +46,7 @@ class Family:
     :param unknown_error: ``error`` of the answer to an unknown machine
     :param unknown_description: its ``description``; None means the endpoint's ``on_error``
     :param denied_status: status where the machine refuses the user
+    :param answer: type of the body of success, unless an endpoint says otherwise
     """
 
     name: str
@@ -53,6 +54,7 @@ class Family:
     unknown_error: str = "Machine does not exists"
     unknown_description: str | None = None
     denied_status: int = 400
+    answer: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,11 @@ class Endpoint:
     :param status: status of success
     :param on_error: ``description`` of its errors
     :param contract: the section that describes it
+    :param answer: type of the body of success; None: that of the family
+    :param sends_bytes: whether success is answered with the bytes of a file
+    :param form: declared class of a form that the handler reads by itself
+    :param file: whether the form has a file part
+    :param reads: headers the handler heeds, with their meaning
     """
 
     method: str
@@ -73,6 +80,11 @@ class Endpoint:
     status: int
     on_error: str
     contract: str
+    answer: Any = None
+    sends_bytes: bool = False
+    form: type[Any] | None = None
+    file: bool = False
+    reads: Mapping[str, str] = field(default_factory=dict)
 
 
 class Endpoints:
@@ -94,8 +106,12 @@ class Endpoints:
         status: int = 200,
         on_error: str = "",
         contract: str,
+        **described: Any,
     ) -> Declare:
-        """Declare the decorated function as the handler of one operation."""
+        """Declare the decorated function as the handler of one operation.
+
+        :param described: what else :class:`Endpoint` says of it
+        """
 
         def declare(handler: Handler) -> Handler:
             self._rows.append(
@@ -108,6 +124,7 @@ class Endpoints:
                     status=status,
                     on_error=on_error,
                     contract=contract,
+                    **described,
                 )
             )
             return handler

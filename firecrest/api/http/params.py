@@ -1,9 +1,12 @@
-"""Field types of request parameters (Contract: rest-v1 §1.3, §3)."""
+"""Field types of request parameters (Contract: rest-v1 §1.3, §3).
+
+``about`` is the JSON Schema of what is sent, for the description of the API.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields
 
@@ -44,6 +47,8 @@ def _is_broken(value: str) -> bool:
 class Text(fields.String):
     """A text of the user's, by the text rule."""
 
+    about: ClassVar[dict[str, Any]] = {"type": "string", "minLength": 1}
+
     def __init__(self, **options: Any) -> None:
         super().__init__(error_messages={"required": "not specified"}, **options)
 
@@ -53,6 +58,8 @@ class Text(fields.String):
 
 class OptionalText(Text):
     """A text that counts as absent when it is empty."""
+
+    about: ClassVar[dict[str, Any]] = {"type": "string"}
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if value == "":
@@ -73,6 +80,8 @@ class Pattern(fields.String):
 class Count(fields.Field[tuple[str, int] | None]):
     """A number of bytes or lines as GNU head takes it: sign and number; empty is absent."""
 
+    about: ClassVar[dict[str, Any]] = {"type": "string", "example": "20"}
+
     _FORM = re.compile(r"([+-]?)([0-9]{1,30})(?:([bkKmMGTPE])(iB|B)?)?", re.ASCII)
     _POWERS = "KMGTPE"
 
@@ -91,6 +100,12 @@ class Count(fields.Field[tuple[str, int] | None]):
 
 class RemotePath(Text):
     """A path on the machine. Absolute, or relative to the home directory; ``~`` is literal."""
+
+    about: ClassVar[dict[str, Any]] = {
+        "type": "string",
+        "minLength": 1,
+        "example": "/home/alice/data",
+    }
 
 
 class FilePath(RemotePath):
@@ -115,6 +130,8 @@ class Flag(fields.Boolean):
 class Number(fields.Field[int | None]):
     """An integer; what is not one is 0, empty counts as absent (None)."""
 
+    about: ClassVar[dict[str, Any]] = {"type": "integer"}
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | None:
         if value == "":
             return None
@@ -129,6 +146,8 @@ class JobIds(fields.Field[tuple[str, ...]]):
     :param empty: what an empty text means; None refuses it
     """
 
+    about: ClassVar[dict[str, Any]] = {"type": "string", "example": "7,8"}
+
     def __init__(self, *, empty: tuple[str, ...] | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._empty = empty
@@ -141,6 +160,8 @@ class JobIds(fields.Field[tuple[str, ...]]):
 
 class AccountingTime(fields.Field[str | None]):
     """A time as the accounting takes it (Contract: rest-v1 §7.6); empty counts as absent."""
+
+    about: ClassVar[dict[str, Any]] = {"type": "string", "example": "2026-05-01T00:00:00"}
 
     _TIME = r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?"
     _DATE = r"(0[1-9]|1[0-2])[./]?(0[1-9]|[12]\d|3[01])([./]?\d{2})?"

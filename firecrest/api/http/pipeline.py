@@ -24,8 +24,8 @@ from firecrest.telemetry.logs import ACCESS, ON_BEHALF_OF
 _log = logging.getLogger(__name__)
 
 EVENTS_PATH = "/events"
-#: What is served without a token.
-HEALTH_PREFIX = "/health/"
+#: Paths that are served without a token.
+OPEN_PATHS = web.AppKey("open_paths", set[str])
 REQUEST_ID = web.RequestKey("request_id", str)
 _SERVICES = web.AppKey("services", frozenset[str])
 
@@ -153,7 +153,7 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
     if request.method == hdrs.METH_OPTIONS and asks_for:
         return preflight(parts.settings.server.cors)
     try:
-        if request.path.startswith(HEALTH_PREFIX):
+        if request.path in request.app[OPEN_PATHS]:
             return await handler(request)
         request[PRINCIPAL] = authenticate(request, parts.tokens)
         if is_internal(request.method, request.path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Family
+from firecrest.api.v1.answers import Ack
 from firecrest.api.v1.errors import RESERVATIONS, TASKS
 
 # of all services a machine is named by none here
@@ -14,11 +15,11 @@ tasks = Endpoints(TASKS)
 reservations = Endpoints(RESERVATIONS)
 
 
-@compute.get("/compute/status", contract="rest-v1 §12")
-@utilities.get("/utilities/status", contract="rest-v1 §12")
-@storage.get("/storage/status", contract="rest-v1 §12")
-@tasks.get("/tasks/status", contract="rest-v1 §12")
-@reservations.get("/reservations/status", contract="rest-v1 §12")
+@compute.get("/compute/status", answer=Ack, contract="rest-v1 §12")
+@utilities.get("/utilities/status", answer=Ack, contract="rest-v1 §12")
+@storage.get("/storage/status", answer=Ack, contract="rest-v1 §12")
+@tasks.get("/tasks/status", answer=Ack, contract="rest-v1 §12")
+@reservations.get("/reservations/status", answer=Ack, contract="rest-v1 §12")
 async def status(_: Call, __: None) -> dict[str, str]:
     """Tell that the service answers."""
     return {"success": "ack"}

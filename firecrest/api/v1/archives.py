@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
+from marshmallow import fields
+
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints
 from firecrest.api.http.params import Flag, RemotePath
@@ -39,10 +41,12 @@ class CompressParams:
 
 @declared
 class ExtractParams:
-    """Form of extract, but for the format."""
+    """Form of extract."""
 
     target_path: str = item(RemotePath(), name="targetPath")
     source_path: str = item(RemotePath(), name="sourcePath")
+    type: str = item(fields.String(), default="", help="format, e.g. .zip; must be a known one")
+    extension: str = item(fields.String(), default="", help="format, if it is a known one")
 
 
 @endpoints.post(
@@ -60,20 +64,19 @@ async def compress(call: Call, params: CompressParams) -> dict[str, Any]:
 
 @endpoints.post(
     "/utilities/extract",
+    ExtractParams,
     status=201,
     on_error="Error on extract operation",
     contract="rest-v1 §6.16",
 )
-async def extract(call: Call, _: None) -> dict[str, Any]:
+async def extract(call: Call, params: ExtractParams) -> dict[str, Any]:
     """Unpack an archive."""
-    fields = (await call.form()).fields
-    params = call.check(ExtractParams, fields)
-    wanted = archive_format(params.source_path, fields.get("type"), fields.get("extension"))
+    wanted = archive_format(params.source_path, params.type, params.extension)
     await call.machine.run(Extract(params.source_path, params.target_path, wanted))
     return {"description": "Success to extract file.", "output": ""}
 
 
-def archive_format(source: str, kind: str | None, extension: str | None) -> Format:
+def archive_format(source: str, kind: str, extension: str) -> Format:
     """The format that a request asks for, or that the archive's name tells.
 
     :param kind: the field ``type``, which wins and must be known

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 import orjson
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 
-from firecrest.api.creation import Creation, begin
+from firecrest.api.creation import HEADERS, Creation, begin
 from firecrest.api.http.body import Form
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
@@ -72,16 +72,38 @@ class AccountingParams:
 
 
 @declared
-class PathParams:
+class SubmissionForm:
+    """What a submission may say beside its script; the errors have an order of their own."""
+
+    account: str = item(fields.String(), default="", help="project to charge")
+    env: str = item(
+        fields.String(), default="", help="JSON object of variables that the job gets as well"
+    )
+
+
+@declared
+class PathForm:
     """Form of a submission by path."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
+    target_path: str = item(RemotePath(), name="targetPath", help="script on the machine")
+    account: str = item(fields.String(), default="", help="project to charge")
+    env: str = item(
+        fields.String(), default="", help="JSON object of variables that the job gets as well"
+    )
 
 
-@endpoints.post("/compute/jobs", status=201, on_error=_SUBMIT_FAILED, contract="rest-v1 §7.1")
-@endpoints.post(
-    "/compute/jobs/upload", status=201, on_error=_SUBMIT_FAILED, contract="rest-v1 §7.1"
-)
+_SUBMISSION: dict[str, Any] = {
+    "form": SubmissionForm,
+    "file": True,
+    "status": 201,
+    "on_error": _SUBMIT_FAILED,
+    "reads": HEADERS,
+    "contract": "rest-v1 §7.1",
+}
+
+
+@endpoints.post("/compute/jobs", **_SUBMISSION)
+@endpoints.post("/compute/jobs/upload", **_SUBMISSION)
 async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     """Submit a batch script sent with the request."""
     form = await call.form()
@@ -104,11 +126,18 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     return await creation.create(Kind.SUBMIT, spec, script)
 
 
-@endpoints.post("/compute/jobs/path", status=201, on_error=_PATH_FAILED, contract="rest-v1 §7.1")
+@endpoints.post(
+    "/compute/jobs/path",
+    form=PathForm,
+    status=201,
+    on_error=_PATH_FAILED,
+    reads=HEADERS,
+    contract="rest-v1 §7.1",
+)
 async def submit_path(call: Call, _: None) -> dict[str, Any]:
     """Submit a batch script that lies on the machine."""
     form = await call.form()
-    path = call.check(PathParams, form.fields).target_path
+    path = call.check(PathForm, form.fields).target_path
     account = _account(form)
     creation = await begin(call, path, account, form.fields.get("env"), failed=_not_created(call))
     await check_reachable(call)

@@ -16,6 +16,13 @@ from firecrest.schema import declared, item
 
 endpoints = Endpoints(UTILITIES)
 
+_CONDITIONS = {
+    "Range": "One range of bytes.",
+    "If-Range": "Send the range only if the file still has this ETag.",
+    "If-None-Match": "Send nothing if the file still has this ETag.",
+    "Want-Digest": "`sha-256`: send the checksum of the file.",
+    "Want-Content-Digest": "`sha-256=1`: send the checksum of the content.",
+}
 _OVER_LIMIT = {"X-Size-Limit": "File exceeds size limit"}
 _NO_MATCH = "pattern not found"
 _DEFAULT_LINES = 10
@@ -104,6 +111,8 @@ async def view(call: Call, params: ViewParams) -> Any:
     "/utilities/download",
     DownloadParams,
     on_error="Error on fsize operation",
+    sends_bytes=True,
+    reads=_CONDITIONS,
     contract="rest-v1 §6.13",
 )
 async def download(call: Call, params: DownloadParams) -> Any:

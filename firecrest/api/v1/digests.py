@@ -15,6 +15,12 @@ _VALUE = re.compile(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/]{43}=):?\s*(?=,|$)", re.
 _NAMED = re.compile(r"(?:^|,)\s*sha-256\s*=", re.IGNORECASE)
 _SIZE = 32
 
+#: What an upload heeds.
+DIGESTS = {
+    "Digest": "`sha-256=<base64>` of the file: it is refused if it arrives otherwise.",
+    "Content-Digest": "The same as `sha-256=:<base64>:`.",
+}
+
 
 def announced(headers: Mapping[str, str]) -> bytes | None:
     """The SHA-256 of the file that the headers promise, None if they promise none.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from firecrest.api.http.endpoint import Endpoint, Family, Reply
+from firecrest.api.v1.answers import Described, Receipt
 from firecrest.errors import (
     MACHINE_NOT_AVAILABLE,
     TIMED_OUT,
@@ -24,9 +25,16 @@ from firecrest.errors import (
     UnknownSystem,
 )
 
-UTILITIES = Family(name="utilities", machine="required", unknown_error="Machine does not exist")
-COMPUTE = Family(name="compute", machine="required", denied_status=404)
-STORAGE = Family(name="storage", machine="optional", unknown_description="Failed operation")
+UTILITIES = Family(
+    name="utilities",
+    machine="required",
+    unknown_error="Machine does not exist",
+    answer=Described,
+)
+COMPUTE = Family(name="compute", machine="required", denied_status=404, answer=Receipt)
+STORAGE = Family(
+    name="storage", machine="optional", unknown_description="Failed operation", answer=Receipt
+)
 STATUS = Family(name="status")
 TASKS = Family(name="tasks")
 #: Its errors have another form; see ``reservations``.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from firecrest.api.creation import begin
+from firecrest.api.creation import HEADERS, begin
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
 from firecrest.api.http.params import FilePath, RemotePath
+from firecrest.api.v1.answers import Started
 from firecrest.api.v1.errors import STORAGE, probe_headers
 from firecrest.errors import (
     AccessDenied,
@@ -52,6 +53,7 @@ class DownloadParams:
     UploadParams,
     status=201,
     on_error="Failed to upload file",
+    reads=HEADERS,
     contract="rest-v1 §8.2",
 )
 async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
@@ -72,7 +74,12 @@ async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
     return await creation.create(Kind.UPLOAD, spec)
 
 
-@endpoints.put("/storage/xfer-external/upload", contract="rest-v1 §8.3")
+@endpoints.put(
+    "/storage/xfer-external/upload",
+    answer=Started,
+    reads={"X-Task-Id": "The task of the upload; required."},
+    contract="rest-v1 §8.3",
+)
 async def finish_upload(call: Call, _: None) -> dict[str, Any]:
     """Copy the uploaded object to the file system now; harmless when repeated."""
     task = await _named_task(call)
@@ -102,6 +109,7 @@ async def finish_upload(call: Call, _: None) -> dict[str, Any]:
     DownloadParams,
     status=201,
     on_error="Failed to download file",
+    reads=HEADERS,
     contract="rest-v1 §8.4",
 )
 async def download(call: Call, params: DownloadParams) -> dict[str, Any]:

@@ -6,11 +6,12 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from marshmallow import ValidationError
+from marshmallow import ValidationError, fields
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
 from firecrest.api.http.params import Flag, RemotePath, Text, check_text
+from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import UTILITIES
 from firecrest.commands.files import (
     ChangeMode,
@@ -73,6 +74,23 @@ class ChmodParams:
 
     target_path: str = item(RemotePath(), name="targetPath")
     mode: str = item(Text())
+
+
+@declared
+class ChownParams:
+    """Form of chown; one of the names is needed."""
+
+    target_path: str = item(RemotePath(), name="targetPath")
+    owner: str = item(fields.String(), default="", help="name or number of the new owner")
+    group: str = item(fields.String(), default="", help="name or number of the new group")
+
+
+@declared
+class SymlinkForm:
+    """Form of symlink; what is wrong with ``linkPath`` has words of its own."""
+
+    target_path: str = item(RemotePath(), name="targetPath", help="what the link points to")
+    link_path: str = item(RemotePath(), name="linkPath", help="the new link")
 
 
 @declared
@@ -151,14 +169,12 @@ async def chmod(call: Call, params: ChmodParams) -> dict[str, Any]:
     return {"description": "Success to chmod file or directory.", "output": output}
 
 
-@endpoints.put("/utilities/chown", on_error="Error on chown operation", contract="rest-v1 §6.6")
-async def chown(call: Call, _: None) -> dict[str, Any]:
+@endpoints.put(
+    "/utilities/chown", ChownParams, on_error="Error on chown operation", contract="rest-v1 §6.6"
+)
+async def chown(call: Call, params: ChownParams) -> dict[str, Any]:
     """Change owner, group or both."""
-    fields = (await call.form()).fields
-    path = call.check(
-        PathParams, {"targetPath": fields["targetPath"]} if "targetPath" in fields else {}
-    )
-    owner, group = fields.get("owner", ""), fields.get("group", "")
+    owner, group = params.owner, params.group
     error = None
     if not owner and not group:
         error = "group or owner must be set"
@@ -166,32 +182,31 @@ async def chown(call: Call, _: None) -> dict[str, Any]:
         error = "group or owner has invalid char"
     if error:
         raise Refusal(400, {"description": "Error in chown operation", "error": error})
-    output = await call.machine.run(ChangeOwner(path.target_path, owner, group))
+    output = await call.machine.run(ChangeOwner(params.target_path, owner, group))
     return _success("chown", output)
 
 
 @endpoints.post(
     "/utilities/symlink",
+    form=SymlinkForm,
     status=201,
     on_error="Error on symlink operation",
     contract="rest-v1 §6.7",
 )
 async def symlink(call: Call, _: None) -> dict[str, Any]:
     """Make a symbolic link."""
-    fields = (await call.form()).fields
-    path = call.check(
-        PathParams, {"targetPath": fields["targetPath"]} if "targetPath" in fields else {}
-    )
-    reason = None if "linkPath" in fields else "not specified"
+    given = (await call.form()).fields
+    path = call.check(PathParams, given)
+    reason = None if "linkPath" in given else "not specified"
     if reason is None:
         try:
-            check_text(fields["linkPath"])
+            check_text(given["linkPath"])
         except ValidationError as error:
             reason = str(error.messages[0])
     if reason is not None:
         body = {"description": "Failed to create symlink", "error": f"'linkPath' value {reason}"}
         raise Refusal(400, body)
-    await call.machine.run(Symlink(path.target_path, fields["linkPath"]))
+    await call.machine.run(Symlink(path.target_path, given["linkPath"]))
     return _success("symlink")
 
 
@@ -204,7 +219,11 @@ async def file(call: Call, params: PathParams) -> dict[str, Any]:
 
 
 @endpoints.get(
-    "/utilities/stat", StatParams, on_error="Error on stat operation", contract="rest-v1 §6.9"
+    "/utilities/stat",
+    StatParams,
+    on_error="Error on stat operation",
+    answer=answers.Stat,
+    contract="rest-v1 §6.9",
 )
 async def stat(call: Call, params: StatParams) -> dict[str, Any]:
     """Give the numbers of a file."""
@@ -242,6 +261,7 @@ async def rm(call: Call, params: PathParams) -> None:
     "/utilities/whoami",
     WhoAmIParams,
     on_error="Error on whoami operation",
+    answer=answers.WhoAmI,
     contract="rest-v1 §6.15",
 )
 async def whoami(call: Call, params: WhoAmIParams) -> dict[str, Any]:

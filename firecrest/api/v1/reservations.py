@@ -15,6 +15,7 @@ from typing import Any
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Handler, Refusal, Reply
+from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import RESERVATIONS, UNKNOWN_MACHINE, probe_headers
 from firecrest.commands.base import Command
 from firecrest.commands.reservations import (
@@ -84,7 +85,7 @@ def _answered(error: str, *, unnamed: str = "") -> Callable[[Answer], Handler]:
 _NO_NAME = {"description": "No machine name given"}
 
 
-@endpoints.get("/reservations", contract="rest-v1 §10")
+@endpoints.get("/reservations", answer=answers.Reservations, contract="rest-v1 §10")
 @_answered("Error listing reservations", unnamed="Error listing reservation")
 async def reservations(call: Call) -> Reply:
     """List the reservations that the caller may see."""
@@ -92,7 +93,7 @@ async def reservations(call: Call) -> Reply:
     return Reply(200, {"success": await _run(call, machine, ListReservations(_tool(call)))})
 
 
-@endpoints.post("/reservations", status=201, contract="rest-v1 §10")
+@endpoints.post("/reservations", status=201, answer=answers.ToolOutput, contract="rest-v1 §10")
 @_answered("Error creating reservation")
 async def create(call: Call) -> Reply:
     """Reserve nodes."""
@@ -106,7 +107,7 @@ async def create(call: Call) -> Reply:
     return Reply(201, {"success": await _run(call, machine, command)})
 
 
-@endpoints.put("/reservations/{reservation}", contract="rest-v1 §10")
+@endpoints.put("/reservations/{reservation}", answer=answers.ToolOutput, contract="rest-v1 §10")
 @_answered("Error updating reservation")
 async def update(call: Call) -> Reply:
     """Change what is reserved, and when."""

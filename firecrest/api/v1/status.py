@@ -6,6 +6,7 @@ from typing import Any
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Reply
+from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import STATUS
 from firecrest.errors import UnknownSystem
 from firecrest.probes import FilesystemHealth, Health, SystemHealth
@@ -13,7 +14,7 @@ from firecrest.probes import FilesystemHealth, Health, SystemHealth
 endpoints = Endpoints(STATUS)
 
 
-@endpoints.get("/status/services", contract="rest-v1 §5.1")
+@endpoints.get("/status/services", answer=answers.Services, contract="rest-v1 §5.1")
 async def services(call: Call, _: None) -> dict[str, Any]:
     """Every service with its status."""
     return {
@@ -22,7 +23,9 @@ async def services(call: Call, _: None) -> dict[str, Any]:
     }
 
 
-@endpoints.get("/status/services/{servicename}", contract="rest-v1 §5.2")
+@endpoints.get(
+    "/status/services/{servicename}", answer=answers.ServiceStatus, contract="rest-v1 §5.2"
+)
 async def service(call: Call, _: None) -> Any:
     """One service."""
     name = call.request.match_info["servicename"]
@@ -32,7 +35,7 @@ async def service(call: Call, _: None) -> Any:
     return Reply(404, {"description": "Service does not exists", "status_code": 404})
 
 
-@endpoints.get("/status/systems", contract="rest-v1 §5.3")
+@endpoints.get("/status/systems", answer=answers.Systems, contract="rest-v1 §5.3")
 async def systems(call: Call, _: None) -> dict[str, Any]:
     """Every machine, as the caller finds it."""
     found = await call.parts.systems.all(call.user, fresh=_fresh(call))
@@ -42,7 +45,7 @@ async def systems(call: Call, _: None) -> dict[str, Any]:
     }
 
 
-@endpoints.get("/status/systems/{machinename}", contract="rest-v1 §5.4")
+@endpoints.get("/status/systems/{machinename}", answer=answers.OneSystem, contract="rest-v1 §5.4")
 async def system(call: Call, _: None) -> Any:
     """One machine and whether all its file systems are there."""
     probes, fresh = call.parts.systems, _fresh(call)
@@ -59,7 +62,7 @@ async def system(call: Call, _: None) -> Any:
     return {"description": "System information", "out": out}
 
 
-@endpoints.get("/status/filesystems", contract="rest-v1 §5.5")
+@endpoints.get("/status/filesystems", answer=answers.Filesystems, contract="rest-v1 §5.5")
 async def filesystems(call: Call, _: None) -> dict[str, Any]:
     """The file systems of every machine."""
     found = await call.parts.systems.all_filesystems(call.user, fresh=_fresh(call))
@@ -71,7 +74,9 @@ async def filesystems(call: Call, _: None) -> dict[str, Any]:
     }
 
 
-@endpoints.get("/status/filesystems/{machinename}", contract="rest-v1 §5.5")
+@endpoints.get(
+    "/status/filesystems/{machinename}", answer=answers.FilesystemsOfOne, contract="rest-v1 §5.5"
+)
 async def filesystems_of(call: Call, _: None) -> Any:
     """The file systems of one machine."""
     name = call.request.match_info["machinename"]
@@ -84,7 +89,7 @@ async def filesystems_of(call: Call, _: None) -> Any:
     return {**described, "out": [_filesystem(health) for health in mounted]}
 
 
-@endpoints.get("/status/parameters", contract="rest-v1 §5.6")
+@endpoints.get("/status/parameters", answer=answers.Parameters, contract="rest-v1 §5.6")
 async def parameters(call: Call, _: None) -> dict[str, Any]:
     """What this installation allows, by service."""
     settings = call.parts.settings

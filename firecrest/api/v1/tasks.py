@@ -6,12 +6,15 @@ from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Reply
 from firecrest.api.http.params import OptionalText, Text
 from firecrest.api.task_view import CLASSIC, EXTENDED, view
+from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import TASKS
 from firecrest.api.v1.held import preferred_wait, read_held
 from firecrest.model.document import Document, listing
 from firecrest.schema import declared, item
 
 endpoints = Endpoints(TASKS)
+
+_PREFERENCE = {"Prefer": "`wait=<seconds>`, up to 60: answer when something changes."}
 
 
 @declared
@@ -33,6 +36,8 @@ class TaskParams:
     "/tasks",
     TasksParams,
     on_error="Failed to retrieve tasks information",
+    answer=answers.Tasks,
+    reads=_PREFERENCE,
     contract="rest-v1 §9",
 )
 async def list_tasks(call: Call, params: TasksParams) -> Reply:
@@ -53,7 +58,13 @@ async def list_tasks(call: Call, params: TasksParams) -> Reply:
     return Reply(200, b'{"tasks":%b}' % body, _applied(wait))
 
 
-@endpoints.get("/tasks/{task_id}", TaskParams, contract="rest-v1 §9")
+@endpoints.get(
+    "/tasks/{task_id}",
+    TaskParams,
+    answer=answers.OneTask,
+    reads=_PREFERENCE,
+    contract="rest-v1 §9",
+)
 async def task(call: Call, params: TaskParams) -> Reply:
     """One task."""
     task_id = call.request.match_info["task_id"]

@@ -12,7 +12,8 @@ from firecrest.api.http.body import FilePart, Form
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal, Reply
 from firecrest.api.http.params import Flag, Number, RemotePath, check_text
-from firecrest.api.v1.digests import announced, verified
+from firecrest.api.v1.answers import Listing
+from firecrest.api.v1.digests import DIGESTS, announced, verified
 from firecrest.api.v1.errors import UTILITIES, render
 from firecrest.commands.listing import Ls, LsNames
 from firecrest.errors import (
@@ -62,10 +63,18 @@ class LsParams:
     page_number: int | None = item(Number(), name="pageNumber", default=None)
 
 
+@declared
+class UploadForm:
+    """Form of an upload, beside the file; its errors have an order of their own."""
+
+    target_path: str = item(RemotePath(), name="targetPath", help="directory to write into")
+
+
 @endpoints.get(
     "/utilities/ls",
     LsParams,
     on_error="Error listing contents of path",
+    answer=Listing,
     contract="rest-v1 §6.1",
 )
 async def ls(call: Call, params: LsParams) -> Any:
@@ -101,6 +110,9 @@ def _listing(page: list[Any]) -> dict[str, Any]:
     "/utilities/upload",
     status=201,
     on_error="Error on upload operation",
+    form=UploadForm,
+    file=True,
+    reads=DIGESTS,
     contract="rest-v1 §6.17",
 )
 async def upload(call: Call, _: None) -> Any:

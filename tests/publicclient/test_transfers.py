@@ -1,0 +1,57 @@
+"""Large files through the object store, by the public client (clients §4)."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.waiting import eventually
+from tests.publicclient.conftest import PublicClient, Raised
+
+
+async def test_an_upload(client: PublicClient, workdir: Path, tmp_path: Path) -> None:
+    content = secrets.token_bytes(1_000_000)
+    (local := tmp_path / "large.bin").write_bytes(content)
+    upload = await client.call(
+        "external_upload", machine="cluster", source_path=str(local), target_path=str(workdir)
+    )
+    await client.on(upload, "finish_upload")
+    await _reached(client, upload, "114")
+    assert (workdir / "large.bin").read_bytes() == content
+
+
+async def test_a_download(client: PublicClient, workdir: Path, tmp_path: Path) -> None:
+    content = secrets.token_bytes(1_000_000)
+    source = workdir / "result.bin"
+    source.write_bytes(content)
+    source.chmod(0o644)
+    download = await client.call("external_download", machine="cluster", source_path=str(source))
+    back = tmp_path / "back.bin"
+    await client.on(download, "finish_download", target_path=str(back))
+    assert back.read_bytes() == content
+    link = await _value(client, download, "object_storage_link")
+    assert link.startswith("http")
+    await client.on(download, "invalidate_object_storage_link")
+    again = await client.call("external_download", machine="cluster", source_path=str(source))
+    await client.on(again, "finish_download", target_path=str(tmp_path / "again.bin"))
+
+
+async def test_a_file_that_is_not_there_raises(client: PublicClient, workdir: Path) -> None:
+    with pytest.raises(Raised) as caught:
+        await client.call("external_download", machine="cluster", source_path=f"{workdir}/none")
+    assert caught.value.kind == "HeaderException"
+
+
+async def _reached(client: PublicClient, handle: int, status: str) -> None:
+    async def look() -> bool:
+        return bool(await _value(client, handle, "status") == status)
+
+    await eventually(look, f"the transfer is {status}", limit=60)
+
+
+async def _value(client: PublicClient, handle: int, name: str) -> Any:
+    """A property, or what its coroutine returns."""
+    return await client.read(handle, name)
