@@ -209,7 +209,7 @@ async def written(path: Path) -> str:
     """The output of a job, once there is some."""
 
     async def look() -> str | None:
-        return path.read_text() if path.exists() else None
+        return (path.read_text() or None) if path.exists() else None
 
     return await eventually(look, f"{path} is written", limit=60)
 
