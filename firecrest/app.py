@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from firecrest.api import events as event_stream
-from firecrest.api import health, openapi
+from firecrest.api import health, notify, openapi
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.api.http.pipeline import (
     EVENTS_PATH,
@@ -63,6 +63,8 @@ def build(settings: Settings) -> web.Application:
     add_routes(app, rows, render)
     event_stream.add_routes(app, EVENTS_PATH, settings.events)
     health.add_routes(app)
+    if settings.storage.notify_secret:
+        notify.add_routes(app)
     if settings.server.docs:
         openapi.add_routes(app, rows)
     return app

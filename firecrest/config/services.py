@@ -92,7 +92,12 @@ class Storage:
     polling_interval: float = item(
         values.seconds(),
         default=10.0,
-        help="seconds between looks for an upload whose end the client does not report",
+        help="longest time in seconds between looks for an upload whose end nobody reports",
+    )
+    notify_secret: Secret = item(
+        values.SecretField(),
+        default=Secret(""),
+        help="what the store sends with bucket notifications to /storage/notify; empty: none come",
     )
     copy_retries: int = item(
         values.whole(0), default=3, help="how often a failed copy to the machine is tried again"
@@ -166,6 +171,9 @@ class Tasks:
         values.whole(0),
         default=0,
         help="seconds a storage task is kept; 0: storage.tempurl_expiration",
+    )
+    deleted_grace: int = item(
+        values.whole(1), default=300, help="seconds an invalidated task is kept"
     )
     lease: float = item(
         values.seconds(),

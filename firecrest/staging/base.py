@@ -32,5 +32,8 @@ class Store(Protocol):
     async def delete(self, key: Key) -> None:
         """Remove the object; one that is gone is no error."""
 
+    async def delete_all(self, user: str, task_id: str) -> None:
+        """Remove every object of a task; no URL yields anything any more."""
+
     async def ping(self) -> None:
         """Fail unless the store answers."""

@@ -107,6 +107,19 @@ class S3Store:
         with _failures():
             await self._private.delete_object(Bucket=self._bucket(key.user), Key=key.path)
 
+    async def delete_all(self, user: str, task_id: str) -> None:
+        bucket = self._bucket(user)
+        pages = self._private.get_paginator("list_objects_v2")
+        with _failures():
+            try:
+                async with asyncio.timeout(_LIMIT):
+                    async for page in pages.paginate(Bucket=bucket, Prefix=f"{task_id}/"):
+                        for found in page.get("Contents", ()):
+                            await self._private.delete_object(Bucket=bucket, Key=found["Key"])
+            except ClientError as error:
+                if _code(error) not in _ABSENT:
+                    raise
+
     async def ping(self) -> None:
         with _failures():
             async with asyncio.timeout(_LIMIT):

@@ -144,6 +144,17 @@ class Engine:
             await self._abandon(*mine)
         self._start(owned)
 
+    async def invalidate(self, task: Task) -> None:
+        """Retire a task: what is being done for it ends, and its data go.
+
+        :raises StaleTask: the task has left the state in which the caller saw it
+        :raises TaskNotFound: it has expired
+        """
+        await self._store.seize(task, Status.INVALIDATED, "", cause=Cause.INVALIDATION)
+        if mine := self._working.get(task.id):
+            await self._abandon(*mine)
+        await self._persist(self._due.drop, task.user, task.id)
+
     # -- life ----------------------------------------------------------------------
 
     def start(self) -> None:

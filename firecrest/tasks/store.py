@@ -163,7 +163,7 @@ class TaskStore:
         receipt = f"{task_id} {once.request}" if once else ""
         keys = [*_keys(task), _receipt_key(user, once.key) if once else _work_key(task)]
         async with _guarded():
-            await self._redis.set(_owner_key(task_id), user, ex=self._life(kind))
+            await self._redis.set(_owner_key(task_id), user, ex=self._life(kind, task.status))
             args = [*self._record(task), receipt, RECEIPT_LIFE, *work]
             earlier = await self._create(keys=keys, args=args)
             if earlier:
@@ -192,7 +192,7 @@ class TaskStore:
             # the owner finding its own target state: the connection repeated the call
             if str(stale) != f"STATE {to}":
                 raise
-        return replace(owned, task=moved)
+        return replace(owned, task=moved, checkpoint="")
 
     async def seize(
         self, task: Task, to: Status, data: Any = None, *, cause: Cause = Cause.CLIENT
@@ -273,6 +273,12 @@ class TaskStore:
         async with _guarded():
             return living(await self._redis.hmget(documents_key(user), task_ids), time.time())
 
+    async def owner(self, task_id: str) -> str | None:
+        """Whose task this is, None if there is no such task."""
+        async with _guarded():
+            owner = await self._redis.get(_owner_key(task_id))
+        return owner.decode() if owner else None
+
     async def load(self, user: str, task_id: str) -> Task:
         """One task of the user, as its workflow sees it; errors as :meth:`read`."""
         document = await self.read(user, task_id)
@@ -297,9 +303,11 @@ class TaskStore:
                 )
             except ResponseError as error:
                 raise _refused(error) from error
-            await self._redis.expire(_owner_key(moved.id), self._life(moved.kind))
+            await self._redis.expire(_owner_key(moved.id), self._life(moved.kind, moved.status))
 
-    def _life(self, kind: Kind) -> int:
+    def _life(self, kind: Kind, status: Status) -> int:
+        if status is Status.INVALIDATED:
+            return self._tasks.deleted_grace
         if kind.service == "storage":
             return self._tasks.storage_expiration
         return self._tasks.compute_expiration
@@ -308,7 +316,7 @@ class TaskStore:
         """The arguments that create.lua and advance.lua share."""
         return [
             task.id,
-            self._life(task.kind),
+            self._life(task.kind, task.status),
             self._events.max_length,
             self._events.max_age,
             MAX_LOGGED_DOCUMENT,

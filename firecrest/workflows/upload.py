@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import shlex
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +35,9 @@ _COPY_STARTED = "Starting async task for download to filesystem"
 _VANISHED = "File was deleted from staging area. Start a new upload process"
 _COPIED = "copied"
 _FIRST_RETRY = 1.0
+#: Looks for an object are so many seconds apart, or such a part of the time it has taken.
+_SHORTEST_PAUSE = 1.0
+_PAUSE_SHARE = 1 / 30
 
 
 @declared
@@ -97,14 +101,25 @@ class UploadWorkflow:
         return To(Status.FORM_READY, upload_data(run, Status.FORM_READY, message))
 
     async def _look_for_object(self, run: Run) -> To | Wait:
+        """Look whether the object is there; the checkpoint says since when that is done."""
+        if not run.checkpoint:
+            await run.mark(str(time.time()))
         try:
             size = await self._staging.size(upload_key(run.task, load(UploadSpec, run.spec)))
         except StagingFailed as error:
             _log.warning("task %s: %s", run.task.id, error)
             size = None
         if size is None:
-            return Wait(self._settings.polling_interval)
+            return Wait(self._pause(time.time() - float(run.checkpoint)))
         return staged(run.task)
+
+    def _pause(self, waited: float) -> float:
+        """Seconds until the next look at an object that has been waited for so long."""
+        longest = self._settings.polling_interval
+        if self._settings.notify_secret:
+            return longest  # the store tells when it has arrived
+        # often in the beginning; of what takes long nobody minds a small part of it
+        return min(max(_SHORTEST_PAUSE, waited * _PAUSE_SHARE), longest)
 
     async def _begin_copy(self, run: Run) -> To | Wait:
         try:
@@ -132,7 +147,6 @@ class UploadWorkflow:
             failures = int(run.checkpoint or 0) + 1
             _log.warning("task %s: copy failed (%d): %s", run.task.id, failures, error)
             if failures > self._settings.copy_retries:
-                await run.mark("")
                 data = upload_data(run, Status.COPY_FAILED, explain(error))
                 return To(Status.COPY_FAILED, data)
             await run.mark(str(failures))

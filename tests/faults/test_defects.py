@@ -49,7 +49,7 @@ async def test_a_copy_that_breaks_can_be_asked_for_again(
     config: Config, gateways: Gateways, connect: Connect, workdir: Path
 ) -> None:
     """The machine is not configured any more, and then it is again."""
-    config["storage"] |= {"polling_interval": 600, "copy_retries": 0}
+    config["storage"] |= {"polling_interval": 600, "notify_secret": "x", "copy_retries": 0}
     config["systems"].append({**config["systems"][0], "name": "other"})
     gateway = await gateways(config)
     receipt, data = await offered(connect(gateway, machine="other"), workdir)

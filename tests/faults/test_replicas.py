@@ -25,7 +25,7 @@ async def replicas(
     config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
 ) -> tuple[Client, Client]:
     config["tasks"] = {"lease": LEASE}
-    config["storage"]["polling_interval"] = 600
+    config["storage"] |= {"polling_interval": 600, "notify_secret": "x"}
     config["utilities"] = {"timeout": 60}
     first, second = await asyncio.gather(gateways(config), gateways(dict(config)))
     return connect(first), connect(second)

@@ -9,6 +9,7 @@ from firecrest.api.creation import HEADERS, begin
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
 from firecrest.api.http.params import FilePath, RemotePath
+from firecrest.api.http.parts import Parts
 from firecrest.api.v1.answers import Started
 from firecrest.api.v1.errors import STORAGE, probe_headers
 from firecrest.errors import (
@@ -24,6 +25,7 @@ from firecrest.machines import Machine
 from firecrest.model.staging import Key
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item
+from firecrest.tasks.states import targets
 from firecrest.workflows.download import DownloadSpec
 from firecrest.workflows.upload import UploadSpec, staged
 
@@ -90,11 +92,11 @@ async def finish_upload(call: Call, _: None) -> dict[str, Any]:
             case Status.QUEUED | Status.FORM_REQUESTED:
                 raise _not_staged()
             case Status.FORM_READY | Status.COPY_FAILED:
-                if await _object_size(call, task) is None:
-                    raise _not_staged()
-                move = staged(task)
                 try:
-                    await call.parts.engine.move(task, move.status, move.data)
+                    if not await copy_staged(call.parts, task):
+                        raise _not_staged()
+                except StagingFailed as error:
+                    raise _not_staged() from error
                 except StaleTask:  # the server noticed by itself in the same moment
                     task = await _named_task(call)
                     continue
@@ -122,6 +124,37 @@ async def download(call: Call, params: DownloadParams) -> dict[str, Any]:
     return await creation.create(Kind.DOWNLOAD, DownloadSpec(source=params.source_path))
 
 
+@endpoints.post(
+    "/storage/xfer-external/invalidate",
+    status=201,
+    answer=Started,
+    reads={"X-Task-Id": "The task of the transfer; required."},
+    contract="rest-v1 §8.5",
+)
+async def invalidate(call: Call, _: None) -> dict[str, Any]:
+    """Make the URL of a transfer useless, and end what is being done for it."""
+    task_id = _task_id(call)
+    tasks, engine = call.parts.tasks, call.parts.engine
+    while True:
+        try:
+            task = await tasks.load(call.user, task_id)
+            if task.kind.service != "storage":
+                raise TaskNotFound(task_id)
+            if Status.INVALIDATED not in targets(task.kind, task.status):
+                break  # nothing is done for it any more
+            await engine.invalidate(task)
+        except StaleTask:
+            continue  # it has moved on in the same moment
+        except (TaskNotFound, ForeignTask) as error:
+            raise Refusal(400, {"error": "Invalid X-Task-Id"}) from error
+        break
+    try:
+        await call.parts.staging.delete_all(call.user, task_id)
+    except StagingFailed as error:
+        raise Refusal(400, {"error": "Could not invalidate URL"}) from error
+    return {"success": "URL invalidated successfully"}
+
+
 async def _destination(machine: Machine, params: UploadParams) -> str:
     """The file to write: inside ``targetPath`` if that is a directory, else itself."""
     target = params.target_path
@@ -142,13 +175,31 @@ async def _destination(machine: Machine, params: UploadParams) -> str:
     return target
 
 
-async def _named_task(call: Call) -> Task:
-    """The task of the header ``X-Task-Id``."""
+async def copy_staged(parts: Parts, task: Task) -> bool:
+    """Begin the copy of an upload whose object has arrived; whether it has.
+
+    :raises StagingFailed: that cannot be found out
+    :raises StaleTask: the task has moved on meanwhile
+    """
+    if await parts.staging.size(Key(task.user, task.id, task.data["source"])) is None:
+        return False
+    move = staged(task)
+    await parts.engine.move(task, move.status, move.data)
+    return True
+
+
+def _task_id(call: Call) -> str:
     task_id = call.request.headers.get("X-Task-Id", "")
     if not task_id:
         raise Refusal(400, {"error": "Header X-Task-Id missing"})
     if not (task_id.isascii() and task_id.isalnum()):
         raise Refusal(400, {"error": "Header X-Task-Id is not alphanumeric"})
+    return task_id
+
+
+async def _named_task(call: Call) -> Task:
+    """The upload of the header ``X-Task-Id``."""
+    task_id = _task_id(call)
     try:
         task = await call.parts.tasks.load(call.user, task_id)
     except (TaskNotFound, ForeignTask) as error:
@@ -156,13 +207,6 @@ async def _named_task(call: Call) -> Task:
     if task.kind is not Kind.UPLOAD:
         raise Refusal(400, {"error": "Task has not a valid format"})
     return task
-
-
-async def _object_size(call: Call, task: Task) -> int | None:
-    try:
-        return await call.parts.staging.size(Key(task.user, task.id, task.data["source"]))
-    except StagingFailed as error:
-        raise _not_staged() from error
 
 
 def _not_staged() -> Refusal:

@@ -53,7 +53,7 @@ async def bucket(testbed: Testbed) -> AsyncIterator[Bucket]:
 @pytest.fixture
 async def manual(config: Config, gateways: Gateways, connect: Connect) -> Client:
     """alice at a gateway that looks for objects only when told, and copies once."""
-    config["storage"] |= {"polling_interval": 600, "copy_retries": 0}
+    config["storage"] |= {"polling_interval": 600, "notify_secret": "x", "copy_retries": 0}
     return connect(await gateways(config))
 
 
@@ -342,10 +342,20 @@ async def test_an_end_reported_before_there_is_a_form_is_refused(
     await client.reached(receipt, {"111"})
 
 
-async def test_an_end_reported_during_the_copy_starts_no_second_one(
+async def test_an_object_is_soon_noticed_however_rarely_old_ones_are_looked_for(
     config: Config, gateways: Gateways, connect: Connect, workdir: Path
 ) -> None:
     config["storage"]["polling_interval"] = 600
+    client = connect(await gateways(config))
+    receipt, data = await offered(client, "file", workdir)
+    assert await send(data, b"content") in {200, 204}
+    assert (await client.finished(receipt))["status"] == "114"
+
+
+async def test_an_end_reported_during_the_copy_starts_no_second_one(
+    config: Config, gateways: Gateways, connect: Connect, workdir: Path
+) -> None:
+    config["storage"] |= {"polling_interval": 600, "notify_secret": "x"}
     client = connect(await gateways(config))
     target = workdir / "target"
     target.mkdir()
