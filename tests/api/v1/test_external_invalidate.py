@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -98,25 +99,29 @@ async def test_an_upload_that_waits_is_dropped(
 
 
 async def test_a_copy_under_way_is_ended(
-    config: Config,
-    gateways: Gateways,
-    connect: Connect,
-    wires: Wires,
-    testbed: Testbed,
-    workdir: Path,
+    config: Config, gateways: Gateways, connect: Connect, workdir: Path, bucket: Bucket
 ) -> None:
-    wire = await store_wire(wires, testbed, config)
-    config["storage"]["polling_interval"] = 0.2
+    config["storage"] |= {"polling_interval": 0.2, "copy_retries": 1000}
     client = connect(await gateways(config))
-    receipt, data = await offered(client, "file", workdir)
+    target = workdir / "target"
+    target.mkdir()
+    shutil.chown(target, "alice", "alice")
+    receipt, data = await offered(client, "file", target)
     task_id = receipt.json["task_id"]
-    wire.mute(after=2)  # two looks at the object; its bytes do not come
+    target.rmdir()  # so that the copy fails and is retried
     assert await send(data, b"content") in {200, 204}
     await client.reached(receipt, {"113"})
-    wire.flow()
     answers = await asyncio.gather(*(invalidate(client, task_id) for _ in range(3)))
     assert [answer.status for answer in answers] == [201] * 3
     await check_retired(client, task_id)
+    assert await bucket.keys(task_id) == []
+    target.mkdir()
+    shutil.chown(target, "alice", "alice")
+    # a later transfer passes the one that is over
+    receipt, data = await offered(client, "other", target)
+    assert await send(data, b"content") in {200, 204}
+    assert (await client.finished(receipt))["status"] == "114"
+    assert [found.name for found in target.iterdir()] == ["other"]
 
 
 async def test_what_cannot_be_invalidated(
