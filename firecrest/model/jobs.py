@@ -29,11 +29,23 @@ class Submission:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobDetails:
+    """Where a job's files lie; paths are None where the batch system does not tell."""
+
+    job_id: str
+    state: str
+    script: str | None
+    stdout: str | None
+    stderr: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class QueuedJob:
     """A job that the batch system still holds. All values are its own texts.
 
     ``elapsed`` and ``time_left`` are durations (``4:14``), ``start`` a local timestamp
-    or ``N/A``, ``reason_or_nodes`` the node list or why it waits.
+    or ``N/A``, ``reason_or_nodes`` the node list or why it waits. ``details`` are there where
+    the batch system tells them in the same breath.
     """
 
     job_id: str
@@ -46,17 +58,7 @@ class QueuedJob:
     time_left: str
     nodes: str
     reason_or_nodes: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobDetails:
-    """Where a job's files lie; paths are None where the batch system does not tell."""
-
-    job_id: str
-    state: str
-    script: str | None
-    stdout: str | None
-    stderr: str | None
+    details: JobDetails | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -239,6 +239,7 @@ class Direct:
                 time_left="UNLIMITED" if job.limit is None else _brief(job.limit - job.ran),
                 nodes="1",
                 reason_or_nodes=known.node,
+                details=_details(job),
             )
             for job in jobs
         ]
@@ -248,14 +249,7 @@ class Direct:
         known = await on.run(Jobs((job_id,)))
         if not known.jobs:
             raise SchedulerRefused(INVALID_JOB_ID)
-        job = known.jobs[0]
-        return JobDetails(
-            job_id=job_id,
-            state=job.state,
-            script=job.script,
-            stdout=job.stdout,
-            stderr=job.stderr,
-        )
+        return _details(known.jobs[0])
 
     async def accounting(self, on: Runner, query: AccountingQuery) -> list[AccountedJob]:
         """Jobs that ran between two times (Contract: rest-v1 §7.6).
@@ -341,6 +335,16 @@ def moment(text: str, *, now: str) -> str:
         with suppress(ValueError):
             return time.strftime(_TIMESTAMP, time.strptime(value, form))
     raise SchedulerRefused(f"Invalid time specification (pos=0): {text}")
+
+
+def _details(job: Job) -> JobDetails:
+    return JobDetails(
+        job_id=str(job.job_id),
+        state=job.state,
+        script=job.script,
+        stdout=job.stdout,
+        stderr=job.stderr,
+    )
 
 
 def _job(job_id: str, state: Sequence[str], record: Sequence[str], *, now: int) -> Job:

@@ -22,12 +22,14 @@ from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefu
 from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
 from firecrest.scheduler.base import Runner, Tool, guarded, left_open
+from firecrest.scheduler.slurm_names import FileNames
 from firecrest.scheduler.slurm_scontrol import (
     ScontrolShowJob,
     ScontrolShowNodes,
     ScontrolShowPartitions,
     ScontrolShowReservations,
     Timed,
+    told,
 )
 
 T = TypeVar("T")
@@ -39,19 +41,22 @@ _NO_ANSWER = re.compile(
 )
 _JOB_NUMBER = re.compile(r"\d+")
 
-#: squeue's formats of the attributes of a QueuedJob
+#: squeue's names of the attributes of a QueuedJob
 _QUEUED = {
-    "job_id": "%i",
-    "partition": "%P",
-    "name": "%j",
-    "user": "%u",
-    "state": "%T",
-    "elapsed": "%M",
-    "start": "%S",
-    "time_left": "%L",
-    "nodes": "%D",
-    "reason_or_nodes": "%R",
+    "job_id": "JobArrayID",
+    "partition": "Partition",
+    "name": "Name",
+    "user": "UserName",
+    "state": "State",
+    "elapsed": "TimeUsed",
+    "start": "StartTime",
+    "time_left": "TimeLeft",
+    "nodes": "NumNodes",
+    "reason_or_nodes": "ReasonList",
 }
+#: and of those that tell where a job's files lie
+_FILES = ("Command", "STDOUT", "STDERR", "JobID")
+_FIELDS = (*_QUEUED.values(), *_FILES)
 #: sacct's names of the attributes of an AccountedJob
 _ACCOUNTED = {
     "job_id": "jobid",
@@ -129,13 +134,31 @@ class Squeue(Timed[list[QueuedJob]]):
             words.append(f"--user={self.user}")
         if self.job_ids:
             words.append(f"--jobs={','.join(self.job_ids)}")
-        return (*words, f"--format={self.separator.join(_QUEUED.values())}", "--noheader")
+        # a field with something behind its colon, but no width, is as wide as it needs
+        form = ",".join(f"{field}:{self.separator}" for field in _FIELDS)
+        return (*words, f"--Format={form}", "--noheader")
 
     def parse(self, stdout: bytes) -> list[QueuedJob]:
         return [
-            QueuedJob(**dict(zip(_QUEUED, row, strict=True)))
-            for row in rows(stdout, self.separator, width=len(_QUEUED))
+            self._job(row[: len(_QUEUED)], *row[len(_QUEUED) : -1])
+            # the last field, too, is followed by a separator
+            for row in rows(stdout, self.separator, width=len(_FIELDS) + 1)
         ]
+
+    @staticmethod
+    def _job(row: tuple[str, ...], script: str, stdout: str, stderr: str, number: str) -> QueuedJob:
+        values = dict(zip(_QUEUED, row, strict=True))
+        names = FileNames(
+            job_id=values["job_id"], number=number, user=values["user"], name=values["name"]
+        )
+        details = JobDetails(
+            job_id=values["job_id"],
+            state=values["state"],
+            script=told(script),
+            stdout=names.expanded(told(stdout)),
+            stderr=names.expanded(told(stderr)),
+        )
+        return QueuedJob(**values, details=details)
 
 
 @dataclass(frozen=True)
@@ -322,7 +345,7 @@ def create(settings: SchedulerSettings) -> Slurm:
 
 def separator() -> str:
     """A word that no job can hold, because it did not exist when the job was named."""
-    return f".:{secrets.token_hex(8)}:."
+    return f"~{secrets.token_hex(8)}~"
 
 
 def rows(output: bytes, separator: str, *, width: int) -> list[tuple[str, ...]]:

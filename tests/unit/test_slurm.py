@@ -9,7 +9,7 @@ import pytest
 
 from firecrest.commands.base import Command, Completed, line
 from firecrest.errors import AccessDenied, CommandFailed, Fault, SchedulerRefused
-from firecrest.model.jobs import AccountingQuery, QueuedJob, Submission
+from firecrest.model.jobs import AccountingQuery, JobDetails, QueuedJob, Submission
 from firecrest.scheduler.base import Runner
 from firecrest.scheduler.slurm import (
     Sacct,
@@ -20,6 +20,7 @@ from firecrest.scheduler.slurm import (
     SqueueSearch,
     rows,
 )
+from firecrest.scheduler.slurm_names import FileNames
 from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
 
 T = TypeVar("T")
@@ -65,9 +66,11 @@ def squeue_output(*fields: tuple[str, ...]) -> bytes:
 
 
 def queued(job_id: str, name: str) -> tuple[str, ...]:
-    """A row as ``squeue --format`` prints it."""
+    """A row as ``squeue --Format`` prints it."""
     start = "2026-11-24T07:19:57"
-    return (job_id, "part01", name, "alice", "RUNNING", "0:03", start, "29:57", "1", "n1")
+    row = (job_id, "part01", name, "alice", "RUNNING", "0:03", start, "29:57", "1", "n1")
+    output = "/home/alice/slurm-15.out"
+    return (*row, "/home/alice/ok.sh", output, "/home/alice/err-%j", job_id.partition("_")[0], "")
 
 
 def accounted(job_id: str, name: str) -> tuple[str, ...]:
@@ -132,14 +135,15 @@ class TestCalls:
         )
 
     def test_squeue(self) -> None:
-        assert Squeue(".", "alice", ("3", "4_1")).argv() == (
+        assert Squeue("~", "alice", ("3", "4_1")).argv() == (
             "squeue",
             "--user=alice",
             "--jobs=3,4_1",
-            "--format=%i.%P.%j.%u.%T.%M.%S.%L.%D.%R",
+            "--Format=JobArrayID:~,Partition:~,Name:~,UserName:~,State:~,TimeUsed:~,StartTime:~,"
+            "TimeLeft:~,NumNodes:~,ReasonList:~,Command:~,STDOUT:~,STDERR:~,JobID:~",
             "--noheader",
         )
-        assert Squeue(".").argv()[1].startswith("--format=")
+        assert Squeue("~").argv()[1].startswith("--Format=")
 
     def test_sacct(self) -> None:
         query = AccountingQuery(job_ids=("3", "4"), start="11/24/26-08:00", end="03:00 PM")
@@ -244,6 +248,13 @@ class TestListings:
                 time_left="29:57",
                 nodes="1",
                 reason_or_nodes="n1",
+                details=JobDetails(
+                    job_id="15",
+                    state="RUNNING",
+                    script="/home/alice/ok.sh",
+                    stdout="/home/alice/slurm-15.out",
+                    stderr="/home/alice/err-15",
+                ),
             )
         ]
 
@@ -387,3 +398,28 @@ def test_a_submission_that_may_have_been_accepted_is_a_time_out(status: int, std
 def test_a_submission_that_was_surely_refused_is_a_refusal(stderr: bytes) -> None:
     with pytest.raises(SchedulerRefused):
         Sbatch(Submission(directory="/d", script="s")).result(Completed(1, b"", stderr))
+
+
+class TestFileNames:
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            (None, None),
+            ("/d/out", "/d/out"),
+            ("/d/%x-%j.out", "/d/a%jb-15.out"),  # a name is not looked into
+            ("/d/%A_%a.%j", "/d/31_7.15"),
+            ("/d/%5j%3a%u%%j", "/d/00015007alice%j"),
+            ("/d/%99j", "/d/0000000015"),
+            ("/d/%N-%t-%", "/d/%N-%t-%"),
+            ("/d/\\%j", "/d/%j"),
+        ],
+    )
+    def test_of_a_task_of_an_array(self, pattern: str | None, expected: str | None) -> None:
+        names = FileNames(job_id="31_7", number="15", user="alice", name="a%jb")
+        assert names.expanded(pattern) == expected
+
+    @pytest.mark.parametrize("job_id", ["15", "31_[8-9]", "14+1"])
+    def test_where_there_is_no_task(self, job_id: str) -> None:
+        names = FileNames(job_id=job_id, number="15", user="alice", name="n")
+        assert names.expanded("%j %a") == "15 %a"
+        assert names.expanded("%A") == ("31" if "_" in job_id else "15")
