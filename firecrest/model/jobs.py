@@ -28,7 +28,7 @@ class Submission:
     guard: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobDetails:
     """Where a job's files lie; paths are None where the batch system does not tell."""
 
@@ -39,7 +39,7 @@ class JobDetails:
     stderr: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class QueuedJob:
     """A job that the batch system still holds. All values are its own texts.
 
@@ -61,7 +61,7 @@ class QueuedJob:
     details: JobDetails | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccountedJob:
     """One job of the accounting; all values are the batch system's own texts."""
 

@@ -148,15 +148,17 @@ class Squeue(Timed[list[QueuedJob]]):
     @staticmethod
     def _job(row: tuple[str, ...], script: str, stdout: str, stderr: str, number: str) -> QueuedJob:
         values = dict(zip(_QUEUED, row, strict=True))
-        names = FileNames(
-            job_id=values["job_id"], number=number, user=values["user"], name=values["name"]
-        )
+        if "%" in stdout or "%" in stderr:
+            names = FileNames(
+                job_id=values["job_id"], number=number, user=values["user"], name=values["name"]
+            )
+            stdout, stderr = names.expanded(stdout), names.expanded(stderr)
         details = JobDetails(
             job_id=values["job_id"],
             state=values["state"],
             script=told(script),
-            stdout=names.expanded(told(stdout)),
-            stderr=names.expanded(told(stderr)),
+            stdout=told(stdout),
+            stderr=told(stderr),
         )
         return QueuedJob(**values, details=details)
 
@@ -345,7 +347,7 @@ def create(settings: SchedulerSettings) -> Slurm:
 
 def separator() -> str:
     """A word that no job can hold, because it did not exist when the job was named."""
-    return f"~{secrets.token_hex(8)}~"
+    return f"~{secrets.token_urlsafe(6)}~"
 
 
 def rows(output: bytes, separator: str, *, width: int) -> list[tuple[str, ...]]:

@@ -27,10 +27,8 @@ class FileNames:
     user: str
     name: str
 
-    def expanded(self, pattern: str | None) -> str | None:
+    def expanded(self, pattern: str) -> str:
         """The name Slurm gives the file; parts only a running job knows stay as they are."""
-        if pattern is None or "%" not in pattern:
-            return pattern
         if "\\" in pattern:
             return pattern.replace("\\", "")  # so the user asked for no expansion
         return _PART.sub(self._part, pattern)

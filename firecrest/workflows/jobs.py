@@ -37,20 +37,28 @@ async def job_files(
 
 
 async def known_files(machine: Machine, details: JobDetails, *, tail_bytes: int) -> dict[str, str]:
-    """The six file keys of a job whose files are known.
+    """The six file keys of a job whose files are known; see :func:`job_files`."""
+    files = quiet_files(details)
+    if tail_bytes and has_output(details):
+        paths = {details.stdout, details.stderr}
+        found = await asyncio.gather(*(_tail(machine, path, tail_bytes) for path in paths))
+        tails = dict(zip(paths, found, strict=True))
+        files["job_data_out"] = tails[details.stdout]
+        files["job_data_err"] = tails[details.stderr]
+    return files
 
-    :param tail_bytes: as of :func:`job_files`
-    """
-    started = details.state not in _NO_OUTPUT_YET
-    wanted = tail_bytes if started else 0
-    paths = {details.stdout, details.stderr}
-    tails = dict(
-        zip(paths, await asyncio.gather(*(_tail(machine, p, wanted) for p in paths)), strict=True)
-    )
+
+def has_output(details: JobDetails) -> bool:
+    """Whether the job may have written something."""
+    return details.state not in _NO_OUTPUT_YET
+
+
+def quiet_files(details: JobDetails) -> dict[str, str]:
+    """The six keys of a job that has written nothing, or nothing that is asked for."""
     return {
         **file_names(details),
-        "job_data_out": tails[details.stdout],
-        "job_data_err": tails[details.stderr],
+        "job_data_out": "",
+        "job_data_err": "",
         "job_info_extra": "Job info returned successfully",
     }
 
@@ -77,7 +85,7 @@ def file_names(details: JobDetails) -> dict[str, str]:
 
 
 async def _tail(machine: Machine, path: str | None, size: int) -> str:
-    if not path or not size:
+    if not path:
         return ""
     try:
         tail = await machine.excerpt(path, Excerpt(from_end=True, count=size, lines=False))

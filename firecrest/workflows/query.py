@@ -17,7 +17,7 @@ from firecrest.model.jobs import AccountingQuery, QueuedJob
 from firecrest.model.tasks import Kind, Status
 from firecrest.schema import declared, item, load, section
 from firecrest.tasks.workflow import Run, Step, To, Wait
-from firecrest.workflows.jobs import job_files, known_files, no_files
+from firecrest.workflows.jobs import has_output, job_files, known_files, no_files, quiet_files
 from firecrest.workflows.shared import SharedAnswers, answered
 
 T = TypeVar("T")
@@ -109,22 +109,37 @@ class ListJobsWorkflow:
         self, machine: Machine, jobs: Sequence[QueuedJob], finish_by: float
     ) -> list[dict[str, str]]:
         """The file keys of jobs; those for which time runs out say so."""
+        tail = self._settings.tail_bytes
         slots = asyncio.Semaphore(_FILES_AT_ONCE)
 
         async def of(job: QueuedJob) -> dict[str, str]:
             async with slots:
-                tail = self._settings.tail_bytes
                 if job.details is not None:
                     return await known_files(machine, job.details, tail_bytes=tail)
                 return await job_files(machine, job.job_id, tail_bytes=tail, pause=self._pause)
 
-        asked = [asyncio.create_task(of(job)) for job in jobs]
+        # most of a long list waits, and of those there is nothing to be asked
+        asked = {
+            number: asyncio.create_task(of(job))
+            for number, job in enumerate(jobs)
+            if job.details is None or (tail and has_output(job.details))
+        }
         try:
             if asked:
-                await asyncio.wait(asked, timeout=finish_by - asyncio.get_running_loop().time())
-            return [task.result() if task.done() else no_files(TIMED_OUT) for task in asked]
+                left = finish_by - asyncio.get_running_loop().time()
+                await asyncio.wait(asked.values(), timeout=left)
+            return [
+                quiet_files(job.details)
+                if job.details is not None and number not in asked
+                else _told(asked[number])
+                for number, job in enumerate(jobs)
+            ]
         finally:
-            await end(*asked)
+            await end(*asked.values())
+
+
+def _told(asked: asyncio.Task[dict[str, str]]) -> dict[str, str]:
+    return asked.result() if asked.done() else no_files(TIMED_OUT)
 
 
 class AccountingWorkflow:

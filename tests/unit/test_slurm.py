@@ -404,7 +404,6 @@ class TestFileNames:
     @pytest.mark.parametrize(
         ("pattern", "expected"),
         [
-            (None, None),
             ("/d/out", "/d/out"),
             ("/d/%x-%j.out", "/d/a%jb-15.out"),  # a name is not looked into
             ("/d/%A_%a.%j", "/d/31_7.15"),
@@ -414,7 +413,7 @@ class TestFileNames:
             ("/d/\\%j", "/d/%j"),
         ],
     )
-    def test_of_a_task_of_an_array(self, pattern: str | None, expected: str | None) -> None:
+    def test_of_a_task_of_an_array(self, pattern: str, expected: str) -> None:
         names = FileNames(job_id="31_7", number="15", user="alice", name="a%jb")
         assert names.expanded(pattern) == expected
 
