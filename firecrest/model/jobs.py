@@ -39,6 +39,14 @@ class JobDetails:
     stderr: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that was queued, with its details where they were told in the same breath."""
+
+    job_id: int
+    details: JobDetails | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueuedJob:
     """A job that the batch system still holds. All values are its own texts.

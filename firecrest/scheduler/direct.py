@@ -34,7 +34,14 @@ from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import FirecrestError, SchedulerRefused
 from firecrest.model.inventory import Node, Partition, Reservation
-from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
+from firecrest.model.jobs import (
+    Accepted,
+    AccountedJob,
+    AccountingQuery,
+    JobDetails,
+    QueuedJob,
+    Submission,
+)
 from firecrest.scheduler.base import Runner, Tool, guarded, left_open
 
 T = TypeVar("T")
@@ -198,9 +205,9 @@ class Processors(Tool[str]):
 class Direct:
     """The :class:`~firecrest.scheduler.base.Scheduler` of a machine without a batch system."""
 
-    async def submit(self, on: Runner, submission: Submission) -> int:
-        """Start the job and return its id (Contract: rest-v1 §7.2)."""
-        return await on.run(Submit(submission))
+    async def submit(self, on: Runner, submission: Submission) -> Accepted:
+        """Start the job (Contract: rest-v1 §7.2)."""
+        return Accepted(await on.run(Submit(submission)))
 
     async def find(self, on: Runner, directory: str) -> int | None:
         """The newest job of the user in this directory (Contract: events §6)."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,7 +21,14 @@ from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefused
 from firecrest.model.inventory import Node, Partition, Reservation
-from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
+from firecrest.model.jobs import (
+    Accepted,
+    AccountedJob,
+    AccountingQuery,
+    JobDetails,
+    QueuedJob,
+    Submission,
+)
 from firecrest.scheduler.base import Runner, Tool, guarded, left_open
 from firecrest.scheduler.slurm_names import FileNames
 from firecrest.scheduler.slurm_scontrol import (
@@ -40,6 +48,13 @@ _NO_ANSWER = re.compile(
     r"Socket timed out on send/recv|Zero Bytes were transmitted|[Mm]essage receive failure"
 )
 _JOB_NUMBER = re.compile(r"\d+")
+#: Runs its arguments, which are sbatch's, and behind a NUL shows the job they led to.
+_SUBMIT_AND_SHOW = """\
+said=$("$@") || { status=$?; printf '%s\\n' "$said"; exit $status; }
+printf '%s\\n\\0' "$said"
+job=${said##*atch job }
+scontrol -o show job="${job%%[!0-9]*}" 2>/dev/null || :
+"""
 
 #: squeue's names of the attributes of a QueuedJob
 _QUEUED = {
@@ -114,6 +129,30 @@ class Sbatch(Tool[int]):
         if isinstance(failure, SchedulerRefused) and _NO_ANSWER.search(failure.message):
             return CommandFailed(Fault.TIMEOUT, failure.message)
         return failure
+
+
+@dataclass(frozen=True)
+class SbatchAndShow(Tool[Accepted]):
+    """Queue a script and show what became of it, in one exchange.
+
+    To fail to show it is no failure; if the time is over meanwhile, it is as if sbatch had
+    not answered.
+    """
+
+    sbatch: Sbatch
+
+    def argv(self) -> Argv:
+        return ("sh", "-c", _SUBMIT_AND_SHOW, "sh", *self.sbatch.argv())
+
+    def parse(self, stdout: bytes) -> Accepted:
+        said, _, shown = stdout.partition(b"\0")
+        job_id = self.sbatch.parse(said)
+        with suppress(SchedulerRefused):
+            return Accepted(job_id, ScontrolShowJob(str(job_id)).parse(shown))
+        return Accepted(job_id)
+
+    def failure(self, completed: Completed) -> FirecrestError:
+        return self.sbatch.failure(completed)
 
 
 @dataclass(frozen=True)
@@ -284,9 +323,16 @@ class Slurm:
 
     submit_options: tuple[str, ...] = ()
 
-    async def submit(self, on: Runner, submission: Submission) -> int:
-        """Queue the job and return its id (Contract: rest-v1 §7.2)."""
-        return await on.run(Sbatch(submission, self.submit_options))
+    async def submit(self, on: Runner, submission: Submission) -> Accepted:
+        """Queue the job, and look at it in the same exchange (Contract: rest-v1 §7.2)."""
+        sbatch = Sbatch(submission, self.submit_options)
+        try:
+            return await on.run(SbatchAndShow(sbatch))
+        except CommandFailed as error:
+            # a wrapper that knows Slurm's tools only has let nothing happen
+            if error.fault is not Fault.WRAPPER_REFUSED:
+                raise
+            return Accepted(await on.run(sbatch))
 
     async def find(self, on: Runner, directory: str) -> int | None:
         """The newest job of the user in this directory (Contract: events §6)."""

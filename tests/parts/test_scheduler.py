@@ -79,7 +79,7 @@ class Cluster:
         return Submission(directory=str(where), script=name, account="proj01", comment="a mark")
 
     async def submit(self, text: str, name: str = "run.sh", directory: str = ".") -> str:
-        return str(await self.scheduler.submit(self.on, self.write(text, name, directory)))
+        return str((await self.scheduler.submit(self.on, self.write(text, name, directory))).job_id)
 
     async def queued(self, job_id: str, state: str) -> QueuedJob:
         """The job once it is in this state."""
@@ -233,7 +233,7 @@ class TestScheduler:
         submission = Submission(
             directory=str(cluster.home), script=f"{script.directory}/{script.script}"
         )
-        job_id = str(await cluster.scheduler.submit(cluster.on, submission))
+        job_id = str((await cluster.scheduler.submit(cluster.on, submission)).job_id)
         await cluster.ended(job_id)
         output = cluster.home / f"slurm-{job_id}.out"
         assert output.read_text() == f"{cluster.home}\n"
@@ -257,7 +257,7 @@ class TestScheduler:
         wanted = {"PLAIN": "1", "BLANKS": " b 1 ", "ODD": "$(touch pwned) `id` ; & | * é = <>"}
         script = cluster.write('#!/bin/sh\nprintf "%s|" "$PLAIN" "$BLANKS" "$ODD"; id -un; pwd\n')
         submission = dataclasses.replace(script, environment=wanted)
-        job_id = str(await cluster.scheduler.submit(cluster.on, submission))
+        job_id = str((await cluster.scheduler.submit(cluster.on, submission)).job_id)
         await cluster.ended(job_id)
         output = (cluster.home / f"slurm-{job_id}.out").read_text()
         assert output.split("|")[:2] == ["1", " b 1 "]
@@ -314,7 +314,7 @@ class TestScheduler:
     async def test_finding_by_the_comment(self, cluster: Cluster) -> None:
         comment = f"mark {secrets.token_hex(6)}"
         submission = dataclasses.replace(cluster.write("#!/bin/sh\n"), comment=comment)
-        job_id = await cluster.scheduler.submit(cluster.on, submission)
+        job_id = (await cluster.scheduler.submit(cluster.on, submission)).job_id
         assert await cluster.scheduler.find_marked(cluster.on, comment) == job_id
         await cluster.accounted(str(job_id))
         assert await cluster.scheduler.find_marked(cluster.on, comment) == job_id
@@ -327,7 +327,7 @@ class TestScheduler:
             await cluster.scheduler.submit(cluster.on, submission)
         assert await cluster.scheduler.find(cluster.on, submission.directory) is None
         guard.mkdir()
-        job_id = str(await cluster.scheduler.submit(cluster.on, submission))
+        job_id = str((await cluster.scheduler.submit(cluster.on, submission)).job_id)
         await cluster.queued(job_id, "RUNNING")
         (cluster.home / "go").touch()
         await cluster.ended(job_id)
@@ -377,8 +377,8 @@ class TestScheduler:
         ids = await asyncio.gather(
             *(cluster.scheduler.submit(cluster.on, submission) for _ in range(10))
         )
-        assert len(set(ids)) == 10
-        await asyncio.gather(*(cluster.ended(str(job_id)) for job_id in ids))
+        assert len({accepted.job_id for accepted in ids}) == 10
+        await asyncio.gather(*(cluster.ended(str(accepted.job_id)) for accepted in ids))
 
 
 class TestSlurm:
@@ -394,7 +394,7 @@ class TestSlurm:
         cluster, ids = Cluster(Slurm(), user, workdir), {}
         for name in names:
             submission = cluster.write(WAITING)
-            ids[name] = str(await Slurm((f"--job-name={name}",)).submit(user, submission))
+            ids[name] = str((await Slurm((f"--job-name={name}",)).submit(user, submission)).job_id)
         for name, job_id in ids.items():
             assert (await cluster.queued(job_id, "RUNNING")).name == name
             details = await cluster.scheduler.details(user, job_id)

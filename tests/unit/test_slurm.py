@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from firecrest.commands.base import Command, Completed, line
 from firecrest.errors import AccessDenied, CommandFailed, Fault, SchedulerRefused
-from firecrest.model.jobs import AccountingQuery, JobDetails, QueuedJob, Submission
+from firecrest.model.jobs import Accepted, AccountingQuery, JobDetails, QueuedJob, Submission
 from firecrest.scheduler.base import Runner
 from firecrest.scheduler.slurm import (
     Sacct,
     SacctSearch,
     Sbatch,
+    SbatchAndShow,
     Slurm,
     Squeue,
     SqueueSearch,
@@ -422,3 +425,60 @@ class TestFileNames:
         names = FileNames(job_id=job_id, number="15", user="alice", name="n")
         assert names.expanded("%j %a") == "15 %a"
         assert names.expanded("%A") == ("31" if "_" in job_id else "15")
+
+
+class TestSubmitting:
+    """sbatch and the look at its job, by one program whose tools are made up."""
+
+    @staticmethod
+    def run(tmp_path: Path, **tools: str) -> Completed:
+        for name, body in tools.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+            (tmp_path / name).chmod(0o755)
+        command = SbatchAndShow(Sbatch(Submission(directory="/d", script="run.sh")))
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(
+            ["/bin/sh", "-c", line(command, 10)], env=environment, capture_output=True, check=False
+        )
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    command = SbatchAndShow(Sbatch(Submission(directory="/d", script="run.sh")))
+
+    def test_job_and_details_come_together(self, tmp_path: Path) -> None:
+        (tmp_path / "shown").write_bytes(details_output(name="a\nb"))
+        completed = self.run(
+            tmp_path,
+            sbatch="echo Submitted batch job 15 on cluster c1",
+            scontrol=f'[ "$*" = "-o show job=15" ] && cat {tmp_path}/shown',
+        )
+        accepted = self.command.result(completed)
+        assert accepted.job_id == 15
+        assert accepted.details
+        assert accepted.details.stdout == "/home/alice/slurm-15.out"
+
+    def test_a_job_that_cannot_be_shown_is_a_job(self, tmp_path: Path) -> None:
+        completed = self.run(
+            tmp_path, sbatch="echo Submitted batch job 15", scontrol="echo no >&2; exit 1"
+        )
+        assert self.command.result(completed) == Accepted(15)
+
+    def test_what_sbatch_refuses_is_refused(self, tmp_path: Path) -> None:
+        completed = self.run(tmp_path, sbatch="echo 'sbatch: error: no' >&2; exit 3", scontrol="")
+        assert completed.status == 3
+        with pytest.raises(SchedulerRefused, match="sbatch: error: no"):
+            self.command.result(completed)
+
+    def test_a_signal_leaves_it_open(self, tmp_path: Path) -> None:
+        with pytest.raises(CommandFailed) as raised:
+            self.command.result(self.run(tmp_path, sbatch="kill -KILL $$", scontrol=""))
+        assert raised.value.fault is Fault.TIMEOUT
+
+    async def test_a_wrapper_that_knows_no_shell_is_asked_for_sbatch_alone(self) -> None:
+        class Wrapped:
+            async def run(self, command: Command[T]) -> T:
+                allowed = command.argv()[0] == "sbatch"
+                status, said = (0, b"Submitted batch job 9\n") if allowed else (118, b"")
+                return command.result(Completed(status, said, b""))
+
+        submission = Submission(directory="/d", script="run.sh")
+        assert await Slurm().submit(Wrapped(), submission) == Accepted(9)
