@@ -13,18 +13,18 @@ from firecrest.commands.base import Command, Completed, line
 from firecrest.errors import AccessDenied, CommandFailed, Fault, SchedulerRefused
 from firecrest.model.jobs import Accepted, AccountingQuery, JobDetails, QueuedJob, Submission
 from firecrest.scheduler.base import Runner
-from firecrest.scheduler.slurm import (
+from firecrest.scheduler.slurm import Slurm
+from firecrest.scheduler.slurm_names import FileNames
+from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
+from firecrest.scheduler.slurm_tools import (
     Sacct,
     SacctSearch,
     Sbatch,
     SbatchAndShow,
-    Slurm,
     Squeue,
     SqueueSearch,
     rows,
 )
-from firecrest.scheduler.slurm_names import FileNames
-from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
 
 T = TypeVar("T")
 
