@@ -24,6 +24,7 @@ from firecrest.ssh.content import RemoteContent
 from firecrest.ssh.excerpt import Held, Readable, grep
 from firecrest.ssh.files import RemoteFiles
 from firecrest.ssh.listing import Directories, RemoteListings
+from firecrest.ssh.placing import RemotePlaces
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import exchange
 from firecrest.telemetry.logs import AUDIT, ON_BEHALF_OF
@@ -73,6 +74,7 @@ class Machine:
         self._limit = settings.utilities.timeout + _MARGIN
         self._files = RemoteFiles(pool, user, system, self._limit)
         self._content = RemoteContent(pool, user, system, self._limit)
+        self._places = RemotePlaces(pool, user, system, self._limit)
         self._listings = RemoteListings(pool, user, system, self._limit)
         self._directories = directories
         self._aside = aside
@@ -106,6 +108,11 @@ class Machine:
         """See :meth:`firecrest.ssh.files.RemoteFiles.write_into`."""
         with self._audited("write", f"{directory}/{name}"):
             await self._files.write_into(directory, name, content)
+
+    async def place(self, directory: str, name: str, content: bytes) -> bool:
+        """See :meth:`firecrest.ssh.placing.RemotePlaces.place`."""
+        with self._audited("write", f"{directory}/{name}"):
+            return await self._places.place(directory, name, content)
 
     async def ls(self, listing: Ls, *, access: str = "sftp") -> list[Entry]:
         """Describe a file, or what is in a directory.

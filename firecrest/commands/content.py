@@ -11,24 +11,6 @@ from firecrest.model.files import Excerpt, Extent
 
 
 @dataclass(frozen=True)
-class Tail(Command[str]):
-    """The last bytes of a file, as text."""
-
-    path: str
-    size: int
-
-    @property
-    def operand(self) -> str:
-        return self.path
-
-    def argv(self) -> Argv:
-        return ("tail", "-c", str(self.size), "--", self.path)
-
-    def parse(self, stdout: bytes) -> str:
-        return stdout.decode("utf-8", "replace")
-
-
-@dataclass(frozen=True)
 class Cut(Command[bytes]):
     """A part of a file."""
 

@@ -28,12 +28,32 @@ class Submission:
     guard: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobDetails:
+    """Where a job's files lie; paths are None where the batch system does not tell."""
+
+    job_id: str
+    state: str
+    script: str | None
+    stdout: str | None
+    stderr: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that was queued, with its details where they were told in the same breath."""
+
+    job_id: int
+    details: JobDetails | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class QueuedJob:
     """A job that the batch system still holds. All values are its own texts.
 
     ``elapsed`` and ``time_left`` are durations (``4:14``), ``start`` a local timestamp
-    or ``N/A``, ``reason_or_nodes`` the node list or why it waits.
+    or ``N/A``, ``reason_or_nodes`` the node list or why it waits. ``details`` are there where
+    the batch system tells them in the same breath.
     """
 
     job_id: str
@@ -46,20 +66,10 @@ class QueuedJob:
     time_left: str
     nodes: str
     reason_or_nodes: str
+    details: JobDetails | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobDetails:
-    """Where a job's files lie; paths are None where the batch system does not tell."""
-
-    job_id: str
-    state: str
-    script: str | None
-    stdout: str | None
-    stderr: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccountedJob:
     """One job of the accounting; all values are the batch system's own texts."""
 

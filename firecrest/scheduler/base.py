@@ -16,7 +16,14 @@ from firecrest.errors import (
     SchedulerRefused,
 )
 from firecrest.model.inventory import Node, Partition, Reservation
-from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
+from firecrest.model.jobs import (
+    Accepted,
+    AccountedJob,
+    AccountingQuery,
+    JobDetails,
+    QueuedJob,
+    Submission,
+)
 
 T = TypeVar("T")
 
@@ -70,8 +77,8 @@ class Scheduler(Protocol):
     wrapper), ``SystemUnavailable`` or ``AccessDenied``.
     """
 
-    async def submit(self, on: Runner, submission: Submission) -> int:
-        """Queue the job and return its id."""
+    async def submit(self, on: Runner, submission: Submission) -> Accepted:
+        """Queue the job."""
 
     async def find(self, on: Runner, directory: str) -> int | None:
         """The id of the job whose working directory this is, in queue or accounting."""

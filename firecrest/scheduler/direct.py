@@ -34,7 +34,14 @@ from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import FirecrestError, SchedulerRefused
 from firecrest.model.inventory import Node, Partition, Reservation
-from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
+from firecrest.model.jobs import (
+    Accepted,
+    AccountedJob,
+    AccountingQuery,
+    JobDetails,
+    QueuedJob,
+    Submission,
+)
 from firecrest.scheduler.base import Runner, Tool, guarded, left_open
 
 T = TypeVar("T")
@@ -198,9 +205,9 @@ class Processors(Tool[str]):
 class Direct:
     """The :class:`~firecrest.scheduler.base.Scheduler` of a machine without a batch system."""
 
-    async def submit(self, on: Runner, submission: Submission) -> int:
-        """Start the job and return its id (Contract: rest-v1 §7.2)."""
-        return await on.run(Submit(submission))
+    async def submit(self, on: Runner, submission: Submission) -> Accepted:
+        """Start the job (Contract: rest-v1 §7.2)."""
+        return Accepted(await on.run(Submit(submission)))
 
     async def find(self, on: Runner, directory: str) -> int | None:
         """The newest job of the user in this directory (Contract: events §6)."""
@@ -239,6 +246,7 @@ class Direct:
                 time_left="UNLIMITED" if job.limit is None else _brief(job.limit - job.ran),
                 nodes="1",
                 reason_or_nodes=known.node,
+                details=_details(job),
             )
             for job in jobs
         ]
@@ -248,14 +256,7 @@ class Direct:
         known = await on.run(Jobs((job_id,)))
         if not known.jobs:
             raise SchedulerRefused(INVALID_JOB_ID)
-        job = known.jobs[0]
-        return JobDetails(
-            job_id=job_id,
-            state=job.state,
-            script=job.script,
-            stdout=job.stdout,
-            stderr=job.stderr,
-        )
+        return _details(known.jobs[0])
 
     async def accounting(self, on: Runner, query: AccountingQuery) -> list[AccountedJob]:
         """Jobs that ran between two times (Contract: rest-v1 §7.6).
@@ -341,6 +342,16 @@ def moment(text: str, *, now: str) -> str:
         with suppress(ValueError):
             return time.strftime(_TIMESTAMP, time.strptime(value, form))
     raise SchedulerRefused(f"Invalid time specification (pos=0): {text}")
+
+
+def _details(job: Job) -> JobDetails:
+    return JobDetails(
+        job_id=str(job.job_id),
+        state=job.state,
+        script=job.script,
+        stdout=job.stdout,
+        stderr=job.stderr,
+    )
 
 
 def _job(job_id: str, state: Sequence[str], record: Sequence[str], *, now: int) -> Job:

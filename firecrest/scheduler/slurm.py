@@ -1,253 +1,40 @@
 """Slurm, by its command line tools.
 
-Contract: rest-v1 §7.2 to §7.7. Tried with Slurm 22.05.
-
-Users choose the names of jobs, and a name may hold any character, newlines included.
-squeue and sacct therefore separate their fields by a word drawn anew for every call: no
-name can break a listing, or put a row of its own into somebody else's.
+Contract: rest-v1 §7.2 to §7.7, events §6.
 """
 
 from __future__ import annotations
 
-import posixpath
-import re
-import secrets
 from dataclasses import dataclass
-from typing import TypeVar
 
-from firecrest.commands.base import Argv, Completed
-from firecrest.commands.faults import clean
 from firecrest.config.settings import Scheduler as SchedulerSettings
-from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefused
+from firecrest.errors import CommandFailed, Fault
 from firecrest.model.inventory import Node, Partition, Reservation
-from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob, Submission
-from firecrest.scheduler.base import Runner, Tool, guarded, left_open
+from firecrest.model.jobs import (
+    Accepted,
+    AccountedJob,
+    AccountingQuery,
+    JobDetails,
+    QueuedJob,
+    Submission,
+)
+from firecrest.scheduler.base import Runner
 from firecrest.scheduler.slurm_scontrol import (
     ScontrolShowJob,
     ScontrolShowNodes,
     ScontrolShowPartitions,
     ScontrolShowReservations,
-    Timed,
 )
-
-T = TypeVar("T")
-
-_SUBMITTED = re.compile(r"submitted batch job (\d+)", re.IGNORECASE)
-#: What sbatch says when slurmctld was asked and may have queued the job.
-_NO_ANSWER = re.compile(
-    r"Socket timed out on send/recv|Zero Bytes were transmitted|[Mm]essage receive failure"
+from firecrest.scheduler.slurm_tools import (
+    Sacct,
+    SacctSearch,
+    Sbatch,
+    SbatchAndShow,
+    Scancel,
+    Squeue,
+    SqueueSearch,
+    separator,
 )
-_JOB_NUMBER = re.compile(r"\d+")
-
-#: squeue's formats of the attributes of a QueuedJob
-_QUEUED = {
-    "job_id": "%i",
-    "partition": "%P",
-    "name": "%j",
-    "user": "%u",
-    "state": "%T",
-    "elapsed": "%M",
-    "start": "%S",
-    "time_left": "%L",
-    "nodes": "%D",
-    "reason_or_nodes": "%R",
-}
-#: sacct's names of the attributes of an AccountedJob
-_ACCOUNTED = {
-    "job_id": "jobid",
-    "partition": "partition",
-    "name": "jobname",
-    "user": "user",
-    "state": "state",
-    "start": "start",
-    "cpu_time": "cputime",
-    "end": "end",
-    "nodes": "NNodes",
-    "node_list": "NodeList",
-    "exit_code": "ExitCode",
-    "elapsed": "elapsed",
-}
-#: How far back a job is looked for; longer than a task lives.
-_FIND_SINCE = "now-30days"
-#: How scancel exits when it may not.
-_NOT_OWN_JOB = 210
-
-
-@dataclass(frozen=True)
-class Sbatch(Tool[int]):
-    """Queue a script; the result is the job's id.
-
-    :param options: what the site adds to every submission
-    """
-
-    submission: Submission
-    options: tuple[str, ...] = ()
-
-    def argv(self) -> Argv:
-        wanted = self.submission
-        words = ["sbatch"]
-        if wanted.account is not None:
-            words.append(f"--account={wanted.account}")
-        if wanted.comment is not None:
-            words.append(f"--comment={wanted.comment}")
-        if wanted.environment:
-            added = [f"{name}={value}" for name, value in wanted.environment.items()]
-            words.append(f"--export={','.join(['ALL', *added])}")
-        words += [f"--chdir={wanted.directory}", *self.options]
-        # sbatch opens the script from where the login shell starts, not from --chdir.
-        script = posixpath.join(wanted.directory, wanted.script)
-        return guarded(wanted, (*words, "--", script))
-
-    def parse(self, stdout: bytes) -> int:
-        said = clean(stdout)
-        if (found := _SUBMITTED.search(said)) is None:
-            raise SchedulerRefused(said or "sbatch printed no job id")
-        return int(found[1])
-
-    def failure(self, completed: Completed) -> FirecrestError:
-        failure = left_open(completed, super().failure(completed))
-        if isinstance(failure, SchedulerRefused) and _NO_ANSWER.search(failure.message):
-            return CommandFailed(Fault.TIMEOUT, failure.message)
-        return failure
-
-
-@dataclass(frozen=True)
-class Squeue(Timed[list[QueuedJob]]):
-    """The jobs that Slurm holds.
-
-    :param separator: between fields; a word that occurs in no job (see :func:`separator`)
-    :param user: whose jobs; None: everybody's
-    """
-
-    separator: str
-    user: str | None = None
-    job_ids: tuple[str, ...] = ()
-
-    def argv(self) -> Argv:
-        words = ["squeue"]
-        if self.user is not None:
-            words.append(f"--user={self.user}")
-        if self.job_ids:
-            words.append(f"--jobs={','.join(self.job_ids)}")
-        return (*words, f"--format={self.separator.join(_QUEUED.values())}", "--noheader")
-
-    def parse(self, stdout: bytes) -> list[QueuedJob]:
-        return [
-            QueuedJob(**dict(zip(_QUEUED, row, strict=True)))
-            for row in rows(stdout, self.separator, width=len(_QUEUED))
-        ]
-
-
-@dataclass(frozen=True)
-class Sacct(Timed[list[AccountedJob]]):
-    """The accounted jobs of the user.
-
-    :param separator: between fields, see :class:`Squeue`
-    """
-
-    separator: str
-    query: AccountingQuery
-
-    def argv(self) -> Argv:
-        words = ["sacct", "-X"]
-        if self.query.start is not None:
-            words.append(f"--starttime={self.query.start}")
-        if self.query.end is not None:
-            words.append(f"--endtime={self.query.end}")
-        if self.query.job_ids:
-            words.append(f"--jobs={','.join(self.query.job_ids)}")
-        return (
-            *words,
-            f"--format={','.join(_ACCOUNTED.values())}",
-            "--noheader",
-            "--parsable2",
-            f"--delimiter={self.separator}",
-        )
-
-    def parse(self, stdout: bytes) -> list[AccountedJob]:
-        return [
-            AccountedJob(**dict(zip(_ACCOUNTED, row, strict=True)))
-            for row in rows(stdout, self.separator, width=len(_ACCOUNTED))
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Search(Timed[int | None]):
-    """The newest of the user's jobs in a working directory, or with a comment.
-
-    :param separator: between fields, see :class:`Squeue`
-    """
-
-    separator: str
-    directory: str | None = None
-    comment: str | None = None
-
-    def parse(self, stdout: bytes) -> int | None:
-        return max(
-            (
-                int(number[0])
-                for job_id, value in rows(stdout, self.separator, width=2)
-                if self._matches(value)
-                # 31 of 31_7 or 31_[8-9], tasks of an array
-                if (number := _JOB_NUMBER.match(job_id))
-            ),
-            default=None,
-        )
-
-    def _matches(self, value: str) -> bool:
-        if self.directory is None:
-            return value == self.comment
-        return posixpath.normpath(value) == posixpath.normpath(self.directory)
-
-
-class SqueueSearch(_Search):
-    """Look for it among the jobs Slurm holds, ended ones and hidden partitions included."""
-
-    def argv(self) -> Argv:
-        form = self.separator.join(("%i", "%k" if self.directory is None else "%Z"))
-        return ("squeue", "--me", "--all", "--states=all", f"--format={form}", "--noheader")
-
-
-class SacctSearch(_Search):
-    """Look for it in the accounting, which learns of a job seconds after the queue."""
-
-    def argv(self) -> Argv:
-        return (
-            "sacct",
-            "-X",
-            f"--starttime={_FIND_SINCE}",
-            f"--format=jobid,{'comment' if self.directory is None else 'workdir'}",
-            "--noheader",
-            "--parsable2",
-            f"--delimiter={self.separator}",
-        )
-
-
-@dataclass(frozen=True)
-class Scancel(Tool[str]):
-    """End jobs; the result is what scancel says, which it does on standard error.
-
-    It may report an error and exit with 0 (Contract: rest-v1 §7.5).
-    """
-
-    job_ids: tuple[str, ...]
-
-    def argv(self) -> Argv:
-        return ("scancel", "-v", *self.job_ids)
-
-    def result(self, completed: Completed) -> str:
-        said = [clean(text) for text in completed.stderr.split(b"\n") if clean(text)]
-        errors = [text.partition("error: ")[2] or text for text in said if "error" in text]
-        if errors:
-            raise SchedulerRefused(" ".join(errors))
-        if completed.status == _NOT_OWN_JOB:
-            raise SchedulerRefused("User does not have permission to cancel job")
-        if completed.status:
-            raise self.failure(completed)
-        return " ".join(said) or self.parse(completed.stdout)
-
-    def parse(self, stdout: bytes) -> str:
-        return clean(stdout)
 
 
 @dataclass(frozen=True)
@@ -259,9 +46,16 @@ class Slurm:
 
     submit_options: tuple[str, ...] = ()
 
-    async def submit(self, on: Runner, submission: Submission) -> int:
-        """Queue the job and return its id (Contract: rest-v1 §7.2)."""
-        return await on.run(Sbatch(submission, self.submit_options))
+    async def submit(self, on: Runner, submission: Submission) -> Accepted:
+        """Queue the job, and look at it in the same exchange (Contract: rest-v1 §7.2)."""
+        sbatch = Sbatch(submission, self.submit_options)
+        try:
+            return await on.run(SbatchAndShow(sbatch))
+        except CommandFailed as error:
+            # a wrapper that knows Slurm's tools only has let nothing happen
+            if error.fault is not Fault.WRAPPER_REFUSED:
+                raise
+            return Accepted(await on.run(sbatch))
 
     async def find(self, on: Runner, directory: str) -> int | None:
         """The newest job of the user in this directory (Contract: events §6)."""
@@ -318,31 +112,3 @@ class Slurm:
 def create(settings: SchedulerSettings) -> Slurm:
     """The scheduler of a machine with ``scheduler.type: slurm``."""
     return Slurm(submit_options=tuple(settings.submit_options))
-
-
-def separator() -> str:
-    """A word that no job can hold, because it did not exist when the job was named."""
-    return f".:{secrets.token_hex(8)}:."
-
-
-def rows(output: bytes, separator: str, *, width: int) -> list[tuple[str, ...]]:
-    """Split the output of a tool into rows of ``width`` fields.
-
-    Rows end in a newline, but a field may hold newlines itself; only the first field of a
-    row must be free of them.
-
-    :raises SchedulerRefused: the output ends within a row
-    """
-    first, *pieces = output.decode("utf-8", "replace").split(separator)
-    found: list[tuple[str, ...]] = []
-    row = [first.rpartition("\n")[2]]
-    for piece in pieces:
-        if len(row) < width - 1:
-            row.append(piece)
-        else:
-            value, _, following = piece.rpartition("\n")
-            found.append((*row, value))
-            row = [following]
-    if pieces and row != [""]:
-        raise SchedulerRefused("incomplete output of the batch system")
-    return found

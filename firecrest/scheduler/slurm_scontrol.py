@@ -66,9 +66,9 @@ class ScontrolShowJob(Timed[JobDetails]):
         return JobDetails(
             job_id=self.job_id,
             state=first["JobState"],
-            script=_path(first.get("Command")),
-            stdout=_path(last.get("StdOut")),
-            stderr=_path(last.get("StdErr")),
+            script=told(first.get("Command")),
+            stdout=told(last.get("StdOut")),
+            stderr=told(last.get("StdErr")),
         )
 
 
@@ -161,5 +161,6 @@ def _listed(line: str, key: str, mark: str) -> tuple[str, ...] | None:
     return None if value is None else tuple(value.split(mark))
 
 
-def _path(value: str | None) -> str | None:
+def told(value: str | None) -> str | None:
+    """A value, or None for what stands for none."""
     return None if value in (None, "", "(null)") else value

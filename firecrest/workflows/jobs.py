@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from firecrest.commands.content import Tail
 from firecrest.errors import CommandFailed, FirecrestError
 from firecrest.machines import Machine
+from firecrest.model.files import Excerpt
 from firecrest.model.jobs import JobDetails
 from firecrest.workflows.words import explain
 
@@ -33,12 +33,32 @@ async def job_files(
             details = await machine.scheduler.details(machine, job_id)
     except FirecrestError as error:
         return no_files(explain(error))
-    started = details.state not in _NO_OUTPUT_YET
-    wanted = tail_bytes if started else 0
+    return await known_files(machine, details, tail_bytes=tail_bytes)
+
+
+async def known_files(machine: Machine, details: JobDetails, *, tail_bytes: int) -> dict[str, str]:
+    """The six file keys of a job whose files are known; see :func:`job_files`."""
+    files = quiet_files(details)
+    if tail_bytes and has_output(details):
+        paths = {details.stdout, details.stderr}
+        found = await asyncio.gather(*(_tail(machine, path, tail_bytes) for path in paths))
+        tails = dict(zip(paths, found, strict=True))
+        files["job_data_out"] = tails[details.stdout]
+        files["job_data_err"] = tails[details.stderr]
+    return files
+
+
+def has_output(details: JobDetails) -> bool:
+    """Whether the job may have written something."""
+    return details.state not in _NO_OUTPUT_YET
+
+
+def quiet_files(details: JobDetails) -> dict[str, str]:
+    """The six keys of a job that has written nothing, or nothing that is asked for."""
     return {
         **file_names(details),
-        "job_data_out": await _tail(machine, details.stdout, wanted),
-        "job_data_err": await _tail(machine, details.stderr, wanted),
+        "job_data_out": "",
+        "job_data_err": "",
         "job_info_extra": "Job info returned successfully",
     }
 
@@ -65,9 +85,10 @@ def file_names(details: JobDetails) -> dict[str, str]:
 
 
 async def _tail(machine: Machine, path: str | None, size: int) -> str:
-    if not path or not size:
+    if not path:
         return ""
     try:
-        return await machine.run(Tail(path, size))
+        tail = await machine.excerpt(path, Excerpt(from_end=True, count=size, lines=False))
     except CommandFailed:
         return ""  # not written yet, or already removed: the listing is about the job
+    return tail.decode("utf-8", "replace")

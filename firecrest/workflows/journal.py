@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 #: A script that has a comment of its own; one on the command line would replace it.
 _COMMENTED = re.compile(rb"^#SBATCH\b.*--comment\b", re.MULTILINE)
+_NOT_UPLOADED = "Failed to upload file"
 #: Bytes of a script among which its directives are looked for.
 _HEAD = 1 << 16
 
@@ -79,9 +80,13 @@ class Uploaded:
 
     async def prepare(self, attempt: int) -> Submission:
         script = self._script(attempt)
-        await self._machine.run(MakeDirectories(posixpath.dirname(script)))
         content = await self._content()
-        await _write(self._machine, script, content)
+        directory, name = posixpath.split(script)
+        # the first job of a user on a system needs more than one directory
+        if not await _written(self._machine, directory, name, content):
+            await self._machine.run(MakeDirectories(directory))
+            if not await _written(self._machine, directory, name, content):
+                raise CommandFailed(Fault.OTHER, _NOT_UPLOADED, script)
         return Submission(
             directory=self._directory,
             script=script,
@@ -183,12 +188,8 @@ def _missing_is_as_good() -> Iterator[None]:
             raise
 
 
-async def _write(machine: Machine, path: str, content: bytes) -> None:
+async def _written(machine: Machine, directory: str, name: str, content: bytes) -> bool:
     try:
-        await machine.write_into(*posixpath.split(path), _once(content))
+        return await machine.place(directory, name, content)
     except CommandFailed as error:
-        raise CommandFailed(error.fault, "Failed to upload file", error.operand) from error
-
-
-async def _once(content: bytes) -> AsyncIterator[bytes]:
-    yield content
+        raise CommandFailed(error.fault, _NOT_UPLOADED, error.operand) from error

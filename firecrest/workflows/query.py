@@ -13,17 +13,19 @@ from firecrest.config.settings import Compute, Settings
 from firecrest.errors import TIMED_OUT, InvalidInput
 from firecrest.machines import Machine, Machines
 from firecrest.model.job_rows import accounting_row, queue_row
-from firecrest.model.jobs import AccountingQuery
+from firecrest.model.jobs import AccountingQuery, QueuedJob
 from firecrest.model.tasks import Kind, Status
 from firecrest.schema import declared, item, load, section
 from firecrest.tasks.workflow import Run, Step, To, Wait
-from firecrest.workflows.jobs import job_files, no_files
+from firecrest.workflows.jobs import has_output, job_files, known_files, no_files, quiet_files
 from firecrest.workflows.shared import SharedAnswers, answered
 
 T = TypeVar("T")
 
 #: Part of a task's time after which a list is given without the details that are missing.
 _DETAILS_SHARE = 0.9
+#: Jobs whose files are looked at at a time.
+_FILES_AT_ONCE = 16
 
 _NOT_OWN = {
     "job_file": "",
@@ -97,27 +99,47 @@ class ListJobsWorkflow:
             await machine.scheduler.queue(machine, user=user, job_ids=spec.job_ids), spec.page
         )
         if spec.own:
-            found = await self._files(machine, [job.job_id for job in jobs], finish_by)
+            found = await self._files(machine, jobs, finish_by)
         else:
             found = [_NOT_OWN for _ in jobs]
         rows = zip(jobs, found, strict=True)
         return {str(n): {**queue_row(job), **files} for n, (job, files) in enumerate(rows)}
 
     async def _files(
-        self, machine: Machine, job_ids: list[str], finish_by: float
+        self, machine: Machine, jobs: Sequence[QueuedJob], finish_by: float
     ) -> list[dict[str, str]]:
         """The file keys of jobs; those for which time runs out say so."""
         tail = self._settings.tail_bytes
-        asked = [
-            asyncio.create_task(job_files(machine, job_id, tail_bytes=tail, pause=self._pause))
-            for job_id in job_ids
-        ]
+        slots = asyncio.Semaphore(_FILES_AT_ONCE)
+
+        async def of(job: QueuedJob) -> dict[str, str]:
+            async with slots:
+                if job.details is not None:
+                    return await known_files(machine, job.details, tail_bytes=tail)
+                return await job_files(machine, job.job_id, tail_bytes=tail, pause=self._pause)
+
+        # most of a long list waits, and of those there is nothing to be asked
+        asked = {
+            number: asyncio.create_task(of(job))
+            for number, job in enumerate(jobs)
+            if job.details is None or (tail and has_output(job.details))
+        }
         try:
             if asked:
-                await asyncio.wait(asked, timeout=finish_by - asyncio.get_running_loop().time())
-            return [task.result() if task.done() else no_files(TIMED_OUT) for task in asked]
+                left = finish_by - asyncio.get_running_loop().time()
+                await asyncio.wait(asked.values(), timeout=left)
+            return [
+                quiet_files(job.details)
+                if job.details is not None and number not in asked
+                else _told(asked[number])
+                for number, job in enumerate(jobs)
+            ]
         finally:
-            await end(*asked)
+            await end(*asked.values())
+
+
+def _told(asked: asyncio.Task[dict[str, str]]) -> dict[str, str]:
+    return asked.result() if asked.done() else no_files(TIMED_OUT)
 
 
 class AccountingWorkflow:

@@ -21,10 +21,11 @@ from firecrest.errors import (
     TaskStoreUnavailable,
 )
 from firecrest.machines import Machine, Machines
+from firecrest.model.jobs import Accepted
 from firecrest.model.tasks import Kind, Status
 from firecrest.schema import declared, item, load
 from firecrest.tasks.workflow import Run, Step, To, Wait
-from firecrest.workflows.jobs import job_files
+from firecrest.workflows.jobs import job_files, quiet_files
 from firecrest.workflows.journal import ByPath, Journal, Uploaded
 from firecrest.workflows.shared import SharedAnswers
 from firecrest.workflows.words import explain
@@ -105,7 +106,7 @@ class SubmitWorkflow:
             marked = submission.comment is not None
             attempt = await _mark(run, dataclasses.replace(attempt, marked=marked))
             uncertain = True
-            job_id = await machine.scheduler.submit(
+            accepted = await machine.scheduler.submit(
                 machine,
                 dataclasses.replace(submission, account=spec.account, environment=spec.environment),
             )
@@ -117,7 +118,7 @@ class SubmitWorkflow:
                 _log.warning("task %s: submission without an answer: %s", run.task.id, error)
                 return Wait(_LOOK_AGAIN)
             return To(Status.FAILED, explain(error))
-        return await self._done(machine, journal, attempt, job_id)
+        return await self._done(machine, journal, attempt, accepted)
 
     async def _recover(self, run: Run, machine: Machine, attempt: Attempt) -> To | Wait:
         """Find out what became of an attempt, and make another one if it came to nothing.
@@ -148,7 +149,7 @@ class SubmitWorkflow:
         if job_id is not None:
             if attempt.moved is not None:
                 await journal.restore(attempt.number)
-            return await self._done(machine, journal, attempt, job_id)
+            return await self._done(machine, journal, attempt, Accepted(job_id))
         if not settled:
             return Wait(_LOOK_AGAIN)
         if over and attempt.number > 1:
@@ -157,9 +158,15 @@ class SubmitWorkflow:
         following = Attempt(number=attempt.number + 1, searched=attempt.searched)
         return await self._send(run, machine, following)
 
-    async def _done(self, machine: Machine, journal: Journal, attempt: Attempt, job_id: int) -> To:
-        pause = self._settings.utilities.timeout
-        files = await job_files(machine, str(job_id), tail_bytes=0, pause=pause)
+    async def _done(
+        self, machine: Machine, journal: Journal, attempt: Attempt, accepted: Accepted
+    ) -> To:
+        job_id = accepted.job_id
+        if accepted.details is not None:
+            files = quiet_files(accepted.details)
+        else:
+            pause = self._settings.utilities.timeout
+            files = await job_files(machine, str(job_id), tail_bytes=0, pause=pause)
         await journal.close(attempt.number)
         self._shared.forget(machine)
         return To(Status.DONE, {"result": "Job submitted", "jobid": job_id, **files})

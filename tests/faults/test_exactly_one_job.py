@@ -66,13 +66,14 @@ async def moved_away(client: Client, receipt: Answer) -> None:
 async def test_killed_before_sbatch_it_is_submitted_by_the_next(
     config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
 ) -> None:
-    mkdir = cluster.tool("mkdir")
-    mkdir.hold_before()
     gateway = await gateways(config)
-    receipt = await submit(connect(gateway))
-    await mkdir.held()
+    client = connect(gateway)
+    assert (await client.get(LS)).status == 200  # so that there is a connection
+    cluster.wire.mute()
+    receipt = await submit(client)
+    await cluster.wire.held()
     await gateway.kill()
-    mkdir.release()
+    cluster.wire.flow()
     check_first_attempt(await one_job(connect(await gateways(config)), receipt))
 
 

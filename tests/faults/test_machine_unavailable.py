@@ -173,12 +173,11 @@ async def test_running_tasks_say_that_the_machine_is_not_available(
 async def test_a_submission_that_could_not_begin_says_so(
     config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
 ) -> None:
-    mkdir = cluster.tool("mkdir")
-    mkdir.hold_before()
     client = connect(await gateways(config))
+    await client.get("/utilities/whoami")  # so that there is a connection
+    cluster.wire.mute()
     receipt = await client.upload("/compute/jobs", b"#!/bin/sh\n", "run.sh")
-    await mkdir.held()
+    await cluster.wire.held()
     await cluster.wire.cut()
     task = await client.finished(receipt)
     assert (task["status"], task["data"]) == ("400", "Machine is not available")
-    mkdir.release()

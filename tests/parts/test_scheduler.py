@@ -21,6 +21,7 @@ from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob, Submi
 from firecrest.scheduler.base import Scheduler
 from firecrest.scheduler.direct import Direct
 from firecrest.scheduler.slurm import Slurm
+from tests.harness.slurm import slurm
 from tests.harness.waiting import eventually
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ class Cluster:
         return Submission(directory=str(where), script=name, account="proj01", comment="a mark")
 
     async def submit(self, text: str, name: str = "run.sh", directory: str = ".") -> str:
-        return str(await self.scheduler.submit(self.on, self.write(text, name, directory)))
+        return str((await self.scheduler.submit(self.on, self.write(text, name, directory))).job_id)
 
     async def queued(self, job_id: str, state: str) -> QueuedJob:
         """The job once it is in this state."""
@@ -133,6 +134,7 @@ class TestScheduler:
         assert queued.reason_or_nodes
 
         details = await cluster.scheduler.details(cluster.on, job_id)
+        assert queued.details == details
         assert (details.job_id, details.state) == (job_id, "RUNNING")
         assert details.script == f"{cluster.home}/run.sh"
         assert details.stdout == details.stderr == f"{cluster.home}/slurm-{job_id}.out"
@@ -181,8 +183,9 @@ class TestScheduler:
         self, cluster: Cluster, head: str, name: str, stdout: str, stderr: str
     ) -> None:
         job_id = await cluster.submit(f"#!/bin/sh\n{head}\n{WAITING}")
-        assert (await cluster.queued(job_id, "RUNNING")).name == name
+        queued = await cluster.queued(job_id, "RUNNING")
         details = await cluster.scheduler.details(cluster.on, job_id)
+        assert (queued.name, queued.details) == (name, details)
         assert details.stdout == f"{cluster.home}/{stdout.format(job_id)}"
         assert details.stderr == f"{cluster.home}/{stderr.format(job_id)}"
         (cluster.home / "go").touch()
@@ -230,7 +233,7 @@ class TestScheduler:
         submission = Submission(
             directory=str(cluster.home), script=f"{script.directory}/{script.script}"
         )
-        job_id = str(await cluster.scheduler.submit(cluster.on, submission))
+        job_id = str((await cluster.scheduler.submit(cluster.on, submission)).job_id)
         await cluster.ended(job_id)
         output = cluster.home / f"slurm-{job_id}.out"
         assert output.read_text() == f"{cluster.home}\n"
@@ -254,7 +257,7 @@ class TestScheduler:
         wanted = {"PLAIN": "1", "BLANKS": " b 1 ", "ODD": "$(touch pwned) `id` ; & | * é = <>"}
         script = cluster.write('#!/bin/sh\nprintf "%s|" "$PLAIN" "$BLANKS" "$ODD"; id -un; pwd\n')
         submission = dataclasses.replace(script, environment=wanted)
-        job_id = str(await cluster.scheduler.submit(cluster.on, submission))
+        job_id = str((await cluster.scheduler.submit(cluster.on, submission)).job_id)
         await cluster.ended(job_id)
         output = (cluster.home / f"slurm-{job_id}.out").read_text()
         assert output.split("|")[:2] == ["1", " b 1 "]
@@ -311,7 +314,7 @@ class TestScheduler:
     async def test_finding_by_the_comment(self, cluster: Cluster) -> None:
         comment = f"mark {secrets.token_hex(6)}"
         submission = dataclasses.replace(cluster.write("#!/bin/sh\n"), comment=comment)
-        job_id = await cluster.scheduler.submit(cluster.on, submission)
+        job_id = (await cluster.scheduler.submit(cluster.on, submission)).job_id
         assert await cluster.scheduler.find_marked(cluster.on, comment) == job_id
         await cluster.accounted(str(job_id))
         assert await cluster.scheduler.find_marked(cluster.on, comment) == job_id
@@ -324,7 +327,7 @@ class TestScheduler:
             await cluster.scheduler.submit(cluster.on, submission)
         assert await cluster.scheduler.find(cluster.on, submission.directory) is None
         guard.mkdir()
-        job_id = str(await cluster.scheduler.submit(cluster.on, submission))
+        job_id = str((await cluster.scheduler.submit(cluster.on, submission)).job_id)
         await cluster.queued(job_id, "RUNNING")
         (cluster.home / "go").touch()
         await cluster.ended(job_id)
@@ -374,8 +377,8 @@ class TestScheduler:
         ids = await asyncio.gather(
             *(cluster.scheduler.submit(cluster.on, submission) for _ in range(10))
         )
-        assert len(set(ids)) == 10
-        await asyncio.gather(*(cluster.ended(str(job_id)) for job_id in ids))
+        assert len({accepted.job_id for accepted in ids}) == 10
+        await asyncio.gather(*(cluster.ended(str(accepted.job_id)) for accepted in ids))
 
 
 class TestSlurm:
@@ -391,7 +394,7 @@ class TestSlurm:
         cluster, ids = Cluster(Slurm(), user, workdir), {}
         for name in names:
             submission = cluster.write(WAITING)
-            ids[name] = str(await Slurm((f"--job-name={name}",)).submit(user, submission))
+            ids[name] = str((await Slurm((f"--job-name={name}",)).submit(user, submission)).job_id)
         for name, job_id in ids.items():
             assert (await cluster.queued(job_id, "RUNNING")).name == name
             details = await cluster.scheduler.details(user, job_id)
@@ -421,3 +424,52 @@ class TestSlurm:
         (workdir / "go").touch()
         assert await cluster.ended(f"{job_id}_1") == "COMPLETED"
         assert await cluster.ended(f"{job_id}_2") == "COMPLETED"
+
+    async def test_an_array_that_waits_is_one_row(self, user: LocalUser, workdir: Path) -> None:
+        cluster = Cluster(Slurm(("--array=1-3,7", "--hold")), user, workdir)
+        job_id = await cluster.submit(WAITING)
+        jobs = await cluster.scheduler.queue(user, user=USER, job_ids=(job_id,))
+        assert [job.job_id for job in jobs] == [f"{job_id}_[1-3,7]"]
+        assert jobs[0].reason_or_nodes == "(JobHeldUser)"
+        assert jobs[0].details
+        assert jobs[0].details.script == f"{workdir}/run.sh"
+        await cluster.scheduler.cancel(user, (f"{job_id}_[1-2]",))
+        jobs = await cluster.scheduler.queue(user, user=USER, job_ids=(job_id,))
+        assert [job.job_id for job in jobs] == [f"{job_id}_[3,7]"]
+        await cluster.scheduler.cancel(user, (job_id,))
+
+    async def test_parts_of_a_heterogeneous_job(self, user: LocalUser, workdir: Path) -> None:
+        cluster = Cluster(Slurm(), user, workdir)
+        job_id = await cluster.submit(
+            "#!/bin/sh\n#SBATCH --hold -N1\n#SBATCH hetjob\n#SBATCH -N1 -o %x-%j\n"
+        )
+        jobs = await cluster.scheduler.queue(user, user=USER, job_ids=(job_id,))
+        found = {job.job_id: job.details for job in jobs}
+        assert set(found) == {f"{job_id}+0", f"{job_id}+1"}
+        for part, details in found.items():
+            assert await cluster.scheduler.details(user, part) == details
+        assert await cluster.scheduler.find(user, str(workdir)) in (int(job_id), int(job_id) + 1)
+        await cluster.scheduler.cancel(user, (job_id,))
+
+    async def test_a_requeued_job_waits_again(self, user: LocalUser, workdir: Path) -> None:
+        cluster = Cluster(Slurm(("--requeue",)), user, workdir)
+        job_id = await cluster.submit(WAITING)
+        await cluster.queued(job_id, "RUNNING")
+        said = await slurm("scontrol", "requeuehold", job_id, user="root")
+        assert said.status == 0, said
+        queued = await cluster.queued(job_id, "PENDING")
+        assert "held" in queued.reason_or_nodes.lower()
+        await cluster.scheduler.cancel(user, (job_id,))
+
+    async def test_files_are_named_as_they_are(self, user: LocalUser, workdir: Path) -> None:
+        cluster = Cluster(Slurm(("--array=7", "--job-name=a b")), user, workdir)
+        job_id = await cluster.submit(
+            f"#!/bin/sh\n#SBATCH -o o-%A-%5a-%x-%u-%j -e e\\%j\n{WAITING.partition(chr(10))[2]}"
+        )
+        queued = await cluster.queued(f"{job_id}_7", "RUNNING")
+        (workdir / "go").touch()
+        await cluster.ended(f"{job_id}_7")
+        assert queued.details
+        for path in (queued.details.stdout, queued.details.stderr):
+            assert path
+            assert Path(path).exists(), sorted(workdir.iterdir())

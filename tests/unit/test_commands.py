@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firecrest.commands.base import Argv, Command, Completed, Silent, line
-from firecrest.commands.content import Tail
+from firecrest.commands.content import Cat
 from firecrest.commands.faults import classify, clean
 from firecrest.commands.fetch import Pull, Push
 from firecrest.commands.files import MakeDirectories
@@ -117,7 +117,7 @@ def test_the_time_limit_ends_a_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [MakeDirectories("-p"), Tail("-f", 5), Ls(path="--help"), LsNames(path="--version")],
+    [MakeDirectories("-p"), Cat("-f"), Ls(path="--help"), LsNames(path="--version")],
     ids=lambda command: type(command).__name__,
 )
 def test_a_path_is_never_an_option(command: Command[object], tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_path_is_never_an_option(command: Command[object], tmp_path: Path) -> 
 
 
 def test_warnings_of_a_success_are_no_errors() -> None:
-    assert Tail("f", 5).result(Completed(0, b"text", b"No such file or directory")) == "text"
+    assert Cat("f").result(Completed(0, b"text", b"No such file or directory")) == b"text"
 
 
 # -- rest-v1 §4.4 ----------------------------------------------------------------------

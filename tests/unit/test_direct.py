@@ -74,7 +74,7 @@ class Machine:
 
     async def submit(self, text: str, name: str = "run.sh", directory: str = "work") -> str:
         submission = self.write(text, name, directory)
-        return str(await self.scheduler.submit(self.on, submission))
+        return str((await self.scheduler.submit(self.on, submission)).job_id)
 
     async def queue(self) -> list[QueuedJob]:
         return await self.scheduler.queue(self.on, user=None)
@@ -144,7 +144,7 @@ class TestLife:
         marked = Submission(
             directory=submission.directory, script="run.sh", account="proj 01", comment="mark"
         )
-        job_id = str(await machine.scheduler.submit(machine.on, marked))
+        job_id = str((await machine.scheduler.submit(machine.on, marked)).job_id)
         job = await machine.ended(job_id)
         assert (job.state, job.exit_code, job.name) == ("COMPLETED", "0:0", "run.sh")
         assert (job.partition, job.nodes) == ("direct", "1")
@@ -246,8 +246,8 @@ class TestLife:
         ids = await asyncio.gather(
             *(machine.scheduler.submit(machine.on, submission) for _ in range(10))
         )
-        assert sorted(ids) == list(range(1, 11))
-        assert await machine.scheduler.submit(machine.on, submission) == 11
+        assert sorted(accepted.job_id for accepted in ids) == list(range(1, 11))
+        assert (await machine.scheduler.submit(machine.on, submission)).job_id == 11
         jobs = await machine.scheduler.accounting(machine.on, AccountingQuery())
         assert [job.job_id for job in jobs] == [str(number) for number in range(1, 12)]
 
@@ -338,7 +338,7 @@ class TestHostileText:
         marked = Submission(
             directory=submission.directory, script="run.sh", account=text, comment=text
         )
-        job_id = str(await machine.scheduler.submit(machine.on, marked))
+        job_id = str((await machine.scheduler.submit(machine.on, marked)).job_id)
         await machine.ended(job_id)
         assert machine.read(f"slurm-{job_id}.out") == text
         assert not list(machine.home.rglob("pwned"))
@@ -390,7 +390,7 @@ class TestTrouble:
     async def test_directory_that_is_not_there(self, machine: Machine) -> None:
         script = machine.write("#!/bin/sh\n")
         submission = Submission(directory="/nonexistent", script=f"{script.directory}/run.sh")
-        job_id = str(await machine.scheduler.submit(machine.on, submission))
+        job_id = str((await machine.scheduler.submit(machine.on, submission)).job_id)
         assert (await machine.ended(job_id)).exit_code == "0:53"
 
     async def test_script_that_is_not_there(self, machine: Machine) -> None:

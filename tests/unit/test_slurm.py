@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from firecrest.commands.base import Command, Completed, line
 from firecrest.errors import AccessDenied, CommandFailed, Fault, SchedulerRefused
-from firecrest.model.jobs import AccountingQuery, QueuedJob, Submission
+from firecrest.model.jobs import Accepted, AccountingQuery, JobDetails, QueuedJob, Submission
 from firecrest.scheduler.base import Runner
-from firecrest.scheduler.slurm import (
+from firecrest.scheduler.slurm import Slurm
+from firecrest.scheduler.slurm_names import FileNames
+from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
+from firecrest.scheduler.slurm_tools import (
     Sacct,
     SacctSearch,
     Sbatch,
-    Slurm,
+    SbatchAndShow,
     Squeue,
     SqueueSearch,
     rows,
 )
-from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
 
 T = TypeVar("T")
 
@@ -65,9 +69,11 @@ def squeue_output(*fields: tuple[str, ...]) -> bytes:
 
 
 def queued(job_id: str, name: str) -> tuple[str, ...]:
-    """A row as ``squeue --format`` prints it."""
+    """A row as ``squeue --Format`` prints it."""
     start = "2026-11-24T07:19:57"
-    return (job_id, "part01", name, "alice", "RUNNING", "0:03", start, "29:57", "1", "n1")
+    row = (job_id, "part01", name, "alice", "RUNNING", "0:03", start, "29:57", "1", "n1")
+    output = "/home/alice/slurm-15.out"
+    return (*row, "/home/alice/ok.sh", output, "/home/alice/err-%j", job_id.partition("_")[0], "")
 
 
 def accounted(job_id: str, name: str) -> tuple[str, ...]:
@@ -132,14 +138,15 @@ class TestCalls:
         )
 
     def test_squeue(self) -> None:
-        assert Squeue(".", "alice", ("3", "4_1")).argv() == (
+        assert Squeue("~", "alice", ("3", "4_1")).argv() == (
             "squeue",
             "--user=alice",
             "--jobs=3,4_1",
-            "--format=%i.%P.%j.%u.%T.%M.%S.%L.%D.%R",
+            "--Format=JobArrayID:~,Partition:~,Name:~,UserName:~,State:~,TimeUsed:~,StartTime:~,"
+            "TimeLeft:~,NumNodes:~,ReasonList:~,Command:~,STDOUT:~,STDERR:~,JobID:~",
             "--noheader",
         )
-        assert Squeue(".").argv()[1].startswith("--format=")
+        assert Squeue("~").argv()[1].startswith("--Format=")
 
     def test_sacct(self) -> None:
         query = AccountingQuery(job_ids=("3", "4"), start="11/24/26-08:00", end="03:00 PM")
@@ -244,6 +251,13 @@ class TestListings:
                 time_left="29:57",
                 nodes="1",
                 reason_or_nodes="n1",
+                details=JobDetails(
+                    job_id="15",
+                    state="RUNNING",
+                    script="/home/alice/ok.sh",
+                    stdout="/home/alice/slurm-15.out",
+                    stderr="/home/alice/err-15",
+                ),
             )
         ]
 
@@ -387,3 +401,84 @@ def test_a_submission_that_may_have_been_accepted_is_a_time_out(status: int, std
 def test_a_submission_that_was_surely_refused_is_a_refusal(stderr: bytes) -> None:
     with pytest.raises(SchedulerRefused):
         Sbatch(Submission(directory="/d", script="s")).result(Completed(1, b"", stderr))
+
+
+class TestFileNames:
+    @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [
+            ("/d/out", "/d/out"),
+            ("/d/%x-%j.out", "/d/a%jb-15.out"),  # a name is not looked into
+            ("/d/%A_%a.%j", "/d/31_7.15"),
+            ("/d/%5j%3a%u%%j", "/d/00015007alice%j"),
+            ("/d/%99j", "/d/0000000015"),
+            ("/d/%N-%t-%", "/d/%N-%t-%"),
+            ("/d/\\%j", "/d/%j"),
+        ],
+    )
+    def test_of_a_task_of_an_array(self, pattern: str, expected: str) -> None:
+        names = FileNames(job_id="31_7", number="15", user="alice", name="a%jb")
+        assert names.expanded(pattern) == expected
+
+    @pytest.mark.parametrize("job_id", ["15", "31_[8-9]", "14+1"])
+    def test_where_there_is_no_task(self, job_id: str) -> None:
+        names = FileNames(job_id=job_id, number="15", user="alice", name="n")
+        assert names.expanded("%j %a") == "15 %a"
+        assert names.expanded("%A") == ("31" if "_" in job_id else "15")
+
+
+class TestSubmitting:
+    """sbatch and the look at its job, by one program whose tools are made up."""
+
+    @staticmethod
+    def run(tmp_path: Path, **tools: str) -> Completed:
+        for name, body in tools.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+            (tmp_path / name).chmod(0o755)
+        command = SbatchAndShow(Sbatch(Submission(directory="/d", script="run.sh")))
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(
+            ["/bin/sh", "-c", line(command, 10)], env=environment, capture_output=True, check=False
+        )
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    command = SbatchAndShow(Sbatch(Submission(directory="/d", script="run.sh")))
+
+    def test_job_and_details_come_together(self, tmp_path: Path) -> None:
+        (tmp_path / "shown").write_bytes(details_output(name="a\nb"))
+        completed = self.run(
+            tmp_path,
+            sbatch="echo Submitted batch job 15 on cluster c1",
+            scontrol=f'[ "$*" = "-o show job=15" ] && cat {tmp_path}/shown',
+        )
+        accepted = self.command.result(completed)
+        assert accepted.job_id == 15
+        assert accepted.details
+        assert accepted.details.stdout == "/home/alice/slurm-15.out"
+
+    def test_a_job_that_cannot_be_shown_is_a_job(self, tmp_path: Path) -> None:
+        completed = self.run(
+            tmp_path, sbatch="echo Submitted batch job 15", scontrol="echo no >&2; exit 1"
+        )
+        assert self.command.result(completed) == Accepted(15)
+
+    def test_what_sbatch_refuses_is_refused(self, tmp_path: Path) -> None:
+        completed = self.run(tmp_path, sbatch="echo 'sbatch: error: no' >&2; exit 3", scontrol="")
+        assert completed.status == 3
+        with pytest.raises(SchedulerRefused, match="sbatch: error: no"):
+            self.command.result(completed)
+
+    def test_a_signal_leaves_it_open(self, tmp_path: Path) -> None:
+        with pytest.raises(CommandFailed) as raised:
+            self.command.result(self.run(tmp_path, sbatch="kill -KILL $$", scontrol=""))
+        assert raised.value.fault is Fault.TIMEOUT
+
+    async def test_a_wrapper_that_knows_no_shell_is_asked_for_sbatch_alone(self) -> None:
+        class Wrapped:
+            async def run(self, command: Command[T]) -> T:
+                allowed = command.argv()[0] == "sbatch"
+                status, said = (0, b"Submitted batch job 9\n") if allowed else (118, b"")
+                return command.result(Completed(status, said, b""))
+
+        submission = Submission(directory="/d", script="run.sh")
+        assert await Slurm().submit(Wrapped(), submission) == Accepted(9)

@@ -1,0 +1,337 @@
+"""Slurm's command line tools but scontrol, as values.
+
+Contract: rest-v1 §7.2 to §7.6. Tried with Slurm 22.05.
+
+Users choose the names of jobs, and a name may hold any character, newlines included.
+squeue and sacct therefore separate their fields by a word drawn anew for every call: no
+name can break a listing, or put a row of its own into somebody else's.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from firecrest.commands.base import Argv, Completed
+from firecrest.commands.faults import clean
+from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefused
+from firecrest.model.jobs import (
+    Accepted,
+    AccountedJob,
+    AccountingQuery,
+    JobDetails,
+    QueuedJob,
+    Submission,
+)
+from firecrest.scheduler.base import Tool, guarded, left_open
+from firecrest.scheduler.slurm_names import FileNames
+from firecrest.scheduler.slurm_scontrol import (
+    ScontrolShowJob,
+    Timed,
+    told,
+)
+
+T = TypeVar("T")
+
+_SUBMITTED = re.compile(r"submitted batch job (\d+)", re.IGNORECASE)
+#: What sbatch says when slurmctld was asked and may have queued the job.
+_NO_ANSWER = re.compile(
+    r"Socket timed out on send/recv|Zero Bytes were transmitted|[Mm]essage receive failure"
+)
+_JOB_NUMBER = re.compile(r"\d+")
+#: Runs its arguments, which are sbatch's, and behind a NUL shows the job they led to.
+_SUBMIT_AND_SHOW = """\
+said=$("$@") || { status=$?; printf '%s\\n' "$said"; exit $status; }
+printf '%s\\n\\0' "$said"
+job=${said##*atch job }
+scontrol -o show job="${job%%[!0-9]*}" 2>/dev/null || :
+"""
+
+#: squeue's names of the attributes of a QueuedJob
+_QUEUED = {
+    "job_id": "JobArrayID",
+    "partition": "Partition",
+    "name": "Name",
+    "user": "UserName",
+    "state": "State",
+    "elapsed": "TimeUsed",
+    "start": "StartTime",
+    "time_left": "TimeLeft",
+    "nodes": "NumNodes",
+    "reason_or_nodes": "ReasonList",
+}
+#: and of those that tell where a job's files lie
+_FILES = ("Command", "STDOUT", "STDERR", "JobID")
+_FIELDS = (*_QUEUED.values(), *_FILES)
+#: sacct's names of the attributes of an AccountedJob
+_ACCOUNTED = {
+    "job_id": "jobid",
+    "partition": "partition",
+    "name": "jobname",
+    "user": "user",
+    "state": "state",
+    "start": "start",
+    "cpu_time": "cputime",
+    "end": "end",
+    "nodes": "NNodes",
+    "node_list": "NodeList",
+    "exit_code": "ExitCode",
+    "elapsed": "elapsed",
+}
+#: How far back a job is looked for; longer than a task lives.
+_FIND_SINCE = "now-30days"
+#: How scancel exits when it may not.
+_NOT_OWN_JOB = 210
+
+
+@dataclass(frozen=True)
+class Sbatch(Tool[int]):
+    """Queue a script; the result is the job's id.
+
+    :param options: what the site adds to every submission
+    """
+
+    submission: Submission
+    options: tuple[str, ...] = ()
+
+    def argv(self) -> Argv:
+        wanted = self.submission
+        words = ["sbatch"]
+        if wanted.account is not None:
+            words.append(f"--account={wanted.account}")
+        if wanted.comment is not None:
+            words.append(f"--comment={wanted.comment}")
+        if wanted.environment:
+            added = [f"{name}={value}" for name, value in wanted.environment.items()]
+            words.append(f"--export={','.join(['ALL', *added])}")
+        words += [f"--chdir={wanted.directory}", *self.options]
+        # sbatch opens the script from where the login shell starts, not from --chdir.
+        script = posixpath.join(wanted.directory, wanted.script)
+        return guarded(wanted, (*words, "--", script))
+
+    def parse(self, stdout: bytes) -> int:
+        said = clean(stdout)
+        if (found := _SUBMITTED.search(said)) is None:
+            raise SchedulerRefused(said or "sbatch printed no job id")
+        return int(found[1])
+
+    def failure(self, completed: Completed) -> FirecrestError:
+        failure = left_open(completed, super().failure(completed))
+        if isinstance(failure, SchedulerRefused) and _NO_ANSWER.search(failure.message):
+            return CommandFailed(Fault.TIMEOUT, failure.message)
+        return failure
+
+
+@dataclass(frozen=True)
+class SbatchAndShow(Tool[Accepted]):
+    """Queue a script and show what became of it, in one exchange.
+
+    To fail to show it is no failure; if the time is over meanwhile, it is as if sbatch had
+    not answered.
+    """
+
+    sbatch: Sbatch
+
+    def argv(self) -> Argv:
+        return ("sh", "-c", _SUBMIT_AND_SHOW, "sh", *self.sbatch.argv())
+
+    def parse(self, stdout: bytes) -> Accepted:
+        said, _, shown = stdout.partition(b"\0")
+        job_id = self.sbatch.parse(said)
+        with suppress(SchedulerRefused):
+            return Accepted(job_id, ScontrolShowJob(str(job_id)).parse(shown))
+        return Accepted(job_id)
+
+    def failure(self, completed: Completed) -> FirecrestError:
+        return self.sbatch.failure(completed)
+
+
+@dataclass(frozen=True)
+class Squeue(Timed[list[QueuedJob]]):
+    """The jobs that Slurm holds.
+
+    :param separator: between fields; a word that occurs in no job (see :func:`separator`)
+    :param user: whose jobs; None: everybody's
+    """
+
+    separator: str
+    user: str | None = None
+    job_ids: tuple[str, ...] = ()
+
+    def argv(self) -> Argv:
+        words = ["squeue"]
+        if self.user is not None:
+            words.append(f"--user={self.user}")
+        if self.job_ids:
+            words.append(f"--jobs={','.join(self.job_ids)}")
+        # a field with something behind its colon, but no width, is as wide as it needs
+        form = ",".join(f"{field}:{self.separator}" for field in _FIELDS)
+        return (*words, f"--Format={form}", "--noheader")
+
+    def parse(self, stdout: bytes) -> list[QueuedJob]:
+        return [
+            self._job(row[: len(_QUEUED)], *row[len(_QUEUED) : -1])
+            # the last field, too, is followed by a separator
+            for row in rows(stdout, self.separator, width=len(_FIELDS) + 1)
+        ]
+
+    @staticmethod
+    def _job(row: tuple[str, ...], script: str, stdout: str, stderr: str, number: str) -> QueuedJob:
+        values = dict(zip(_QUEUED, row, strict=True))
+        if "%" in stdout or "%" in stderr:
+            names = FileNames(
+                job_id=values["job_id"], number=number, user=values["user"], name=values["name"]
+            )
+            stdout, stderr = names.expanded(stdout), names.expanded(stderr)
+        details = JobDetails(
+            job_id=values["job_id"],
+            state=values["state"],
+            script=told(script),
+            stdout=told(stdout),
+            stderr=told(stderr),
+        )
+        return QueuedJob(**values, details=details)
+
+
+@dataclass(frozen=True)
+class Sacct(Timed[list[AccountedJob]]):
+    """The accounted jobs of the user.
+
+    :param separator: between fields, see :class:`Squeue`
+    """
+
+    separator: str
+    query: AccountingQuery
+
+    def argv(self) -> Argv:
+        words = ["sacct", "-X"]
+        if self.query.start is not None:
+            words.append(f"--starttime={self.query.start}")
+        if self.query.end is not None:
+            words.append(f"--endtime={self.query.end}")
+        if self.query.job_ids:
+            words.append(f"--jobs={','.join(self.query.job_ids)}")
+        return (
+            *words,
+            f"--format={','.join(_ACCOUNTED.values())}",
+            "--noheader",
+            "--parsable2",
+            f"--delimiter={self.separator}",
+        )
+
+    def parse(self, stdout: bytes) -> list[AccountedJob]:
+        return [
+            AccountedJob(**dict(zip(_ACCOUNTED, row, strict=True)))
+            for row in rows(stdout, self.separator, width=len(_ACCOUNTED))
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Search(Timed[int | None]):
+    """The newest of the user's jobs in a working directory, or with a comment.
+
+    :param separator: between fields, see :class:`Squeue`
+    """
+
+    separator: str
+    directory: str | None = None
+    comment: str | None = None
+
+    def parse(self, stdout: bytes) -> int | None:
+        return max(
+            (
+                int(number[0])
+                for job_id, value in rows(stdout, self.separator, width=2)
+                if self._matches(value)
+                # 31 of 31_7 or 31_[8-9], tasks of an array
+                if (number := _JOB_NUMBER.match(job_id))
+            ),
+            default=None,
+        )
+
+    def _matches(self, value: str) -> bool:
+        if self.directory is None:
+            return value == self.comment
+        return posixpath.normpath(value) == posixpath.normpath(self.directory)
+
+
+class SqueueSearch(_Search):
+    """Look for it among the jobs Slurm holds, ended ones and hidden partitions included."""
+
+    def argv(self) -> Argv:
+        form = self.separator.join(("%i", "%k" if self.directory is None else "%Z"))
+        return ("squeue", "--me", "--all", "--states=all", f"--format={form}", "--noheader")
+
+
+class SacctSearch(_Search):
+    """Look for it in the accounting, which learns of a job seconds after the queue."""
+
+    def argv(self) -> Argv:
+        return (
+            "sacct",
+            "-X",
+            f"--starttime={_FIND_SINCE}",
+            f"--format=jobid,{'comment' if self.directory is None else 'workdir'}",
+            "--noheader",
+            "--parsable2",
+            f"--delimiter={self.separator}",
+        )
+
+
+@dataclass(frozen=True)
+class Scancel(Tool[str]):
+    """End jobs; the result is what scancel says, which it does on standard error.
+
+    It may report an error and exit with 0 (Contract: rest-v1 §7.5).
+    """
+
+    job_ids: tuple[str, ...]
+
+    def argv(self) -> Argv:
+        return ("scancel", "-v", *self.job_ids)
+
+    def result(self, completed: Completed) -> str:
+        said = [clean(text) for text in completed.stderr.split(b"\n") if clean(text)]
+        errors = [text.partition("error: ")[2] or text for text in said if "error" in text]
+        if errors:
+            raise SchedulerRefused(" ".join(errors))
+        if completed.status == _NOT_OWN_JOB:
+            raise SchedulerRefused("User does not have permission to cancel job")
+        if completed.status:
+            raise self.failure(completed)
+        return " ".join(said) or self.parse(completed.stdout)
+
+    def parse(self, stdout: bytes) -> str:
+        return clean(stdout)
+
+
+def separator() -> str:
+    """A word that no job can hold, because it did not exist when the job was named."""
+    return f"~{secrets.token_urlsafe(6)}~"
+
+
+def rows(output: bytes, separator: str, *, width: int) -> list[tuple[str, ...]]:
+    """Split the output of a tool into rows of ``width`` fields.
+
+    Rows end in a newline, but a field may hold newlines itself; only the first field of a
+    row must be free of them.
+
+    :raises SchedulerRefused: the output ends within a row
+    """
+    first, *pieces = output.decode("utf-8", "replace").split(separator)
+    found: list[tuple[str, ...]] = []
+    row = [first.rpartition("\n")[2]]
+    for piece in pieces:
+        if len(row) < width - 1:
+            row.append(piece)
+        else:
+            value, _, following = piece.rpartition("\n")
+            found.append((*row, value))
+            row = [following]
+    if pieces and row != [""]:
+        raise SchedulerRefused("incomplete output of the batch system")
+    return found
