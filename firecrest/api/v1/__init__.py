@@ -9,12 +9,13 @@ from firecrest.api.v1 import (
     content,
     external,
     files,
+    internal,
     status,
     tasks,
     utilities,
 )
 
-MODULES = (status, utilities, files, content, archives, compute, external, tasks)
+MODULES = (status, utilities, files, content, archives, compute, external, internal, tasks)
 
 
 def endpoints() -> list[Endpoint]:
