@@ -46,10 +46,13 @@ class Creation:
         if earlier is not None:
             raise self._repeated(earlier)
 
-    async def create(self, kind: Kind, spec: Any, blob: bytes = b"") -> dict[str, Any]:
+    async def create(
+        self, kind: Kind, spec: Any, blob: bytes = b"", *, system: str | None = None
+    ) -> dict[str, Any]:
         """Make the task and give its receipt.
 
         :param spec: the workflow's spec, a dataclass
+        :param system: where its work is done, None for the machine that the request names
         :raises Refusal: no task was made, or an equal request was faster
         """
         call = self._call
@@ -57,7 +60,7 @@ class Creation:
             task = await call.parts.engine.create(
                 kind,
                 user=call.user,
-                system=call.machine.system.name,
+                system=system or call.machine.system.name,
                 spec=dataclasses.asdict(spec),
                 blob=blob,
                 once=self._once,

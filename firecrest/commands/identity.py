@@ -26,6 +26,19 @@ class WhoAmI(Command[str]):
 
 
 @dataclass(frozen=True)
+class PrimaryGroup(Command[str]):
+    """The name of a user's login group."""
+
+    user: str
+
+    def argv(self) -> Argv:
+        return ("id", "-gn", "--", self.user)
+
+    def parse(self, stdout: bytes) -> str:
+        return clean(stdout)
+
+
+@dataclass(frozen=True)
 class Id(Command[Identity]):
     """The user with all groups."""
 

@@ -93,6 +93,9 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     default = settings.storage.default_system
     if default and default not in systems:
         yield "storage.default_system", "no such system is configured"
+    for position, system in enumerate(settings.systems):
+        if system.xfer.system is not None and system.xfer.system not in systems:
+            yield f"systems.{position}.xfer.system", "no such system is configured"
     yield from _repeated(
         "auth.issuers.{}.issuer", [issuer.issuer for issuer in settings.auth.issuers]
     )

@@ -279,6 +279,32 @@ class SystemStorage:
 
 
 @declared
+class Xfer:
+    """The jobs that move files inside the site (Contract: config §4)."""
+
+    system: str | None = item(
+        values.required_text(),
+        default=None,
+        help="system that runs the transfer jobs of this one; null: itself",
+    )
+    partition: str | None = item(
+        values.required_text(values.directive),
+        default=None,
+        help="partition of these jobs; null: the batch system's default",
+    )
+    constraint: str | None = item(
+        values.required_text(values.directive),
+        default=None,
+        help="features the nodes of these jobs must have; null: none",
+    )
+    use_project_account: bool = item(
+        fields.Boolean(),
+        default=False,
+        help="whether a job without an account is charged to the user's primary group",
+    )
+
+
+@declared
 class System:
     """One machine (Contract: config §4)."""
 
@@ -296,6 +322,7 @@ class System:
     )
     filesystems: tuple[Filesystem, ...] = listing(Filesystem, default=())
     scheduler: Scheduler = section(Scheduler)
+    xfer: Xfer = section(Xfer, default=Xfer())
     storage: SystemStorage = section(SystemStorage, default=SystemStorage())
 
 

@@ -174,6 +174,12 @@ def pattern(value: str) -> None:
         raise ValidationError(f"Not a valid regular expression: {error.msg}.") from None
 
 
+def directive(value: str) -> None:
+    """Check that a text can stand between quotes in a directive of a batch script."""
+    if not value.isprintable() or set('"\\') & set(value):
+        raise ValidationError("Quotes, backslashes and control characters are not allowed.")
+
+
 def networks(value: str) -> None:
     """Check addresses or networks joined by commas, as OpenSSH wants them."""
     try:

@@ -299,6 +299,15 @@ colour: red
                 "--set: storage.default_system: no such system is configured",
             ),
             (
+                ["systems.0.xfer.system=daint"],
+                "--set: systems.0.xfer.system: no such system is configured",
+            ),
+            (
+                ['systems.0.xfer.partition="a\\"b"'],
+                "--set: systems.0.xfer.partition:"
+                " Quotes, backslashes and control characters are not allowed.",
+            ),
+            (
                 ["auth.issuers=[{issuer: a, public_keys: [x]}, {issuer: a, public_keys: [x]}]"],
                 "--set: auth.issuers.1.issuer: the same as auth.issuers.0.issuer",
             ),

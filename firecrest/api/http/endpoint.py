@@ -67,7 +67,7 @@ class Endpoint:
     :param contract: the section that describes it
     :param answer: type of the body of success; None: that of the family
     :param sends_bytes: whether success is answered with the bytes of a file
-    :param form: declared class of a form that the handler reads by itself
+    :param form: declared classes of the fields of a form that the handler reads by itself
     :param file: whether the form has a file part
     :param reads: headers the handler heeds, with their meaning
     """
@@ -82,7 +82,7 @@ class Endpoint:
     contract: str
     answer: Any = None
     sends_bytes: bool = False
-    form: type[Any] | None = None
+    form: tuple[type[Any], ...] = ()
     file: bool = False
     reads: Mapping[str, str] = field(default_factory=dict)
 

@@ -122,12 +122,13 @@ def _query(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 
 def _body(endpoint: Endpoint) -> dict[str, Any] | None:
-    form = endpoint.form or (endpoint.params if endpoint.method != "GET" else None)
-    if form is None:
+    read = endpoint.params if endpoint.method != "GET" else None
+    forms = endpoint.form or ((read,) if read else ())
+    if not forms:
         return None
     properties = {}
     required = []
-    for item, schema in parameters(form):
+    for item, schema in (field for form in forms for field in parameters(form)):
         properties[item.name] = {**schema, "description": item.help} if item.help else schema
         if item.required:
             required.append(item.name)

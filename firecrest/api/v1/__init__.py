@@ -11,6 +11,7 @@ from firecrest.api.v1 import (
     content,
     external,
     files,
+    internal,
     reservations,
     status,
     tasks,
@@ -20,7 +21,7 @@ from firecrest.api.v1.errors import RESERVATIONS
 
 MODULES = (
     *(alive, status, utilities, files, content, archives),
-    *(compute, cluster, external, tasks, reservations),
+    *(compute, cluster, external, internal, tasks, reservations),
 )
 
 

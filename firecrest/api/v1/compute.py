@@ -93,7 +93,7 @@ class PathForm:
 
 
 _SUBMISSION: dict[str, Any] = {
-    "form": SubmissionForm,
+    "form": (SubmissionForm,),
     "file": True,
     "status": 201,
     "on_error": _SUBMIT_FAILED,
@@ -128,7 +128,7 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
 
 @endpoints.post(
     "/compute/jobs/path",
-    form=PathForm,
+    form=(PathForm,),
     status=201,
     on_error=_PATH_FAILED,
     reads=HEADERS,

@@ -188,7 +188,7 @@ async def chown(call: Call, params: ChownParams) -> dict[str, Any]:
 
 @endpoints.post(
     "/utilities/symlink",
-    form=SymlinkForm,
+    form=(SymlinkForm,),
     status=201,
     on_error="Error on symlink operation",
     contract="rest-v1 §6.7",

@@ -110,7 +110,7 @@ def _listing(page: list[Any]) -> dict[str, Any]:
     "/utilities/upload",
     status=201,
     on_error="Error on upload operation",
-    form=UploadForm,
+    form=(UploadForm,),
     file=True,
     reads=DIGESTS,
     contract="rest-v1 §6.17",
