@@ -43,6 +43,11 @@ class Command(ABC, Generic[T]):
         """The path an error speaks of."""
         return None
 
+    @property
+    def appends_to(self) -> str | None:
+        """A file that takes what the program prints, behind what it holds."""
+        return None
+
     @abstractmethod
     def argv(self) -> Argv:
         """Program and arguments; never shell text."""
@@ -92,4 +97,6 @@ def line(command: Command[T], timeout: int) -> str:
     if command.limited:
         words += ["timeout", str(timeout)]
     words += [shlex.quote(word) for word in command.argv()]
+    if command.appends_to is not None:
+        words += [">>", shlex.quote(command.appends_to)]
     return " ".join(words)

@@ -52,6 +52,7 @@ __all__ = [
     "Storage",
     "System",
     "SystemStorage",
+    "SystemUtilities",
     "Tasks",
     "Utilities",
 ]
@@ -272,6 +273,17 @@ class SystemStorage:
 
 
 @declared
+class SystemUtilities:
+    """How the files of a machine are reached."""
+
+    access: str = item(
+        fields.String(validate=validate.OneOf(("sftp", "exec"))),
+        default="sftp",
+        help="sftp, or exec where the machine offers no SFTP; both give the same answers",
+    )
+
+
+@declared
 class System:
     """One machine (Contract: config §4)."""
 
@@ -290,6 +302,7 @@ class System:
     filesystems: tuple[Filesystem, ...] = listing(Filesystem, default=())
     scheduler: Scheduler = section(Scheduler)
     storage: SystemStorage = section(SystemStorage, default=SystemStorage())
+    utilities: SystemUtilities = section(SystemUtilities, default=SystemUtilities())
 
 
 @declared
