@@ -8,8 +8,9 @@ from typing import Any, TypeVar, cast
 from firecrest.commands.base import Command
 from firecrest.commands.listing import Ls, LsNames, without_dots
 from firecrest.config.settings import System
-from firecrest.errors import CommandFailed
+from firecrest.errors import CommandFailed, Fault
 from firecrest.model.files import Entry
+from firecrest.ssh.changes import change_of
 from firecrest.ssh.commands import Audited, RemoteCommands
 from firecrest.ssh.content import RemoteContent
 from firecrest.ssh.listing import Directories, RemoteListings
@@ -44,6 +45,14 @@ class BySftp(RemoteContent, RemoteListings):
                 return await self._ls(command)
             case LsNames():
                 return await self._ls_names(command)
+        change = change_of(command)
+        if change is not None:
+            try:
+                with self._audited(command.argv()[0], command.operand):
+                    return await self._do(command.operand or "", change)
+            except CommandFailed as error:
+                if error.fault is Fault.TIMEOUT:
+                    raise
         return await self._commands.run(command)
 
     async def _ls(self, listing: Ls) -> list[Entry]:

@@ -66,6 +66,8 @@ async def moved_away(client: Client, receipt: Answer) -> None:
 async def test_killed_before_sbatch_it_is_submitted_by_the_next(
     config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
 ) -> None:
+    # by SFTP no program makes the directory, and none could be held
+    config["systems"][0]["utilities"] = {"access": "exec"}
     mkdir = cluster.tool("mkdir")
     mkdir.hold_before()
     gateway = await gateways(config)

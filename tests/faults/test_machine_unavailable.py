@@ -173,6 +173,8 @@ async def test_running_tasks_say_that_the_machine_is_not_available(
 async def test_a_submission_that_could_not_begin_says_so(
     config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
 ) -> None:
+    # by SFTP no program makes the directory, and none could be held
+    config["systems"][0]["utilities"] = {"access": "exec"}
     mkdir = cluster.tool("mkdir")
     mkdir.hold_before()
     client = connect(await gateways(config))
