@@ -44,6 +44,11 @@ class Command(ABC, Generic[T]):
         return None
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """All paths that the program is given."""
+        return () if self.operand is None else (self.operand,)
+
+    @property
     def appends_to(self) -> str | None:
         """A file that takes what the program prints, behind what it holds."""
         return None
@@ -72,7 +77,10 @@ class Command(ABC, Generic[T]):
     def failure(self, completed: Completed) -> FirecrestError:
         """What a non-zero exit means; schedulers override it with their own words."""
         failure = classify(
-            completed.status, completed.stderr or completed.stdout, operand=self.operand
+            completed.status,
+            completed.stderr or completed.stdout,
+            operand=self.operand,
+            paths=self.paths,
         )
         if self.two_paths or not isinstance(failure, CommandFailed):
             return failure

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from firecrest.commands.base import Command
 from firecrest.commands.content import Cut, ReadFrom
+from firecrest.commands.faults import without_names
 from firecrest.commands.files import ChangeMode
 from firecrest.commands.identity import UserId
 from firecrest.commands.listing import LinkTarget
@@ -296,7 +297,7 @@ def _fault(error: CommandFailed, path: str) -> CommandFailed:
     if error.fault in _OWN_WORDS:
         return _Told(error.fault, error.message, path)
     # a name may read like an error
-    said = error.message.replace(path, "").replace(error.operand or path, "")
+    said = without_names(error.message, path, error.operand or path)
     if any(words in said for words in _NO_SUCH_FILE):
         return _Told(Fault.INVALID_PATH, f"{path}: No such file or directory", path)
     if any(words in said for words in _DENIED):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
 import asyncssh
@@ -120,8 +120,8 @@ async def running(
     :param seconds: how long each step may take
     :raises SystemUnavailable, AccessDenied: no connection, or it was cut meanwhile
     """
-    async with pool.channel(user, system) as link:
-        process = await _opened(link, command_line, environment, seconds)
+    async with AsyncExitStack() as stack:
+        process, link = await _begun(stack, pool, user, system, command_line, environment, seconds)
         try:
             yield Running(process, link, seconds)
         finally:
@@ -130,17 +130,32 @@ async def running(
             process.close()
 
 
-async def _opened(
-    link: Link, command_line: str, environment: Mapping[str, str], seconds: float
-) -> asyncssh.SSHClientProcess[bytes]:
-    try:
-        async with asyncio.timeout(seconds):
-            return await _started(link, command_line, environment)
-    except TimeoutError as error:
-        link.retire()
-        raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
-    except (asyncssh.Error, OSError) as error:
-        raise translate(error) from error
+async def _begun(
+    stack: AsyncExitStack,
+    pool: Pool,
+    user: str,
+    system: System,
+    command_line: str,
+    environment: Mapping[str, str],
+    seconds: float,
+) -> tuple[asyncssh.SSHClientProcess[bytes], Link]:
+    """A process and its connection, whose channel is given back with the stack."""
+    for last in (False, True):
+        async with AsyncExitStack() as attempt:
+            link = await attempt.enter_async_context(pool.channel(user, system))
+            try:
+                async with asyncio.timeout(seconds):
+                    process = await _started(link, command_line, environment)
+            except TimeoutError as error:
+                link.retire()
+                raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
+            except (asyncssh.Error, OSError) as error:
+                if last or not _surely_not_begun(error):
+                    raise translate(error) from error
+                continue
+            stack.push_async_exit(attempt.pop_all())
+            return process, link
+    raise AssertionError("unreachable")
 
 
 async def _started(

@@ -139,7 +139,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
 AcceptEnv LANG LC_*
-SetEnv PATH={path}
+SetEnv PATH={path} {environment}
 MaxSessions 10
 MaxStartups 1000
 {how}
@@ -183,11 +183,12 @@ class SshServer(Daemon):
 
 @asynccontextmanager
 async def ssh_server(
-    directory: Path, ca_key: Path, tools: Path, *, wrapped: bool = False
+    directory: Path, ca_key: Path, tools: Path, *, wrapped: bool = False, zone: str = ""
 ) -> AsyncIterator[SshServer]:
     """An sshd in working order.
 
     :param tools: programs in this directory are found before those of the machine
+    :param zone: of the times that commands tell; empty: the machine's
     :param wrapped: it offers no SFTP, and runs only what a wrapper permits (auth §7)
     """
     how = "Subsystem sftp internal-sftp"
@@ -202,7 +203,13 @@ async def ssh_server(
     (directory / "host_key").chmod(0o600)
     asyncssh.read_private_key(ca_key).write_public_key(directory / "ca.pub")
     (directory / "sshd_config").write_text(
-        _SSHD_CONFIG.format(port=port, directory=directory, path=f"{tools}:{os.defpath}", how=how)
+        _SSHD_CONFIG.format(
+            port=port,
+            directory=directory,
+            path=f"{tools}:{os.defpath}",
+            environment=f"TZ={zone}" if zone else "",
+            how=how,
+        )
     )
     server = SshServer(directory, port, host_key.export_public_key().decode())
     await server.start()

@@ -7,20 +7,25 @@ import secrets
 import shutil
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firecrest.commands.listing import Ls, LsNames
-from firecrest.config.settings import SystemUtilities
+from firecrest.config.settings import Settings, SystemUtilities
+from firecrest.config.values import Address
 from firecrest.errors import CommandFailed, Fault
 from firecrest.machines import Machine
 from firecrest.model.files import Excerpt
 from firecrest.scheduler.slurm import Slurm
+from tests.harness.daemons import ssh_server
 from tests.harness.testbed import Testbed
 from tests.parts.watching import machines_for, settings_for
 
@@ -36,7 +41,13 @@ class Ways(NamedTuple):
 
 @pytest.fixture(scope="module")
 async def ways(testbed: Testbed) -> AsyncIterator[Ways]:
-    found = settings_for(testbed)
+    async with both(settings_for(testbed)) as found:
+        yield found
+
+
+@asynccontextmanager
+async def both(found: Settings) -> AsyncIterator[Ways]:
+    """The first system of the settings, by either way."""
     sftp, _ = found.systems
     by_commands = replace(sftp, name="exec", utilities=SystemUtilities(access="exec"))
     pool, machines = machines_for(replace(found, systems=(sftp, by_commands)), Slurm())
@@ -357,3 +368,28 @@ async def test_listings_of_any_tree(
         assert await ways.sftp.run(listing) == expected
     for machine in ways:
         assert await machine.run(bare) == [entry.name for entry in expected]
+
+
+MOMENTS = [0, 1_704_110_400, 1_711_846_799, 1_711_846_800, 1_719_835_200, 1_729_990_800, 2**31 - 1]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"])
+async def test_times_are_those_of_the_machine(
+    testbed: Testbed, workdir: Path, tmp_path: Path, zone: str
+) -> None:
+    for moment in MOMENTS:
+        path = workdir / f"{moment:010}"
+        path.touch()
+        os.utime(path, (moment, moment))
+    expected = [
+        datetime.fromtimestamp(moment, ZoneInfo(zone)).isoformat()[:19] for moment in MOMENTS
+    ]
+    known_hosts = tmp_path / "known_hosts"
+    async with ssh_server(tmp_path, testbed.ca_key, tmp_path, zone=zone) as sshd:
+        known_hosts.write_text(sshd.known_as())
+        address = Address("127.0.0.1", sshd.port)
+        async with both(settings_for(testbed, address=address, known_hosts=known_hosts)) as ways:
+            for machine in ways:
+                for _ in range(3):
+                    rows = await machine.run(Ls(path=str(workdir)))
+                    assert [entry.last_modified for entry in rows] == expected

@@ -22,7 +22,7 @@ from firecrest.commands.base import Argv, Command, Completed, Silent, line
 from firecrest.commands.content import ReadFrom, Tail
 from firecrest.commands.faults import classify, clean
 from firecrest.commands.fetch import Pull, Push
-from firecrest.commands.files import MakeDirectories
+from firecrest.commands.files import Checksum, MakeDirectories, Move
 from firecrest.commands.listing import LinkTarget, Ls, LsNames
 from firecrest.commands.placing import (
     Append,
@@ -199,6 +199,10 @@ TABLE = [
     (1, "mv: cannot move 'a' to 'b': No such file or directory", Fault.INVALID_PATHS),
     (2, "ls: cannot access '/nowhere': No such file or directory", Fault.INVALID_PATH),
     (1, "cannot access 'f': Input/output error", Fault.INVALID_PATH),
+    (1, "rm: cannot remove 'Permission denied': No such file or directory", Fault.INVALID_PATH),
+    (1, "mv: cannot stat 'No such file': Permission denied", Fault.PERMISSION),
+    (1, "mkdir: cannot create directory ‘it's not permitted’: File exists", Fault.EXISTS),
+    (1, "file: cannot open `overwrite' (No such file or directory)", Fault.INVALID_PATH),
     (1, "mkdir: cannot create directory '/tmp': File exists", Fault.EXISTS),
     (1, "ln: failed to create symbolic link 'f': File exists", Fault.EXISTS),
     (1, "ls: reading '/etc/passwd/x': Not a directory", Fault.NOT_A_DIRECTORY),
@@ -224,6 +228,23 @@ def test_failures_are_classified_by_the_first_row_that_matches(
         assert text not in error.message
     else:
         assert error.message == (text or "exit status -9")
+
+
+def test_each_line_of_a_failure_counts() -> None:
+    text = b"rm: cannot remove 't/a': Permission denied\nrm: cannot remove 't': Not empty"
+    error = classify(1, text, operand="t")
+    assert isinstance(error, CommandFailed)
+    assert error.fault is Fault.PERMISSION
+
+
+@pytest.mark.parametrize("name", ["Permission denied", "OPENSSH", "No such file", "invalid user"])
+def test_a_name_is_no_reason(name: str) -> None:
+    path = f"/home/{name}/x"
+    for command in (Ls(path=path), Checksum(path), Move(path, "/y"), Move("/y", path)):
+        for text in (f"{path}: File exists", f"tool: cannot do ‘{path}’: File exists"):
+            error = command.failure(Completed(1, b"", text.encode()))
+            assert isinstance(error, CommandFailed)
+            assert (error.fault, error.message) == (Fault.EXISTS, text)
 
 
 def test_a_refusal_of_ssh_is_no_command_failure() -> None:
