@@ -6,50 +6,41 @@ which way, and what is written down about it are each decided in one place.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from typing import TypeVar
 
-from firecrest.commands.base import Command, line
-from firecrest.commands.content import Cat, Cut, Measure
-from firecrest.commands.listing import Ls, LsNames, without_dots
+from firecrest.commands.base import Command
 from firecrest.config.settings import Settings, System
-from firecrest.errors import CommandFailed, FirecrestError, UnknownSystem
-from firecrest.model.files import Entry, Excerpt
+from firecrest.errors import FirecrestError, UnknownSystem
+from firecrest.model.files import Excerpt
 from firecrest.scheduler.base import Scheduler, resolve
-from firecrest.ssh.content import RemoteContent
-from firecrest.ssh.excerpt import Held, Readable, grep
-from firecrest.ssh.files import RemoteFiles
-from firecrest.ssh.listing import Directories, RemoteListings
-from firecrest.ssh.placing import RemotePlaces
+from firecrest.ssh.access import Files
+from firecrest.ssh.by_commands import ByCommands
+from firecrest.ssh.by_sftp import BySftp
+from firecrest.ssh.commands import RemoteCommands
+from firecrest.ssh.excerpt import Readable
+from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
-from firecrest.ssh.session import exchange
 from firecrest.telemetry.logs import AUDIT, ON_BEHALF_OF
 
 T = TypeVar("T")
-
-#: Seconds by which this side waits longer than the machine's own time limit.
-_MARGIN = 2.0
-#: Bytes of output that are not read in passing.
-_MUCH = 1 << 15
 
 
 class FollowedFile:
     """A file that is read while it grows. Errors as of :class:`Machine`."""
 
-    def __init__(self, files: RemoteFiles, path: str) -> None:
+    def __init__(self, files: Files, path: str) -> None:
         self._files = files
         self._path = path
 
     async def length(self, *, fresh: bool) -> int | None:
-        """See :meth:`firecrest.ssh.files.RemoteFiles.length`."""
+        """See :meth:`firecrest.ssh.access.Files.length`."""
         return await self._files.length(self._path, fresh=fresh)
 
     async def read(self, offset: int, size: int) -> bytes:
-        """See :meth:`firecrest.ssh.files.RemoteFiles.read`."""
+        """See :meth:`firecrest.ssh.access.Files.read`."""
         return await self._files.read(self._path, offset, size)
 
 
@@ -70,127 +61,53 @@ class Machine:
         aside: Executor,
     ) -> None:
         self._pool = pool
-        self._settings = settings
-        self._limit = settings.utilities.timeout + _MARGIN
-        self._files = RemoteFiles(pool, user, system, self._limit)
-        self._content = RemoteContent(pool, user, system, self._limit)
-        self._places = RemotePlaces(pool, user, system, self._limit)
-        self._listings = RemoteListings(pool, user, system, self._limit)
-        self._directories = directories
-        self._aside = aside
+        self._limit = settings.utilities.max_file_size
+        self._commands = RemoteCommands(pool, settings, system, user, self._audited, aside)
+        self._files: Files
+        if system.utilities.access == "exec":
+            self._files = ByCommands(self._commands)
+        else:
+            more = (directories, self._audited)
+            self._files = BySftp(pool, user, system, self._commands, *more)
         self.system = system
         self.scheduler = scheduler
         self.user = user
 
     async def run(self, command: Command[T], *, seconds: int | None = None) -> T:
-        """Run a command and read its output.
+        """See :meth:`firecrest.ssh.access.Files.run`."""
+        return await self._files.run(command, seconds=seconds)
 
-        :param seconds: limit of a command that is limited; default: ``utilities.timeout``
-        """
-        limit = seconds or self._settings.utilities.timeout
-        with self._audited(command.argv()[0], command.operand):
-            completed = await exchange(
-                self._pool,
-                self.user,
-                self.system,
-                line(command, limit),
-                stdin=command.stdin(),
-                environment={"LC_ALL": self._settings.ssh.locale},
-                limit=self._settings.utilities.max_file_size,
-                # the remote limit cannot end what hangs in a file system
-                seconds=limit + _MARGIN if command.limited else None,
-            )
-            if len(completed.stdout) < _MUCH:
-                return command.result(completed)
-            return await self.apart(lambda: command.result(completed))
+    async def apart(self, work: Callable[[], T]) -> T:
+        """Do what takes long to compute outside the event loop, one such work at a time."""
+        return await self._commands.apart(work)
 
     async def write_into(self, directory: str, name: str, content: AsyncIterator[bytes]) -> None:
-        """See :meth:`firecrest.ssh.files.RemoteFiles.write_into`."""
+        """See :meth:`firecrest.ssh.access.Files.write_into`."""
         with self._audited("write", f"{directory}/{name}"):
             await self._files.write_into(directory, name, content)
 
     async def place(self, directory: str, name: str, content: bytes) -> bool:
-        """See :meth:`firecrest.ssh.placing.RemotePlaces.place`."""
+        """See :meth:`firecrest.ssh.access.Files.place`."""
         with self._audited("write", f"{directory}/{name}"):
-            return await self._places.place(directory, name, content)
+            return await self._files.place(directory, name, content)
 
-    async def ls(self, listing: Ls, *, access: str = "sftp") -> list[Entry]:
-        """Describe a file, or what is in a directory.
-
-        :param access: ``sftp``, for small directories, or ``exec``; both give the same
-        """
-        key = (self.user, self.system.name, listing.path)
-        if access == "exec" or not listing.plain:
-            return await self.run(listing)
-        if directory := self._directories.get(*key):
-            with self._audited("list", listing.path):
-                entries = await self._listings.entries(listing, directory)
-            if entries is not None:
-                return entries
-        elif self._directories.knows(*key):
-            return await self.run(listing)
-        return await self._learn(listing, key)
-
-    async def ls_names(self, listing: LsNames, *, access: str = "sftp") -> list[str]:
-        """Only the names of what is in a directory. See :meth:`ls`."""
-        directory = self._directories.get(self.user, self.system.name, listing.path)
-        if access != "exec" and directory and listing.plain:
-            with self._audited("list", listing.path):
-                names = await self._listings.names(listing, directory)
-            if names is not None:
-                return names
-        return await self.run(listing)
-
-    async def _learn(self, listing: Ls, key: tuple[str, str, str]) -> list[Entry]:
-        """List by command, in such a way that the next time SFTP will do."""
-        try:
-            printed = await self.run(replace(listing, dots=True, offsets=True))
-        except CommandFailed:
-            return await self.run(listing)  # what fails may be no more than a look at "."
-        zone = self._directories.zone(self.system.name)
-        directory = await self._listings.learn(printed, zone)
-        self._directories.keep(directory, *key)
-        if directory:
-            self._directories.keep_zone(self.system.name, directory.zone)
-        return await self.apart(lambda: without_dots(printed, hidden=listing.hidden))
-
-    async def apart(self, work: Callable[[], T]) -> T:
-        """Do what takes long to compute outside the event loop, one such work at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
-
-    async def excerpt(
-        self, path: str, excerpt: Excerpt, pattern: str = "", *, access: str = "sftp"
-    ) -> bytes:
-        """See :meth:`firecrest.ssh.content.RemoteContent.excerpt`.
+    async def excerpt(self, path: str, excerpt: Excerpt, pattern: str = "") -> bytes:
+        """See :meth:`firecrest.ssh.access.Files.excerpt`.
 
         :param pattern: empty for all lines
-        :param access: ``sftp`` or ``exec``; both give the same
         """
-        limit, wanted = self._settings.utilities.max_file_size, pattern.encode()
-        if access == "exec":
-            content = await self.run(Cut(path, excerpt))
-            return await grep(content, wanted, limit) if pattern else content
         with self._audited("tail" if excerpt.from_end else "head", path):
-            return await self._content.excerpt(path, excerpt, wanted, limit)
+            return await self._files.excerpt(path, excerpt, pattern.encode(), self._limit)
 
     @asynccontextmanager
-    async def opened(self, path: str, *, access: str = "sftp") -> AsyncIterator[Readable]:
-        """A file to be read; by commands one of at most the size limit.
-
-        :param access: ``sftp`` or ``exec``
-        """
-        if access == "exec":
-            extent = await self.run(Measure(path))
-            limit = self._settings.utilities.max_file_size
-            fits = 0 < extent.size <= limit
-            yield Held(await self.run(Cat(path)) if fits else b"", extent)
-            return
+    async def opened(self, path: str) -> AsyncIterator[Readable]:
+        """See :meth:`firecrest.ssh.access.Files.opened`."""
         with self._audited("read", path):
-            async with self._content.opened(path) as file:
+            async with self._files.opened(path) as file:
                 yield file
 
     async def begin(self, target: str, name: str) -> tuple[str, str]:
-        """See :meth:`firecrest.ssh.files.RemoteFiles.begin`."""
+        """See :meth:`firecrest.ssh.access.Files.begin`."""
         with self._audited("begin", target):
             return await self._files.begin(target, name)
 

@@ -8,6 +8,8 @@ fixture          scope      gives
 ``config``       function   a fresh configuration for the testbed, to be changed at will
 ``gateway``      session    one gateway process on the testbed, shared by tests that
                             need nothing special
+``wrapped``      session    an sshd of the cluster that offers no SFTP and runs only the
+                            programs of auth §7
 ``gateways``     function   starts gateways on changed configurations
 ``alice, bob``   function   clients of the shared gateway, as two users of the cluster
 ``connect``      function   makes further clients
@@ -27,6 +29,7 @@ from __future__ import annotations
 import copy
 import secrets
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -35,7 +38,7 @@ import pytest
 from redis import asyncio as aioredis
 
 from tests.harness.client import Client
-from tests.harness.daemons import RedisServer
+from tests.harness.daemons import RedisServer, SshServer, ssh_server
 from tests.harness.daemons import redis_server as running_redis
 from tests.harness.gateway import Config, Gateway, config_for, running_gateway
 from tests.harness.network import Wire, wire_to
@@ -87,6 +90,16 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     async with running_gateway(base_config, tmp_path_factory.mktemp("gateway")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+async def wrapped(testbed: Testbed) -> AsyncIterator[SshServer]:
+    # not below the directory of pytest, into which users of the cluster cannot look
+    with tempfile.TemporaryDirectory(prefix="firecrest-sshd-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        async with ssh_server(directory, testbed.ca_key, directory, wrapped=True) as server:
+            yield server
 
 
 @pytest.fixture

@@ -40,6 +40,10 @@ class Compress(Silent):
     def operand(self) -> str:
         return self.source
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.source, self.target)
+
     def argv(self) -> Argv:
         directory, name = posixpath.split(self.source.rstrip("/"))
         follow = ("--dereference",) if self.dereference else ()
@@ -61,6 +65,10 @@ class Extract(Silent):
     @property
     def operand(self) -> str:
         return self.source
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.source, self.target)
 
     def argv(self) -> Argv:
         source, target = _plain(self.source), _plain(self.target)

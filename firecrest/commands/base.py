@@ -43,6 +43,16 @@ class Command(ABC, Generic[T]):
         """The path an error speaks of."""
         return None
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All paths that the program is given."""
+        return () if self.operand is None else (self.operand,)
+
+    @property
+    def appends_to(self) -> str | None:
+        """A file that takes what the program prints, behind what it holds."""
+        return None
+
     @abstractmethod
     def argv(self) -> Argv:
         """Program and arguments; never shell text."""
@@ -67,7 +77,10 @@ class Command(ABC, Generic[T]):
     def failure(self, completed: Completed) -> FirecrestError:
         """What a non-zero exit means; schedulers override it with their own words."""
         failure = classify(
-            completed.status, completed.stderr or completed.stdout, operand=self.operand
+            completed.status,
+            completed.stderr or completed.stdout,
+            operand=self.operand,
+            paths=self.paths,
         )
         if self.two_paths or not isinstance(failure, CommandFailed):
             return failure
@@ -92,4 +105,6 @@ def line(command: Command[T], timeout: int) -> str:
     if command.limited:
         words += ["timeout", str(timeout)]
     words += [shlex.quote(word) for word in command.argv()]
+    if command.appends_to is not None:
+        words += [">>", shlex.quote(command.appends_to)]
     return " ".join(words)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass
+from typing import ClassVar
 
-from firecrest.commands.base import Argv, Command, Completed
-from firecrest.errors import CommandFailed, Fault, FirecrestError
-from firecrest.model.files import Excerpt, Extent
+from firecrest.commands.base import Argv, Command
+from firecrest.model.files import Excerpt
+
+_A_DAY = "86400"
 
 
 @dataclass(frozen=True)
@@ -32,43 +33,21 @@ class Cut(Command[bytes]):
 
 
 @dataclass(frozen=True)
-class Cat(Command[bytes]):
-    """A whole file."""
+class ReadFrom(Command[bytes]):
+    """All of a file from an offset on."""
 
     path: str
+    offset: int
+
+    #: How long may depend on whoever reads it; none is left behind for ever.
+    limited: ClassVar[bool] = False
 
     @property
     def operand(self) -> str:
         return self.path
 
     def argv(self) -> Argv:
-        return ("cat", "--", self.path)
+        return ("timeout", _A_DAY, "tail", f"--bytes=+{self.offset + 1}", "--", self.path)
 
     def parse(self, stdout: bytes) -> bytes:
         return stdout
-
-
-@dataclass(frozen=True)
-class Measure(Command[Extent]):
-    """Size and time of what a path leads to, unless that is a directory."""
-
-    path: str
-
-    @property
-    def operand(self) -> str:
-        return self.path
-
-    def argv(self) -> Argv:
-        return ("stat", "--dereference", "--format=%f %s %Y", "--", self.path)
-
-    def parse(self, stdout: bytes) -> Extent:
-        mode, size, modified = stdout.split()
-        if stat.S_ISDIR(int(mode, 16)):
-            raise CommandFailed(Fault.IS_A_DIRECTORY, f"{self.path} is a directory", self.path)
-        return Extent(int(size), int(modified))
-
-    def failure(self, completed: Completed) -> FirecrestError:
-        error = super().failure(completed)
-        if isinstance(error, CommandFailed) and error.fault is Fault.SOURCE_NOT_FOUND:
-            return CommandFailed(Fault.INVALID_PATH, error.message, error.operand)
-        return error

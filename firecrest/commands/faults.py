@@ -6,7 +6,7 @@ Contract: rest-v1 §4.2 (clean-up) and §4.4 (classification, first match wins).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from firecrest.errors import TIMED_OUT, AccessDenied, CommandFailed, Fault, FirecrestError
 
@@ -18,6 +18,9 @@ _NOISE = re.compile(
     r"|Could not chdir to home directory .*: No such file or directory"
     r"|.*warning: setlocale: .*)$"
 )
+
+# a name as tools quote it; with several on a line all that is between them goes, too
+_QUOTED = re.compile(r"['`\"‘].*['\"’]")
 
 Rule = tuple[Callable[[str], bool], Fault]
 
@@ -56,17 +59,34 @@ _RULES: tuple[Rule, ...] = (
 
 def clean(output: bytes) -> str:
     """One line of text for people: noise dropped, inner newlines made blanks."""
+    return " ".join(_lines(output)).strip()
+
+
+def without_names(text: str, *paths: str) -> str:
+    """What a tool says on a line without the names in it, which may read like errors.
+
+    :param paths: that it was given, for tools that do not quote
+    """
+    for path in sorted(paths, key=len, reverse=True):
+        if "/" in path:  # any other may be a part of any word
+            text = text.replace(path, "")
+    return _QUOTED.sub("", text)
+
+
+def _lines(output: bytes) -> list[str]:
     text = output.decode("utf-8", "replace")
-    lines = [part for part in text.rstrip("\n").split("\n") if not _NOISE.match(part)]
-    return " ".join(lines).strip()
+    return [part for part in text.rstrip("\n").split("\n") if not _NOISE.match(part)]
 
 
-def classify(status: int, output: bytes, *, operand: str | None) -> FirecrestError:
+def classify(
+    status: int, output: bytes, *, operand: str | None, paths: Sequence[str] = ()
+) -> FirecrestError:
     """The error for a failed command.
 
     :param status: exit status; 124 is the remote ``timeout``, 118 the cluster's wrapper
     :param output: stderr, or stdout where stderr is empty
     :param operand: the path the caller sent
+    :param paths: all that the tool was given
     """
     if status == TIMEOUT_STATUS:
         return CommandFailed(Fault.TIMEOUT, TIMED_OUT, operand)
@@ -74,9 +94,10 @@ def classify(status: int, output: bytes, *, operand: str | None) -> FirecrestErr
         refused = "Command execution is not allowed in machine"
         return CommandFailed(Fault.WRAPPER_REFUSED, refused, operand)
     message = clean(output)
-    if "OPENSSH" in message:
+    said = " ".join(without_names(line, *paths) for line in _lines(output))
+    if "OPENSSH" in said:
         return AccessDenied(message)
     for matches, fault in _RULES:
-        if matches(message):
+        if matches(said):
             return CommandFailed(fault, message, operand)
     return CommandFailed(Fault.OTHER, message or f"exit status {status}", operand)

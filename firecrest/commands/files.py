@@ -51,6 +51,10 @@ class _TwoPaths(Silent):
     def operand(self) -> str:
         return self.target
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.source, self.target)
+
 
 class Move(_TwoPaths):
     """Give a file another name; what has that name is replaced."""
@@ -159,7 +163,7 @@ class FileType(_Verbose):
         said = clean(completed.stdout)
         # it ends well all the same
         if said.startswith("cannot open") or said.endswith("no read permission"):
-            raise classify(1, completed.stdout, operand=self.path)
+            raise classify(1, completed.stdout, operand=self.path, paths=self.paths)
         return super().result(completed)
 
 

@@ -39,6 +39,20 @@ class PrimaryGroup(Command[str]):
 
 
 @dataclass(frozen=True)
+class UserId(Command[int]):
+    """The user's number."""
+
+    def argv(self) -> Argv:
+        return ("id", "-u")
+
+    def parse(self, stdout: bytes) -> int:
+        try:
+            return int(stdout)
+        except ValueError as error:
+            raise CommandFailed(Fault.OTHER, "id printed no number") from error
+
+
+@dataclass(frozen=True)
 class Id(Command[Identity]):
     """The user with all groups."""
 

@@ -105,6 +105,26 @@ class LsNames(_Listing, Command[list[str]]):
         ]
 
 
+@dataclass(frozen=True)
+class LinkTarget(Command[str]):
+    """Where a symbolic link leads; bytes that are not UTF-8 are surrogates."""
+
+    path: str
+
+    @property
+    def operand(self) -> str:
+        return self.path
+
+    def argv(self) -> Argv:
+        return ("ls", "-ld", "--quoting-style=c", "--time-style=+%s", "--", self.path)
+
+    def parse(self, stdout: bytes) -> str:
+        names = _QUOTED.findall(stdout)
+        if len(names) != 2:  # its own and the target's
+            raise CommandFailed(Fault.OTHER, "ls printed no link", self.path)
+        return _unescaped(names[1]).decode("utf-8", "surrogateescape")
+
+
 def without_dots(entries: list[Entry], *, hidden: bool) -> list[Entry]:
     """What a listing with ``dots`` and ``offsets`` would be without.
 
@@ -175,7 +195,11 @@ def _entry(prefix: str, match: re.Match[bytes]) -> Entry:
 
 def _decode(quoted: bytes) -> str:
     """Undo the C quoting of ls; bytes that are not UTF-8 become replacement characters."""
-    return _ESCAPE.sub(_unescape, quoted).decode("utf-8", "replace")
+    return _unescaped(quoted).decode("utf-8", "replace")
+
+
+def _unescaped(quoted: bytes) -> bytes:
+    return _ESCAPE.sub(_unescape, quoted)
 
 
 def _unescape(match: re.Match[bytes]) -> bytes:

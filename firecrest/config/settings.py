@@ -54,6 +54,7 @@ __all__ = [
     "Storage",
     "System",
     "SystemStorage",
+    "SystemUtilities",
     "Tasks",
     "Utilities",
 ]
@@ -305,6 +306,17 @@ class Xfer:
 
 
 @declared
+class SystemUtilities:
+    """How the files of a machine are reached."""
+
+    access: str = item(
+        fields.String(validate=validate.OneOf(("sftp", "exec"))),
+        default="sftp",
+        help="sftp, or exec where the machine offers no SFTP; both give the same answers",
+    )
+
+
+@declared
 class System:
     """One machine (Contract: config §4)."""
 
@@ -324,6 +336,7 @@ class System:
     scheduler: Scheduler = section(Scheduler)
     xfer: Xfer = section(Xfer, default=Xfer())
     storage: SystemStorage = section(SystemStorage, default=SystemStorage())
+    utilities: SystemUtilities = section(SystemUtilities, default=SystemUtilities())
 
 
 @declared

@@ -51,7 +51,7 @@ class RemoteFiles:
         through a symbolic link its target is replaced. Errors speak of ``directory``.
         """
 
-        async def begin(sftp: asyncssh.SFTPClient) -> tuple[_There, str, asyncssh.SFTPClientFile]:
+        async def begin(sftp: asyncssh.SFTPClient) -> tuple[There, str, asyncssh.SFTPClientFile]:
             await _require_directory(sftp, directory)
             there = await _destination(sftp, posixpath.join(directory, name))
             temporary = posixpath.join(posixpath.dirname(there.path), temporary_name())
@@ -240,7 +240,7 @@ def _is_directory(attributes: asyncssh.SFTPAttrs) -> bool:
 
 
 @dataclass(frozen=True)
-class _There:
+class There:
     """Where a file really goes, and what is known of the one that is there now, if one is."""
 
     path: str
@@ -248,21 +248,21 @@ class _There:
     owner: int | None = None
 
 
-async def _destination(sftp: asyncssh.SFTPClient, target: str) -> _There:
+async def _destination(sftp: asyncssh.SFTPClient, target: str) -> There:
     try:
         found = await sftp.lstat(target)
         if stat.S_ISLNK(found.permissions or 0):
             target = str(await sftp.realpath(target))
             found = await sftp.stat(target)
     except _NOT_FOUND:
-        return _There(target)
+        return There(target)
     if _is_directory(found):
         raise CommandFailed(Fault.IS_A_DIRECTORY, f"{target} is a directory", target)
-    return _There(target, (found.permissions or 0) & 0o777, found.uid)
+    return There(target, (found.permissions or 0) & 0o777, found.uid)
 
 
 async def _create(
-    sftp: asyncssh.SFTPClient, path: str, instead_of: _There, *, always: int = 0
+    sftp: asyncssh.SFTPClient, path: str, instead_of: There, *, always: int = 0
 ) -> asyncssh.SFTPClientFile:
     """A new file that nobody may read who may not read the one it is to replace.
 
@@ -313,4 +313,6 @@ def _fault(error: asyncssh.SFTPError, path: str) -> FirecrestError:
         return CommandFailed(Fault.INVALID_PATH, f"{path}: No such file or directory", path)
     if isinstance(error, asyncssh.SFTPPermissionDenied):
         return CommandFailed(Fault.PERMISSION, f"{path}: Permission denied", path)
+    if isinstance(error, asyncssh.SFTPBadMessage):
+        return CommandFailed(Fault.OTHER, f"{path}: File name too long", path)
     return CommandFailed(Fault.OTHER, f"{path}: {error.reason}", path)

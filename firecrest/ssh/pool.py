@@ -14,7 +14,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ _LONGEST_WAIT = 60.0
 _RETRY_PAUSE = 1.0
 #: Of several addresses the errors are known as text only.
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"
+#: Seconds between attempts to begin file transfer on a connection with many commands.
+_SFTP_PAUSES = (0.01, 0.05, 0.25)
 
 
 class Link:
@@ -63,8 +65,16 @@ class Link:
         """The file-transfer session of this connection, begun on first use."""
         async with self._sftp_lock:
             if self._sftp is None:
-                self._sftp = await self.connection.start_sftp_client(path_errors="surrogateescape")
+                self._sftp = await self._start_sftp()
             return self._sftp
+
+    async def _start_sftp(self) -> asyncssh.SFTPClient:
+        for pause in _SFTP_PAUSES:
+            with suppress(asyncssh.ChannelOpenError):
+                return await self.connection.start_sftp_client(path_errors="surrogateescape")
+            # sshd still counts a command that has ended
+            await asyncio.sleep(pause)
+        return await self.connection.start_sftp_client(path_errors="surrogateescape")
 
     def keep(self, step: asyncio.Task[Any]) -> None:
         """Hold on to work that nobody may be waiting for any more, until it ends."""

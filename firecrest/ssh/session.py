@@ -1,18 +1,23 @@
-"""Running one command over a pooled connection."""
+"""Running one command over a pooled connection: to its end, or talking to it meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TypeVar
 
 import asyncssh
 
 from firecrest.commands.base import Completed
 from firecrest.config.settings import System
 from firecrest.errors import TIMED_OUT, CommandFailed, Fault, SystemUnavailable
-from firecrest.ssh.pool import Pool, translate
+from firecrest.ssh.pool import Link, Pool, translate
+
+T = TypeVar("T")
 
 _CHUNK = 1 << 16
+_MOST_WORDS = 1 << 16
 
 
 async def exchange(
@@ -38,9 +43,7 @@ async def exchange(
         async with pool.channel(user, system, long=seconds is None) as link:
             try:
                 async with asyncio.timeout(seconds):
-                    process = await link.connection.create_process(
-                        command_line, env=dict(environment), encoding=None
-                    )
+                    process = await _started(link, command_line, environment)
                     return await _collect(process, stdin, limit)
             except TimeoutError as error:
                 link.retire()
@@ -49,6 +52,118 @@ async def exchange(
                 if last or not _surely_not_begun(error):
                     raise translate(error) from error
     raise AssertionError("unreachable")
+
+
+class Running:
+    """A command that runs, talked to in steps that each have a time limit.
+
+    Methods raise ``SystemUnavailable``, and ``CommandFailed`` with ``TIMEOUT``.
+    """
+
+    def __init__(
+        self, process: asyncssh.SSHClientProcess[bytes], link: Link, seconds: float
+    ) -> None:
+        self._process = process
+        self._link = link
+        self._seconds = seconds
+
+    async def read(self) -> bytes:
+        """What it has printed since; empty at the end."""
+        return await self._step(self._process.stdout.read(_CHUNK))
+
+    async def write(self, data: bytes) -> bool:
+        """Feed it; whether it still takes anything."""
+        return await self._step(self._send(data))
+
+    async def end(self) -> Completed:
+        """Tell it that there is no more, and wait for its end; stdout is not kept."""
+        with suppress(BrokenPipeError):
+            self._process.stdin.write_eof()
+        said = await self._step(self._process.stderr.read(_MOST_WORDS))
+        await self._step(self._process.wait_closed())
+        if self._process.returncode is None:
+            raise SystemUnavailable("connection lost while a command ran")
+        return Completed(self._process.returncode, b"", said)
+
+    async def _send(self, data: bytes) -> bool:
+        try:
+            self._process.stdin.write(data)
+            await self._process.stdin.drain()
+        except BrokenPipeError:
+            return False
+        return True
+
+    async def _step(self, work: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await work
+        except TimeoutError as error:
+            self._link.retire()
+            raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
+        except (asyncssh.Error, OSError) as error:
+            raise translate(error) from error
+
+
+@asynccontextmanager
+async def running(
+    pool: Pool,
+    user: str,
+    system: System,
+    command_line: str,
+    *,
+    environment: Mapping[str, str],
+    seconds: float,
+) -> AsyncIterator[Running]:
+    """A command line, while the context lasts; what has not ended by then is ended.
+
+    :param environment: as of :func:`exchange`
+    :param seconds: how long each step may take
+    :raises SystemUnavailable, AccessDenied: no connection, or it was cut meanwhile
+    """
+    async with AsyncExitStack() as stack:
+        process, link = await _begun(stack, pool, user, system, command_line, environment, seconds)
+        try:
+            yield Running(process, link, seconds)
+        finally:
+            with suppress(OSError):  # it has ended
+                process.terminate()
+            process.close()
+
+
+async def _begun(
+    stack: AsyncExitStack,
+    pool: Pool,
+    user: str,
+    system: System,
+    command_line: str,
+    environment: Mapping[str, str],
+    seconds: float,
+) -> tuple[asyncssh.SSHClientProcess[bytes], Link]:
+    """A process and its connection, whose channel is given back with the stack."""
+    for last in (False, True):
+        async with AsyncExitStack() as attempt:
+            link = await attempt.enter_async_context(pool.channel(user, system))
+            try:
+                async with asyncio.timeout(seconds):
+                    process = await _started(link, command_line, environment)
+            except TimeoutError as error:
+                link.retire()
+                raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
+            except (asyncssh.Error, OSError) as error:
+                if last or not _surely_not_begun(error):
+                    raise translate(error) from error
+                continue
+            stack.push_async_exit(attempt.pop_all())
+            return process, link
+    raise AssertionError("unreachable")
+
+
+async def _started(
+    link: Link, command_line: str, environment: Mapping[str, str]
+) -> asyncssh.SSHClientProcess[bytes]:
+    # a path may hold bytes that are not UTF-8
+    line = command_line.encode("utf-8", "surrogateescape")
+    return await link.connection.create_process(line, env=dict(environment), encoding=None)
 
 
 def _surely_not_begun(error: Exception) -> bool:

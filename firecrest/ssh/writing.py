@@ -36,8 +36,8 @@ async def write_all(
     offset = 0
     pending: deque[asyncio.Task[int]] = deque()
     try:
-        async with aclosing(_blocks(content)) as blocks:
-            async for block in blocks:
+        async with aclosing(blocks(content)) as parts:
+            async for block in parts:
                 if len(pending) == _IN_FLIGHT:
                     await pending[0]
                     pending.popleft()
@@ -56,7 +56,7 @@ def _writing(file: asyncssh.SFTPClientFile, block: bytes, offset: int) -> Work[i
     return lambda _: file.write(block, offset)
 
 
-async def _blocks(content: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+async def blocks(content: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The same bytes in larger pieces."""
     parts: list[bytes] = []
     size = 0

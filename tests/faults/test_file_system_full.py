@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.v1.both_ways import config as config  # fixtures
+from tests.api.v1.both_ways import way as way
 from tests.conftest import Connect, Gateways
 from tests.faults.transfers import finish, offered, send
 from tests.harness.client import Client

@@ -139,10 +139,32 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
 AcceptEnv LANG LC_*
-SetEnv PATH={path}
-Subsystem sftp internal-sftp
+SetEnv PATH={path} {environment}
 MaxSessions 10
 MaxStartups 1000
+{how}
+"""
+#: The wrapper of auth §7, without its log: what it does not know it refuses.
+_WRAPPER = """\
+#!/bin/sh
+set -f
+line=$SSH_ORIGINAL_COMMAND
+set -- $line
+while :; do
+  case $1 in ID=*|F7TID=*|SLURM_TIME_FORMAT=standard) shift ;; *) break ;; esac
+done
+case $1 in
+  cat|head|rm|touch|true|sacct|sbatch|scancel|scontrol|squeue|curl) ;;
+  timeout)
+    case $3 in
+      base64|cat|chmod|chown|cp|curl|file|head|id|ln|ls|mkdir|mv|rm|sacct|sbatch|scancel) ;;
+      scontrol|sha256sum|squeue|stat|tail|touch|tar|unzip|rsvmgmt) ;;
+      *) exit 118 ;;
+    esac ;;
+  *) exit 118 ;;
+esac
+set +f
+eval "$line"
 """
 
 
@@ -160,18 +182,34 @@ class SshServer(Daemon):
 
 
 @asynccontextmanager
-async def ssh_server(directory: Path, ca_key: Path, tools: Path) -> AsyncIterator[SshServer]:
+async def ssh_server(
+    directory: Path, ca_key: Path, tools: Path, *, wrapped: bool = False, zone: str = ""
+) -> AsyncIterator[SshServer]:
     """An sshd in working order.
 
     :param tools: programs in this directory are found before those of the machine
+    :param zone: of the times that commands tell; empty: the machine's
+    :param wrapped: it offers no SFTP, and runs only what a wrapper permits (auth §7)
     """
+    how = "Subsystem sftp internal-sftp"
+    if wrapped:
+        wrapper = directory / "wrapper"
+        wrapper.write_text(_WRAPPER)
+        wrapper.chmod(0o755)
+        how = f"ForceCommand {wrapper}"
     port = free_port()
     host_key = asyncssh.generate_private_key("ssh-ed25519")
     host_key.write_private_key(directory / "host_key")
     (directory / "host_key").chmod(0o600)
     asyncssh.read_private_key(ca_key).write_public_key(directory / "ca.pub")
     (directory / "sshd_config").write_text(
-        _SSHD_CONFIG.format(port=port, directory=directory, path=f"{tools}:{os.defpath}")
+        _SSHD_CONFIG.format(
+            port=port,
+            directory=directory,
+            path=f"{tools}:{os.defpath}",
+            environment=f"TZ={zone}" if zone else "",
+            how=how,
+        )
     )
     server = SshServer(directory, port, host_key.export_public_key().decode())
     await server.start()

@@ -19,11 +19,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firecrest.commands.base import Argv, Command, Completed, Silent, line
-from firecrest.commands.content import Cat
+from firecrest.commands.content import ReadFrom
 from firecrest.commands.faults import classify, clean
 from firecrest.commands.fetch import Pull, Push
-from firecrest.commands.files import MakeDirectories
-from firecrest.commands.listing import Ls, LsNames
+from firecrest.commands.files import Checksum, MakeDirectories, Move
+from firecrest.commands.listing import LinkTarget, Ls, LsNames
+from firecrest.commands.placing import (
+    Append,
+    Create,
+    Look,
+    RemoveDirectory,
+    RemoveFile,
+    Touch,
+)
 from firecrest.errors import AccessDenied, CommandFailed, Fault, FirecrestError
 
 SHELLS = [found for name in ("bash", "dash") if (found := shutil.which(name))]
@@ -117,7 +125,10 @@ def test_the_time_limit_ends_a_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [MakeDirectories("-p"), Cat("-f"), Ls(path="--help"), LsNames(path="--version")],
+    [
+        *(MakeDirectories("-p"), Ls(path="--help"), LsNames(path="--version")),
+        *(LinkTarget("-x"), ReadFrom("-f", 5), Look("-t"), RemoveFile("-r"), Touch("--help")),
+    ],
     ids=lambda command: type(command).__name__,
 )
 def test_a_path_is_never_an_option(command: Command[object], tmp_path: Path) -> None:
@@ -126,7 +137,48 @@ def test_a_path_is_never_an_option(command: Command[object], tmp_path: Path) -> 
 
 
 def test_warnings_of_a_success_are_no_errors() -> None:
-    assert Cat("f").result(Completed(0, b"text", b"No such file or directory")) == b"text"
+    warned = Completed(0, b"text", b"No such file or directory")
+    assert ReadFrom("f", 0).result(warned) == b"text"
+
+
+def test_what_is_printed_is_appended_to_a_file_of_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "-$name 'and' \"so on\""
+    path.write_text("first ")
+    for program in SHELLS:
+        Append(str(path)).result(shell(program, line(Append(str(path)), 5), b"more "))
+    assert path.read_text() == "first " + "more " * len(SHELLS)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+@pytest.mark.parametrize("exact", [True, False])
+@given(permissions=st.integers(0, 0o777), content=st.binary(max_size=2000))
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_file_is_created_with_its_permissions_and_contents(
+    tmp_path: Path, umask: int, exact: bool, permissions: int, content: bytes
+) -> None:
+    create = Create(str(tmp_path), ".new", permissions, exact, content=content)
+    command = f"umask {umask:o}; {line(create, 5)}"
+    create.result(shell(SHELLS[0], command, create.stdin()))
+    made = tmp_path / ".new"
+    assert made.read_bytes() == content
+    assert stat.S_IMODE(made.stat().st_mode) == permissions & (0o777 if exact else ~umask)
+    with pytest.raises(CommandFailed) as caught:
+        create.result(shell(SHELLS[0], command, create.stdin()))
+    assert caught.value.message.endswith("File exists")
+    made.unlink()
+
+
+def test_nothing_but_an_empty_directory_is_removed_as_one(tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("directory")
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    for name, removed in (("directory", True), ("link", False), ("file", False), ("full", False)):
+        command = RemoveDirectory(str(tmp_path / name))
+        assert (shell(SHELLS[0], line(command, 5)).status == 0) is removed, name
 
 
 # -- rest-v1 §4.4 ----------------------------------------------------------------------
@@ -148,6 +200,10 @@ TABLE = [
     (1, "mv: cannot move 'a' to 'b': No such file or directory", Fault.INVALID_PATHS),
     (2, "ls: cannot access '/nowhere': No such file or directory", Fault.INVALID_PATH),
     (1, "cannot access 'f': Input/output error", Fault.INVALID_PATH),
+    (1, "rm: cannot remove 'Permission denied': No such file or directory", Fault.INVALID_PATH),
+    (1, "mv: cannot stat 'No such file': Permission denied", Fault.PERMISSION),
+    (1, "mkdir: cannot create directory ‘it's not permitted’: File exists", Fault.EXISTS),
+    (1, "file: cannot open `overwrite' (No such file or directory)", Fault.INVALID_PATH),
     (1, "mkdir: cannot create directory '/tmp': File exists", Fault.EXISTS),
     (1, "ln: failed to create symbolic link 'f': File exists", Fault.EXISTS),
     (1, "ls: reading '/etc/passwd/x': Not a directory", Fault.NOT_A_DIRECTORY),
@@ -173,6 +229,23 @@ def test_failures_are_classified_by_the_first_row_that_matches(
         assert text not in error.message
     else:
         assert error.message == (text or "exit status -9")
+
+
+def test_each_line_of_a_failure_counts() -> None:
+    text = b"rm: cannot remove 't/a': Permission denied\nrm: cannot remove 't': Not empty"
+    error = classify(1, text, operand="t")
+    assert isinstance(error, CommandFailed)
+    assert error.fault is Fault.PERMISSION
+
+
+@pytest.mark.parametrize("name", ["Permission denied", "OPENSSH", "No such file", "invalid user"])
+def test_a_name_is_no_reason(name: str) -> None:
+    path = f"/home/{name}/x"
+    for command in (Ls(path=path), Checksum(path), Move(path, "/y"), Move("/y", path)):
+        for text in (f"{path}: File exists", f"tool: cannot do ‘{path}’: File exists"):
+            error = command.failure(Completed(1, b"", text.encode()))
+            assert isinstance(error, CommandFailed)
+            assert (error.fault, error.message) == (Fault.EXISTS, text)
 
 
 def test_a_refusal_of_ssh_is_no_command_failure() -> None:

@@ -89,9 +89,9 @@ async def ls(call: Call, params: LsParams) -> Any:
     }
     found: list[Any]
     if params.names_only:
-        found = await call.machine.ls_names(LsNames(**options))
+        found = await call.machine.run(LsNames(**options))
     else:
-        found = await call.machine.ls(Ls(**options))
+        found = await call.machine.run(Ls(**options))
     page = _page(found, params.page_size, params.page_number)
     if len(page) < _MANY:
         return _listing(page)

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.v1.both_ways import config as config  # fixtures
+from tests.api.v1.both_ways import exec_gateway as exec_gateway
+from tests.api.v1.both_ways import gateway as gateway
+from tests.api.v1.both_ways import way as way
 from tests.harness.client import Answer, Client
 
 

@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.api.v1.both_ways import config as config  # fixtures
+from tests.api.v1.both_ways import exec_gateway as exec_gateway
+from tests.api.v1.both_ways import gateway as gateway
+from tests.api.v1.both_ways import way as way
 from tests.harness.client import Answer, Client
 
 DENIED = "User does not have permissions to access machine or path"

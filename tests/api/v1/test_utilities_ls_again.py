@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import struct
 from pathlib import Path
@@ -109,19 +108,6 @@ def access_list(user: int) -> bytes:
     anybody = 2**32 - 1
     rows = [(1, 6, anybody), (2, 4, user), (4, 4, anybody), (16, 4, anybody), (32, 4, anybody)]
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)
-
-
-async def test_entries_with_access_control_lists_are_marked(alice: Client, workdir: Path) -> None:
-    for name in ("listed", "plain"):
-        (workdir / name).touch()
-    try:
-        bob = pwd.getpwnam("bob").pw_uid
-        os.setxattr(workdir / "listed", "system.posix_acl_access", access_list(bob))
-    except OSError as error:
-        pytest.skip(f"the file system has no access control lists: {error}")
-    for _ in range(3):
-        rows = await listing(alice, workdir)
-        assert [entry["permissions"] for entry in rows] == ["rw-r--r--+", "rw-r--r--"]
 
 
 async def test_only_large_directories_cost_a_process_each_time(

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.v1.both_ways import config as config  # fixtures
+from tests.api.v1.both_ways import exec_gateway as exec_gateway
+from tests.api.v1.both_ways import gateway as gateway
+from tests.api.v1.both_ways import way as way
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config

@@ -1,0 +1,108 @@
+"""Commands of one user on one system, as values: run to their end, read or fed as streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TypeVar
+
+from firecrest.commands.base import Command, Completed, line
+from firecrest.config.settings import Settings, System
+from firecrest.ssh.pool import Pool
+from firecrest.ssh.session import Running, exchange, running
+
+T = TypeVar("T")
+
+#: Opens the audit line of an action on a path.
+Audited = Callable[[str, str | None], AbstractContextManager[None]]
+
+#: Seconds by which this side waits longer than the machine's own time limit.
+MARGIN = 2.0
+#: Bytes of output that are not read in passing.
+_MUCH = 1 << 15
+
+
+class RemoteCommands:
+    """Methods raise ``SystemUnavailable``, ``AccessDenied`` and what the command says.
+
+    :param aside: computes what takes long, outside the event loop
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        settings: Settings,
+        system: System,
+        user: str,
+        audited: Audited,
+        aside: Executor,
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._system = system
+        self._user = user
+        self._audited = audited
+        self._aside = aside
+        self._environment = {"LC_ALL": settings.ssh.locale}
+        #: Seconds a command may take, or a step of a stream.
+        self.limit = settings.utilities.timeout + MARGIN
+
+    async def run(self, command: Command[T], *, seconds: int | None = None) -> T:
+        """Run a command and read its output.
+
+        :param seconds: limit of a command that is limited; default: ``utilities.timeout``
+        """
+        limit = seconds or self._settings.utilities.timeout
+        with self._audited(command.argv()[0], command.operand):
+            completed = await exchange(
+                self._pool,
+                self._user,
+                self._system,
+                line(command, limit),
+                stdin=command.stdin(),
+                environment=self._environment,
+                limit=self._settings.utilities.max_file_size,
+                # the remote limit cannot end what hangs in a file system
+                seconds=limit + MARGIN if command.limited else None,
+            )
+            if len(completed.stdout) < _MUCH:
+                return command.result(completed)
+            return await self.apart(lambda: command.result(completed))
+
+    async def read(self, command: Command[bytes]) -> AsyncGenerator[bytes, None]:
+        """What a command prints, in pieces and however much it is."""
+        with self._audited(command.argv()[0], command.operand):
+            async with self._running(command) as process:
+                while part := await process.read():
+                    yield part
+                command.result(await process.end())
+
+    async def feed(self, command: Command[T], content: AsyncIterator[bytes]) -> T:
+        """Run a command that reads a stream."""
+        with self._audited(command.argv()[0], command.operand):
+            async with self._running(command) as process:
+                complete = True
+                async for part in content:
+                    complete = await process.write(part)
+                    if not complete:
+                        break
+                completed = await process.end()
+            if completed.status == 0 and not complete:
+                completed = Completed(1, b"", b"it ended before it had read everything")
+            return command.result(completed)
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """Do what takes long to compute outside the event loop, one such work at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
+
+    def _running(self, command: Command[T]) -> AbstractAsyncContextManager[Running]:
+        return running(
+            self._pool,
+            self._user,
+            self._system,
+            line(command, self._settings.utilities.timeout),
+            environment=self._environment,
+            seconds=self.limit,
+        )
