@@ -63,6 +63,8 @@ def check_files(settings: Settings) -> list[str]:
     for position, system in enumerate(settings.systems):
         if system.ca_key_path is not None:
             keys[f"systems.{position}.ca_key_path"] = system.ca_key_path
+        if system.scheduler.rest.key_path is not None:
+            keys[f"systems.{position}.scheduler.rest.key_path"] = system.scheduler.rest.key_path
     problems = []
     for key, path in keys.items():
         problem = _unreadable(path)

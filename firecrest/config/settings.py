@@ -242,6 +242,30 @@ class Filesystem:
 
 
 @declared
+class SlurmRest:
+    """Slurm's REST daemon, for ``type: slurm_rest``."""
+
+    url: str = item(
+        values.text(values.origin), default="", help="its origin, e.g. http://slurm.example:6820"
+    )
+    version: str = item(
+        values.required_text(
+            validate.Regexp(r"v\d+\.\d+\.\d+\Z", error="Not a version like v0.0.38.")
+        ),
+        default="v0.0.38",
+        help="which of its interfaces is spoken",
+    )
+    key_path: Path | None = item(
+        values.PathField(),
+        default=None,
+        help="Slurm's jwt_key, which signs tokens for users; readable by its owner only",
+    )
+    token_lifetime: float = item(
+        values.seconds(), default=60.0, help="seconds a token for a user is valid"
+    )
+
+
+@declared
 class Scheduler:
     """The batch system of a machine (Contract: config §4)."""
 
@@ -252,7 +276,8 @@ class Scheduler:
             )
         ),
         default="Slurm",
-        help="slurm or direct, in any case, or the dotted name of a module; shown to users",
+        help="slurm, slurm_rest or direct, in any case, or the dotted name of a module;"
+        " shown to users",
     )
     base_fs: Path = item(
         values.PathField(),
@@ -268,6 +293,7 @@ class Scheduler:
         default="",
         help="user who may see everybody's jobs: one question for all watchers; empty: one each",
     )
+    rest: SlurmRest = section(SlurmRest, default=SlurmRest())
 
 
 @declared

@@ -65,7 +65,10 @@ def guarded(submission: Submission, argv: Argv) -> Argv:
 
 
 class Runner(Protocol):
-    """The part of a machine that a scheduler needs: run a command as the user."""
+    """The part of a machine that a scheduler needs: who asks, and to run a command as that."""
+
+    @property
+    def user(self) -> str: ...
 
     async def run(self, command: Command[T]) -> T: ...
 

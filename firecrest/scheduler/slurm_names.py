@@ -1,6 +1,7 @@
-"""Names of output files with the parts that are different for each job.
+"""Names that stand for many: of output files, of jobs in arrays, of nodes.
 
-squeue tells them as the user wrote them, and so may scontrol where it does not know a part.
+Output files are told by squeue as the user wrote them, and so may they by scontrol where it does
+not know a part.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 _PART = re.compile(r"%(\d*)([AajuxJ%])")
 #: Slurm's longest padding of a number.
 _MAX_WIDTH = 10
+#: Names that one range may stand for.
+_MANY = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +55,39 @@ class FileNames:
             case _:
                 value = self.number
         return value.zfill(min(int(width or 0), _MAX_WIDTH))
+
+
+def base(job_id: str) -> str:
+    """The number before ``_7``, ``_[8-9]`` or ``+1``."""
+    return re.split(r"[_+]", job_id, maxsplit=1)[0]
+
+
+def is_part(job_id: str, wanted: str) -> bool:
+    """Whether a row of a listing belongs to an id: a task to its array, or to those that wait."""
+    if base(job_id) != base(wanted):
+        return False
+    whole = wanted == base(wanted) or "[" in wanted
+    return whole or job_id == wanted or wanted in expand_hosts(job_id)
+
+
+def expand_hosts(names: str) -> list[str]:
+    """``n1,m[2-3,7]`` as single names; what is none stays as it is.
+
+    A limit of tasks at once (``[1-9%2]``) is no part of the names.
+    """
+    found = []
+    for name in re.split(r",(?![^\[]*\])", names):
+        match = re.fullmatch(r"([^\[\]]*)\[([\d,-]+)(?:%\d+)?\]([^\[\]]*)", name)
+        if match is None:
+            found.append(name)
+            continue
+        for part in match[2].split(","):
+            first, _, last = part.partition("-")
+            if not first.isdigit() or int(last or first) - int(first) > _MANY:
+                found.append(name)
+                break
+            found += [
+                f"{match[1]}{number:0{len(first)}}{match[3]}"
+                for number in range(int(first), int(last or first) + 1)
+            ]
+    return found

@@ -30,6 +30,10 @@ make_secrets() {
   secret "$ETC/munge.key" openssl rand 1024
   chown munge: "$ETC/munge.key"
   chmod 400 "$ETC/munge.key"
+  # Slurm reads it as bytes; a text is easier to hand on
+  secret "$ETC/jwt.key" openssl rand -hex 32
+  chown slurm: "$ETC/jwt.key"
+  chmod 400 "$ETC/jwt.key"
   secret "$ETC/db.password" openssl rand -hex 16
   secret "$ETC/s3.secret" openssl rand -hex 20
   local key
@@ -98,6 +102,7 @@ stop_changed() {
   local name
   case $CHANGED in *' slurm.conf '* | *' cgroup.conf '*)
     for name in $(nodes); do stop "slurmd.$name" 10; done
+    stop slurmrestd 10
     stop slurmctld 20
     ;;
   esac
@@ -132,6 +137,8 @@ write_env() {
       echo "TESTBED_REDIS_HOST=127.0.0.1"
       echo "TESTBED_S3_URL=http://127.0.0.1:$S3_PORT"
       echo "TESTBED_S3_SECRET_KEY=$(cat "$ETC/s3.secret")"
+      echo "TESTBED_SLURMRESTD_URL=http://127.0.0.1:$SLURMRESTD_PORT"
+      echo "TESTBED_SLURM_JWT_KEY=$ETC/jwt.key"
       echo "TESTBED_GROUP=$GROUP"
       echo "TESTBED_ACCOUNTS=proj01,proj02"
       echo "TESTBED_PARTITIONS=part01,part02,debug,xfer"

@@ -4,7 +4,8 @@
 # The daemons, and what commands and jobs on the cluster use (curl, file, ...).
 # shellcheck disable=SC2034  # used by `up`
 PACKAGES="openssh-server openssh-client munge
- slurmctld slurmd slurmdbd slurm-client slurm-wlm-basic-plugins slurm-wlm-mysql-plugin
+ slurmctld slurmd slurmdbd slurmrestd slurm-client
+ slurm-wlm-basic-plugins slurm-wlm-mysql-plugin slurm-wlm-jwt-plugin
  mariadb-server redis-server redis-tools
  ceph-mon ceph-osd radosgw ceph-common
  openssl procps curl ca-certificates file tar gzip bzip2 xz-utils unzip"

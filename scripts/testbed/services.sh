@@ -20,12 +20,12 @@ start_sshd() {
 all_services() {
   echo sshd
   nodes | sed 's/^/slurmd./'
-  echo slurmctld slurmdbd mariadbd munged redis ceph.rgw ceph.osd ceph.mon
+  echo slurmrestd slurmctld slurmdbd mariadbd munged redis ceph.rgw ceph.osd ceph.mon
 }
 
 start_service() { # start_service NAME
   case $1 in
-    sshd | redis | munged | mariadbd | slurmdbd | slurmctld) "start_$1" ;;
+    sshd | redis | munged | mariadbd | slurmdbd | slurmctld | slurmrestd) "start_$1" ;;
     slurmd.n*)
       start_slurmd "${1#slurmd.}"
       wait_ready "$1" 20 port_open $((SLURMD_PORT + ${1#slurmd.n}))

@@ -84,6 +84,14 @@ start_slurmd() { # start_slurmd NODE
     unshare --uts -- sh -c "hostname $node && exec slurmd -D -N $node -f '$ETC/slurm.conf'"
 }
 
+# It refuses to run as root or as SlurmUser, and asks with the tokens of its callers only.
+start_slurmrestd() {
+  spawn slurmrestd "$SLURMRESTD_PORT" setpriv --reuid=nobody --regid=nogroup --clear-groups \
+    env SLURM_JWT=daemon slurmrestd -a rest_auth/jwt -s openapi/v0.0.38 \
+    "127.0.0.1:$SLURMRESTD_PORT"
+  wait_ready slurmrestd 10 port_open "$SLURMRESTD_PORT"
+}
+
 nodes_ready() {
   [ "$(sinfo -h -N -p part01 -t idle,mixed,alloc,comp -o %N | sort -u | wc -l)" = "$NODES" ]
 }
@@ -110,6 +118,8 @@ start_slurm() {
   lap accounts
   start_slurmctld
   lap slurmctld
+  start_slurmrestd
+  lap slurmrestd
   for node in $(nodes); do start_slurmd "$node"; done
   wait_nodes
   lap slurmd

@@ -1,4 +1,4 @@
-"""Both schedulers behind one interface: the testbed's Slurm, and none at all.
+"""Each scheduler behind the one interface: the testbed's Slurm, its REST daemon, and none at all.
 
 Everything runs as a user of the cluster on this machine, as it would through SSH.
 """
@@ -16,11 +16,12 @@ from typing import TypeVar
 import pytest
 
 from firecrest.commands.base import Command, Completed, line
+from firecrest.config.settings import Scheduler as Settings
 from firecrest.errors import SchedulerRefused
 from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob, Submission
-from firecrest.scheduler.base import Scheduler
-from firecrest.scheduler.direct import Direct
+from firecrest.scheduler.base import Scheduler, resolve
 from firecrest.scheduler.slurm import Slurm
+from firecrest.schema import load
 from tests.harness.slurm import slurm
 from tests.harness.waiting import eventually
 
@@ -38,6 +39,8 @@ WAITING = (
 
 class LocalUser:
     """Runs on this machine, as a user, the line that would go through SSH."""
+
+    user = USER
 
     def __init__(self, home: Path, slurm_conf: str) -> None:
         self._environment = {
@@ -118,9 +121,22 @@ def user(workdir: Path) -> LocalUser:
     return LocalUser(workdir, os.environ["SLURM_CONF"])
 
 
-@pytest.fixture(params=[Slurm(), Direct()], ids=["slurm", "direct"])
+def settings(type_: str, **rest: str) -> Settings:
+    """Those of a system with such a scheduler."""
+    values = {"type": type_, "base_fs": "/home", "rest": rest}
+    loaded: Settings = load(Settings, values)
+    return loaded
+
+
+@pytest.fixture(params=["slurm", "slurm_rest", "direct"])
 def cluster(request: pytest.FixtureRequest, user: LocalUser, workdir: Path) -> Cluster:
-    return Cluster(request.param, user, workdir)
+    rest = {}
+    if request.param == "slurm_rest":
+        rest = {
+            "url": os.environ["TESTBED_SLURMRESTD_URL"],
+            "key_path": os.environ["TESTBED_SLURM_JWT_KEY"],
+        }
+    return Cluster(resolve(settings(request.param, **rest)), user, workdir)
 
 
 class TestScheduler:

@@ -33,6 +33,8 @@ NASTY = ["a b", " ", "a\nb", 'it\'s "q"', "$(touch pwned)`touch pwned`", "-rf", 
 class Local:
     """This machine: the line that would go through SSH, given to a shell."""
 
+    user = "alice"
+
     def __init__(self, home: Path, programs: Path) -> None:
         self.home = home
         self._environment = {"HOME": str(home), "PATH": f"{programs}:{os.environ['PATH']}"}
@@ -503,6 +505,8 @@ def report(*job_ids: str, ran: int = 0, limit: str = "") -> bytes:
 
 class Canned:
     """A machine that gives one answer to everything."""
+
+    user = "alice"
 
     def __init__(self, stdout: bytes) -> None:
         self.stdout = stdout

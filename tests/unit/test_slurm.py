@@ -99,6 +99,8 @@ def details_output(
 class Canned:
     """A machine that answers every command with the next prepared output."""
 
+    user = "alice"
+
     def __init__(self, *answers: list[tuple[str, ...]]) -> None:
         self.answers = list(answers)
         self.commands: list[object] = []
@@ -475,6 +477,8 @@ class TestSubmitting:
 
     async def test_a_wrapper_that_knows_no_shell_is_asked_for_sbatch_alone(self) -> None:
         class Wrapped:
+            user = "alice"
+
             async def run(self, command: Command[T]) -> T:
                 allowed = command.argv()[0] == "sbatch"
                 status, said = (0, b"Submitted batch job 9\n") if allowed else (118, b"")

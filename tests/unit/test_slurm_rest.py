@@ -1,0 +1,213 @@
+"""What Slurm's REST daemon says, read and asked; recorded shapes of v0.0.38 and later ones."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import web
+
+from firecrest.config.settings import Scheduler as Settings
+from firecrest.errors import ConfigError, SchedulerRefused
+from firecrest.scheduler import slurm_json
+from firecrest.scheduler.slurm_names import base, expand_hosts, is_part
+from firecrest.scheduler.slurm_rest import Daemon, create
+from firecrest.schema import load
+
+KEY = b"0123456789abcdef0123456789abcdef\n"
+
+JOB: dict[str, Any] = {
+    "job_id": 12,
+    "array_job_id": 0,
+    "array_task_id": None,
+    "array_task_string": "",
+    "het_job_id": 0,
+    "het_job_offset": 0,
+    "name": "a|b",
+    "user_name": "alice",
+    "job_state": "PENDING",
+    "state_reason": "JobHeldUser",
+    "nodes": "",
+    "node_count": 2,
+    "start_time": 0,
+    "time_limit": 30,
+    "partition": "part01",
+    "command": "/d/run.sh",
+    "standard_output": "",
+    "standard_error": "/d/e-%j",
+    "current_working_directory": "/d",
+}
+
+
+class TestReading:
+    def test_a_job_that_waits(self) -> None:
+        job = slurm_json.queued_job(JOB)
+        assert (job.job_id, job.name, job.state, job.nodes) == ("12", "a|b", "PENDING", "2")
+        assert (job.elapsed, job.start, job.time_left) == ("0:00", "N/A", "30:00")
+        assert job.reason_or_nodes == "(JobHeldUser)"
+        assert job.details
+        assert (job.details.stdout, job.details.stderr) == ("/d/slurm-12.out", "/d/e-12")
+
+    def test_numbers_and_states_of_later_versions(self) -> None:
+        def wrapped(value: int, *, known: bool = True) -> dict[str, Any]:
+            return {"set": known, "infinite": False, "number": value}
+
+        later = {
+            **JOB,
+            "job_state": ["PENDING"],
+            "array_job_id": wrapped(0),
+            "node_count": wrapped(2),
+            "start_time": wrapped(99, known=False),
+            "time_limit": wrapped(30),
+        }
+        assert slurm_json.queued_job(later) == slurm_json.queued_job(JOB)
+
+    @pytest.mark.parametrize(
+        ("changes", "job_id", "output"),
+        [
+            ({"array_job_id": 31, "array_task_id": 7}, "31_7", "/d/slurm-31_7.out"),
+            (
+                {"array_job_id": 31, "array_task_string": "8-9%1"},
+                "31_[8-9%1]",
+                "/d/slurm-31_%a.out",
+            ),
+            ({"het_job_id": 11, "het_job_offset": 1}, "11+1", "/d/slurm-12.out"),
+        ],
+    )
+    def test_parts_of_jobs(self, changes: dict[str, Any], job_id: str, output: str) -> None:
+        details = slurm_json.job_details({**JOB, **changes})
+        assert (details.job_id, details.stdout) == (job_id, output)
+
+    def test_nodes(self) -> None:
+        row = {"name": "n1", "active_features": "a,b", "partitions": ["p"], "state": "mixed"}
+        found = slurm_json.node({**row, "state_flags": ["DRAIN"]})
+        assert (found.features, found.state) == (("a", "b"), ("MIXED", "DRAIN"))
+        assert slurm_json.node({**row, "state": ["IDLE", "DRAIN"]}).state == ("IDLE", "DRAIN")
+        assert slurm_json.node({"name": "n", "state": "down"}).partitions is None
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"), [(5, "0:05"), (3665, "1:01:05"), (93784, "1-02:03:04"), (-3, "0:00")]
+    )
+    def test_durations(self, seconds: int, text: str) -> None:
+        assert slurm_json.brief(seconds) == text
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("names", "expected"),
+        [
+            ("n1", ["n1"]),
+            ("n1,m[2-3,7]", ["n1", "m2", "m3", "m7"]),
+            ("n[08-10]x,y", ["n08x", "n09x", "n10x", "y"]),
+            ("31_[8-9%1]", ["31_8", "31_9"]),
+            ("n[1-999999999]", ["n[1-999999999]"]),
+            ("n[", ["n["]),
+        ],
+    )
+    def test_hosts(self, names: str, expected: list[str]) -> None:
+        assert expand_hosts(names) == expected
+
+    def test_parts(self) -> None:
+        assert [base(text) for text in ("31", "31_7", "31_[8-9]", "31+1")] == ["31"] * 4
+        assert is_part("31_7", "31")
+        assert is_part("31_[7-9]", "31_8")
+        assert is_part("31_7", "31_[7-9]")
+        assert not is_part("31_7", "31_8")
+        assert not is_part("31_[7-9]", "31_6")
+        assert not is_part("3", "31")
+
+
+class Answering:
+    """A daemon that says what it is told to."""
+
+    def __init__(self) -> None:
+        self.answer = web.json_response({"jobs": []})
+        self.asked: list[web.Request] = []
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.asked.append(request)
+        return self.answer
+
+
+@pytest.fixture
+async def answering() -> AsyncIterator[Answering]:
+    made = Answering()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", made.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    made.url = f"http://{host}:{port}"
+    yield made
+    await runner.cleanup()
+
+
+class TestDaemon:
+    async def test_it_is_asked_in_the_name_of_the_user(self, answering: Answering) -> None:
+        daemon = Daemon(f"{answering.url}/slurm/v0.0.38", KEY, 30)
+        assert await daemon.ask("alice", "/jobs") == {"jobs": []}
+        (request,) = answering.asked
+        assert request.path == "/slurm/v0.0.38/jobs"
+        assert request.headers["X-SLURM-USER-NAME"] == "alice"
+        token = request.headers["X-SLURM-USER-TOKEN"]
+        claims = jwt.decode(token, KEY, algorithms=["HS256"])
+        assert set(claims) == {"sun", "iat", "exp"}
+        assert claims["sun"] == "alice"
+        assert claims["exp"] - claims["iat"] == 30
+        assert KEY.decode() not in repr(daemon)
+
+    @pytest.mark.parametrize(
+        ("status", "body", "words"),
+        [
+            (500, '{"errors": [{"error": "no", "error_number": 1}]}', "no"),
+            (500, '{"errors": [{"description": "why", "errno": 2}]}', "why"),
+            (200, '{"errors": [{"errno": 3}], "jobs": []}', "error 3"),
+            (503, "{}", "Slurm's REST daemon answered with status 503"),
+            (
+                400,
+                "<html>",
+                "Slurm's REST daemon gave no answer that could be read (status 400)",
+            ),
+            (200, "[]", "Slurm's REST daemon gave no answer that could be read (status 200)"),
+        ],
+    )
+    async def test_what_it_refuses_is_told(
+        self, answering: Answering, status: int, body: str, words: str
+    ) -> None:
+        answering.answer = web.Response(status=status, text=body)
+        with pytest.raises(SchedulerRefused) as raised:
+            await Daemon(answering.url, KEY, 30).ask("alice", "/jobs")
+        assert raised.value.message == words
+
+    async def test_one_that_is_not_there_is_told(self) -> None:
+        with pytest.raises(SchedulerRefused, match="cannot be reached"):
+            await Daemon("http://127.0.0.1:1", KEY, 30).ask("alice", "/jobs")
+
+
+class TestConfiguration:
+    def settings(self, **rest: str) -> Settings:
+        loaded: Settings = load(Settings, {"type": "slurm_rest", "base_fs": "/home", "rest": rest})
+        return loaded
+
+    def test_where_it_is_must_be_said(self) -> None:
+        with pytest.raises(ConfigError, match="url and key_path are needed"):
+            create(self.settings())
+
+    def test_the_key_must_be_there(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"rest\.key_path"):
+            create(self.settings(url="http://here:1", key_path=str(tmp_path / "none")))
+
+    def test_a_newline_belongs_to_the_key(self, tmp_path: Path) -> None:
+        path = tmp_path / "jwt.key"
+        path.write_bytes(KEY)
+        path.chmod(stat.S_IRUSR)
+        made = create(self.settings(url="http://here:1", key_path=str(path)))
+        assert made.daemon.key == KEY
+        assert made.daemon.url == "http://here:1/slurm/v0.0.38"
