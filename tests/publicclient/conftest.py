@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import shutil
 import subprocess
 import sys
 from asyncio.subprocess import PIPE
@@ -19,8 +20,9 @@ from tests.harness.gateway import Gateway
 from tests.harness.tokens import TokenMint
 
 ROOT = Path(__file__).parents[2]
-#: The last release that has this API next to its successor, and the last one before.
-VERSIONS = ("3.10.0", "2.6.0")
+#: The last release that has this API next to its successor, and one from before, each with
+#: what it needs besides: the command line of the old one cannot begin with a newer click.
+VERSIONS = {"3.10.0": (), "2.6.0": ("click<8.2",)}
 
 
 class Raised(Exception):
@@ -80,13 +82,22 @@ def environment(request: pytest.FixtureRequest) -> Path:
     directory.parent.mkdir(exist_ok=True)
     with (directory.parent / f"{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / "complete").exists():
+        complete = directory / "complete"
+        wanted = [f"pyfirecrest=={version}", *VERSIONS[version]]
+        if not complete.exists() or complete.read_text() != str(wanted):
             pip = [str(directory / "bin" / "pip"), "install", "--quiet"]
-            pip += ["--disable-pip-version-check", f"pyfirecrest=={version}"]
+            pip += ["--disable-pip-version-check", *wanted]
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(directory)], check=True)
             subprocess.run(pip, check=True)
-            (directory / "complete").touch()
+            complete.write_text(str(wanted))
     return directory
+
+
+def owned(path: Path, content: bytes = b"") -> Path:
+    """A file of alice's."""
+    path.write_bytes(content)
+    shutil.chown(path, "alice", "alice")
+    return path
 
 
 Start = Callable[..., Awaitable[PublicClient]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pwd
 import re
 import secrets
@@ -19,12 +18,12 @@ from tests.harness.gateway import Config, Gateway, running_gateway
 from tests.harness.slurm import slurm
 from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
-from tests.publicclient.conftest import PublicClient, Raised, Start
+from tests.publicclient.conftest import PublicClient, Raised, Start, owned
 
 SERVICES = ["certificator", "utilities", "tasks", "compute", "storage"]
 HERE = Path(__file__)
 #: Methods that tell the client something, and ask the gateway nothing.
-LOCAL = {"set_api_version", "log", "is_compute_node"}
+LOCAL = {"set_api_version", "log", "create_new_session", "close_session"}
 
 
 async def test_every_method_is_driven_here(client: PublicClient) -> None:
@@ -62,14 +61,6 @@ async def test_filesystems(client: PublicClient) -> None:
 
 
 # -- utilities -------------------------------------------------------------------------
-
-
-def owned(path: Path, content: bytes = b"") -> Path:
-    """A file of alice's."""
-    path.write_bytes(content)
-    alice = pwd.getpwnam("alice")
-    os.chown(path, alice.pw_uid, alice.pw_gid)
-    return path
 
 
 async def test_directories(client: PublicClient, workdir: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.harness.slurm import slurm
 from tests.harness.waiting import eventually
-from tests.publicclient.conftest import PublicClient, Raised
+from tests.publicclient.conftest import PublicClient, Raised, owned
 
 
 async def test_an_upload(client: PublicClient, workdir: Path, tmp_path: Path) -> None:
@@ -55,3 +56,35 @@ async def _reached(client: PublicClient, handle: int, status: str) -> None:
 async def _value(client: PublicClient, handle: int, name: str) -> Any:
     """A property, or what its coroutine returns."""
     return await client.read(handle, name)
+
+
+async def test_transfers_inside_the_site(client: PublicClient, workdir: Path) -> None:
+    source, copied, moved, synced = (workdir / n for n in ("source", "copied", "moved", "synced"))
+    owned(source, b"content")
+
+    def inside(source: Path, target: Path) -> dict[str, str]:
+        return {"machine": "cluster", "source_path": str(source), "target_path": str(target)}
+
+    await _done(await client.call("submit_copy_job", **inside(source, copied)))
+    await _done(await client.call("submit_move_job", **inside(copied, moved)))
+    await _done(await client.call("submit_rsync_job", **inside(source, synced)))
+    assert moved.read_bytes() == synced.read_bytes() == b"content"
+    archive, target = workdir / "archive.tar.gz", workdir / "target"
+    await client.call("mkdir", machine="cluster", target_path=str(target))
+    await _done(await client.call("submit_compress_job", **inside(source, archive)))
+    await _done(await client.call("submit_extract_job", **inside(archive, target)))
+    assert (target / "source").read_bytes() == b"content"
+    job = await client.call("submit_delete_job", machine="cluster", target_path=str(moved))
+    assert job["system"] == "cluster"
+    await _done(job)
+    assert not moved.exists()
+
+
+async def _done(job: dict[str, Any]) -> None:
+    async def completed() -> bool:
+        told = await slurm("scontrol", "show", "job", str(job["jobid"]), user="root")
+        assert "JobState=FAILED" not in told.stdout
+        return "JobState=COMPLETED" in told.stdout
+
+    await eventually(completed, "the transfer is done", limit=60)
+    assert Path(job["job_file_err"]).read_text() == ""
