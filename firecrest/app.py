@@ -22,8 +22,10 @@ from firecrest.api.http.pipeline import (
     cors_headers,
     pipeline,
 )
+from firecrest.api.http.rate import RateLimits
 from firecrest.api.v1 import endpoints
 from firecrest.api.v1.errors import render
+from firecrest.auth import policy
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Settings
 from firecrest.events.hub import Hub
@@ -89,8 +91,11 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             redis = connect_redis(settings.redis)
             stack.push_async_callback(redis.aclose)
             log = EventLog(redis)
-            tasks = TaskStore(redis, settings.tasks, settings.events)
-            pool = Pool(settings.ssh, authorities(settings))
+            store = TaskStore(redis, settings.tasks, settings.events)
+            permit = None
+            if settings.opa.enabled:
+                permit = (await stack.enter_async_context(policy.connect(settings.opa))).permit
+            pool = Pool(settings.ssh, authorities(settings), permit)
             machines = Machines(pool, settings)
             staging = await stack.enter_async_context(s3.connect(settings.storage))
 
@@ -113,7 +118,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             stack.push_async_callback(shared.stop)
 
             engine = Engine(
-                tasks,
+                store,
                 DueList(redis, settings.tasks.lease),
                 [
                     SubmitWorkflow(machines, shared, settings),
@@ -129,18 +134,23 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
 
+            tokens = TokenVerifier(settings.auth)
+            tokens.start()
+            stack.push_async_callback(tokens.stop)
+
             app[PARTS] = Parts(
                 settings=settings,
-                tokens=TokenVerifier(settings.auth),
+                tokens=tokens,
                 machines=machines,
                 staging=staging,
-                tasks=tasks,
+                tasks=store,
                 engine=engine,
                 hub=hub,
                 jobs=jobs,
                 outputs=outputs,
-                probes=ServiceProbes(settings, tasks, staging),
+                probes=ServiceProbes(settings, store, staging),
                 systems=SystemProbes(settings, machines),
+                rates=RateLimits(settings.server.rate_limit),
             )
             _log.info("serving %d systems", len(settings.systems))
             yield

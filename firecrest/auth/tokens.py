@@ -9,6 +9,7 @@ Contract: auth §1-§4.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -25,6 +26,8 @@ from typing import Any, NoReturn
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from firecrest.auth.keys import Keys, PublishedKeys
+from firecrest.background import end
 from firecrest.config.settings import ALGORITHMS, Auth, Issuer
 from firecrest.errors import ConfigError, Unauthenticated
 from firecrest.model.principal import Principal
@@ -48,6 +51,15 @@ EXPIRED = "token expired"
 NOT_YET = "token not valid yet"
 NOT_A_NUMBER = "must be a number"
 
+
+class UnknownKey(Unauthenticated):
+    """The token names a key that its issuer has not published as far as is known."""
+
+    def __init__(self, keys: PublishedKeys) -> None:
+        super().__init__(dict(BAD_SIGNATURE))
+        self.keys = keys
+
+
 CACHE_SIZE = 4096
 """Verified tokens remembered; the least recently used is forgotten first."""
 
@@ -70,14 +82,45 @@ class TokenVerifier:
         self._settings = settings
         self._clock = clock
         self._issuers = {
-            issuer.issuer: _TrustedIssuer.of(issuer, f"auth.issuers.{position}")
+            issuer.issuer: _TrustedIssuer.of(issuer, f"auth.issuers.{position}", self._forget)
             for position, issuer in enumerate(settings.issuers)
         }
+        self._refresher: asyncio.Task[None] | None = None
         # A shared secret is never accepted by accident: HS256 exists only where configured.
         asymmetric = (name for name in ALGORITHMS if name != "HS256")
         self._algorithms = {*asymmetric, *(i.algorithm for i in self._issuers.values())}
         self._username = re.compile(settings.username_pattern)
         self._verified: OrderedDict[bytes, tuple[Principal, Claims]] = OrderedDict()
+
+    def start(self) -> None:
+        """Get the keys that issuers publish, and keep them up to date."""
+        published = [i.published for i in self._issuers.values() if i.published is not None]
+        if published:
+            self._refresher = asyncio.create_task(self._refresh(published), name="issuers' keys")
+
+    async def stop(self) -> None:
+        """End that."""
+        await end(self._refresher)
+
+    async def with_new_keys(self, check: Callable[[], Principal]) -> Principal:
+        """The outcome of a check of a token, made again if its issuer has new keys.
+
+        :raises Unauthenticated: as ``check`` does
+        """
+        try:
+            return check()
+        except UnknownKey as unknown:
+            if not await unknown.keys.renew():
+                raise
+        return check()
+
+    async def _refresh(self, published: list[PublishedKeys]) -> None:
+        while True:
+            await asyncio.gather(*(keys.renew() for keys in published))
+            await asyncio.sleep(self._settings.keys_refresh)
+
+    def _forget(self) -> None:
+        self._verified.clear()
 
     def from_header(self, value: str | None) -> Principal:
         """Verify the token in a header ``Bearer <token>``.
@@ -144,7 +187,10 @@ class TokenVerifier:
             _refuse(UNKNOWN_ISSUER)
         if algorithm != issuer.algorithm:
             _refuse(OTHER_ALGORITHM)
-        if not issuer.signed(token, header.get("kid")):
+        kid = header.get("kid")
+        if not issuer.signed(token, kid):
+            if issuer.published is not None and not issuer.published.knows(kid):
+                raise UnknownKey(issuer.published)
             _refuse(BAD_SIGNATURE)
         return claims
 
@@ -203,14 +249,19 @@ class _TrustedIssuer:
 
     algorithm: str
     audience: str
-    keys: tuple[tuple[str, Any], ...] = field(repr=False)  # a shared secret is one, too
+    keys: Keys = field(repr=False)  # a shared secret is one, too
+    published: PublishedKeys | None
 
     @classmethod
-    def of(cls, issuer: Issuer, path: str) -> _TrustedIssuer:
+    def of(cls, issuer: Issuer, path: str, changed: Callable[[], None]) -> _TrustedIssuer:
         """Load the keys; a malformed one among others is only logged.
 
         :param path: dotted key of the issuer in the configuration
+        :param changed: called when a published key has gone
         """
+        published = None
+        if issuer.jwks_url or issuer.discovery:
+            published = PublishedKeys(issuer, changed)
         if issuer.algorithm == "HS256":
             keys = [("", issuer.secret.reveal().encode())]
         else:
@@ -226,17 +277,20 @@ class _TrustedIssuer:
                         issuer.algorithm,
                         type(error).__name__,
                     )
-        if not keys:
+        if not keys and published is None:
             problem = f"{path}.public_keys: no public key for {issuer.algorithm} among them"
             raise ConfigError([problem])
-        return cls(issuer.algorithm, issuer.audience, tuple(keys))
+        return cls(issuer.algorithm, issuer.audience, tuple(keys), published)
 
     def signed(self, token: str, kid: object) -> bool:
         """Whether one of the keys made the signature; the key the token names goes first."""
         return any(
             self._signed_with(key, token)
-            for _, key in sorted(self.keys, key=lambda pair: pair[0] != kid)
+            for _, key in sorted(self._all(), key=lambda pair: pair[0] != kid)
         )
+
+    def _all(self) -> Keys:
+        return self.keys if self.published is None else self.keys + self.published.keys
 
     def _signed_with(self, key: Any, token: str) -> bool:
         try:

@@ -14,6 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from marshmallow import ValidationError
+
+from firecrest.config import values
 from firecrest.config.document import Document
 from firecrest.config.settings import Issuer, Redis, Settings
 from firecrest.errors import ConfigError
@@ -126,15 +129,20 @@ def _redis_relations(redis: Redis) -> Iterator[tuple[str, str]]:
 
 def _issuer_relations(issuer: Issuer) -> Iterator[tuple[str, str]]:
     if issuer.algorithm == "HS256":
-        if issuer.public_keys:
+        if issuer.public_keys or issuer.jwks_url or issuer.discovery:
             yield "public_keys", "HS256 uses secret instead"
         if len(issuer.secret.reveal().encode()) < _SHORTEST_SECRET:
             yield "secret", f"HS256 needs a secret of at least {_SHORTEST_SECRET} bytes"
     else:
         if issuer.secret:
             yield "secret", "only HS256 uses a secret"
-        if not issuer.public_keys:
-            yield "public_keys", "at least one key is needed"
+        if not (issuer.public_keys or issuer.jwks_url or issuer.discovery):
+            yield "public_keys", "a key is needed, or jwks_url, or discovery"
+        if issuer.discovery and not issuer.jwks_url:
+            try:
+                values.secure_url(issuer.issuer)
+            except ValidationError:
+                yield "discovery", "the issuer's name is not an https URL"
 
 
 def _repeated(key: str, names: Sequence[Any]) -> Iterator[tuple[str, str]]:

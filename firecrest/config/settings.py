@@ -3,7 +3,7 @@
 The declarations are the reference: ``config.yaml`` shows each key, and nothing is accepted
 that is not declared here. All durations are seconds. Keys are named and ordered as in the
 contract (config §1-§7); where a default is not v1's, the contract says why. This module has
-the server and the machines, ``services`` what the server does with them.
+the machines, ``entrance`` who may come in, ``services`` what the server does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from marshmallow import fields, validate
 
 from firecrest.config import values
+from firecrest.config.entrance import ALGORITHMS, Auth, Cors, Issuer, Opa, RateLimit, Server
 from firecrest.config.services import (
     S3,
     Compat,
@@ -27,7 +28,7 @@ from firecrest.config.services import (
     Tasks,
     Utilities,
 )
-from firecrest.config.values import Address, Secret
+from firecrest.config.values import Address
 from firecrest.schema import declared, item, listing, section
 
 __all__ = [
@@ -43,7 +44,9 @@ __all__ = [
     "Issuer",
     "JobInterval",
     "Logging",
+    "Opa",
     "Pool",
+    "RateLimit",
     "Redis",
     "Reservations",
     "Scheduler",
@@ -58,47 +61,6 @@ __all__ = [
     "Tasks",
     "Utilities",
 ]
-
-ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "HS256")
-"""Signature algorithms of tokens; HS256 needs a secret instead of keys (Contract: auth §2)."""
-
-
-@declared
-class Cors:
-    """Which web pages may call the server (Contract: rest-v1 §1.4)."""
-
-    origins: tuple[str, ...] = item(
-        fields.List(fields.String(validate=values.cors_origin), post_load=tuple),
-        default=("*",),
-        help="origins answered with CORS headers; * means any",
-    )
-    max_age: int = item(
-        values.whole(0), default=3600, help="seconds a browser may keep a preflight answer"
-    )
-
-
-@declared
-class Server:
-    """The one listener (Contract: config §1)."""
-
-    host: str = item(values.required_text(), default="127.0.0.1", help="address to listen on")
-    port: int = item(values.whole(0, 65535), default=8000, help="TCP port; 0 picks a free one")
-    public_url: str = item(
-        values.text(values.origin),
-        default="",
-        help="origin clients use, prefix of task_url; empty: taken from each request",
-    )
-    docs: bool = item(
-        fields.Boolean(),
-        default=True,
-        help="whether the API's own description is served at /docs and /openapi.json, to all",
-    )
-    cors: Cors = section(Cors, default=Cors())
-    shutdown_grace: float = item(
-        values.seconds(zero=True),
-        default=10.0,
-        help="seconds given to running requests and task steps when the server stops",
-    )
 
 
 @declared
@@ -130,62 +92,6 @@ class General:
 
 
 @declared
-class Issuer:
-    """Somebody whose tokens are accepted (Contract: auth §2)."""
-
-    issuer: str = item(values.required_text(), help="the claim iss, byte for byte")
-    algorithm: str = item(
-        fields.String(validate=validate.OneOf(ALGORITHMS)),
-        default="RS256",
-        help="the only signature algorithm accepted from this issuer",
-    )
-    public_keys: tuple[str, ...] = item(
-        fields.List(values.required_text(), post_load=tuple),
-        default=(),
-        help="public keys, each as PEM or as the bare base64 body; several during a rotation",
-    )
-    secret: Secret = item(
-        values.SecretField(), default=Secret(""), help="shared secret, only with HS256"
-    )
-    audience: str = item(
-        values.text(), default="", help="word the claim aud must contain; empty: not checked"
-    )
-
-
-@declared
-class Auth:
-    """Who may come in, and under which name (Contract: auth §1-§4)."""
-
-    header_name: str = item(
-        values.required_text(), default="Authorization", help="header carrying Bearer <token>"
-    )
-    issuers: tuple[Issuer, ...] = listing(Issuer, minimum=1)
-    required_scope: str = item(
-        values.text(), default="", help="word the claim scope must contain; empty: not checked"
-    )
-    service_account_role: str = item(
-        values.text(),
-        default="",
-        help="realm role that marks service accounts; empty: there are none",
-    )
-    leeway: float = item(
-        values.seconds(zero=True),
-        default=0.0,
-        help="seconds by which the clocks of issuers may differ",
-    )
-    username_pattern: str = item(
-        values.required_text(values.pattern),
-        default="[A-Za-z_][A-Za-z0-9_.-]{0,63}",
-        help="regular expression a whole user name must match",
-    )
-    denied_users: tuple[str, ...] = item(
-        fields.List(values.required_text(), post_load=tuple),
-        default=("root",),
-        help="user names never accepted",
-    )
-
-
-@declared
 class Pool:
     """How connections to the machines are shared."""
 
@@ -199,6 +105,11 @@ class Pool:
     )
     idle: float = item(
         values.seconds(), default=60.0, help="seconds after which an unused connection is closed"
+    )
+    max_age: float = item(
+        values.seconds(),
+        default=3600.0,
+        help="seconds after which a connection takes no more work: its certificate is long over",
     )
 
 
@@ -373,6 +284,7 @@ class Settings:
     logging: Logging = section(Logging, default=Logging())
     general: General = section(General, default=General())
     auth: Auth = section(Auth)
+    opa: Opa = section(Opa, default=Opa())
     ssh: Ssh = section(Ssh)
     systems: tuple[System, ...] = listing(System, minimum=1)
     utilities: Utilities = section(Utilities, default=Utilities())

@@ -118,6 +118,16 @@ def seconds(*, zero: bool = False) -> fields.Float:
     return fields.Float(validate=validate.Range(min=0, min_inclusive=zero))
 
 
+def at_most(longest: float) -> fields.Float:
+    """Seconds from none to so many."""
+    return fields.Float(validate=validate.Range(min=0, max=longest))
+
+
+def rate(least: float) -> fields.Float:
+    """A number per second, at least so many."""
+    return fields.Float(validate=validate.Range(min=least))
+
+
 def text(rule: Callable[[str], Any] | None = None) -> fields.String:
     """A text, possibly empty; ``rule`` is asked only if it is not."""
     return fields.String(validate=(lambda value: rule(value) if value else None) if rule else None)
@@ -145,6 +155,14 @@ def origin(value: str) -> None:
         or " " in value
     ):
         raise ValidationError("Not an origin like https://host:port without path or final slash.")
+
+
+def secure_url(value: str) -> None:
+    """Check for a URL that nobody on the way can answer in the place of its host."""
+    parts = urlsplit(value)
+    local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not (parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and local))):
+        raise ValidationError("Not an https URL.")
 
 
 def cors_origin(value: str) -> None:

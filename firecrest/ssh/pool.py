@@ -13,7 +13,7 @@ import errno
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Link:
         self._retired = False
         self.connection: asyncssh.SSHClientConnection
         self.busy = 0
-        self.idle_since = time.monotonic()
+        self.since = self.idle_since = time.monotonic()
 
     @property
     def alive(self) -> bool:
@@ -177,6 +177,13 @@ class _Lane:
             self._links.remove(link)
             link.close()
 
+    def retire_old(self, before: float) -> None:
+        """Give connections made before (monotonic seconds) no more work."""
+        for link in [link for link in self._links if link.since < before]:
+            link.retire()
+            if not link.busy:
+                link.close()
+
     def close(self) -> None:
         if self._pause:
             self._pause.cancel()
@@ -244,8 +251,16 @@ class _Lane:
 class Pool:
     """Connections to all systems, made on demand in the name of a user."""
 
-    def __init__(self, settings: Ssh, authorities: dict[str, CertificateAuthority]) -> None:
-        """:param authorities: certificate authority by system name"""
+    def __init__(
+        self,
+        settings: Ssh,
+        authorities: dict[str, CertificateAuthority],
+        permit: Callable[[str, str], Awaitable[None]] | None = None,
+    ) -> None:
+        """:param authorities: certificate authority by system name
+        :param permit: asked with user and system before anything is done; raises if it may not
+        """
+        self._permit = permit
         self._settings = settings
         self._authorities = authorities
         self._known_hosts = read_known_hosts(settings.known_hosts)
@@ -270,9 +285,17 @@ class Pool:
 
         :param long: the work may take long, so it waits for its share
         :raises SystemUnavailable: no connection could be made
-        :raises AccessDenied: the machine refused the user's certificate
+        :raises AccessDenied: the machine refused the user's certificate, or the policy the user
+        :raises CommandFailed: the policy cannot be asked
         """
         key = (user, system.name)
+        if self._permit is not None:
+            try:
+                await self._permit(user, system.name)
+            except AccessDenied:
+                if lane := self._lanes.pop(key, None):
+                    lane.close()  # the delegation is withdrawn
+                raise
         lane = self._lanes.get(key)
         if lane is None:
             pool = self._settings.pool
@@ -319,7 +342,9 @@ class Pool:
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL)
             for key, lane in list(self._lanes.items()):
-                lane.close_idle(time.monotonic() - self._settings.pool.idle)
+                now = time.monotonic()
+                lane.close_idle(now - self._settings.pool.idle)
+                lane.retire_old(now - self._settings.pool.max_age)
                 if lane.empty:
                     del self._lanes[key]
 

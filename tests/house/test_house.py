@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = sorted(module.name for module in pkgutil.walk_packages(firecrest.__path__, "firecrest."))
 ENDPOINT = endpoints()[0]
 #: Not answers to a request: raised before there is one, or answered by the pipeline.
-NEVER_RENDERED = {"ConfigError", "Unauthenticated"}
+NEVER_RENDERED = {"ConfigError", "Unauthenticated", "UnknownKey"}
 
 
 def subclasses(cls: type[FirecrestError]) -> list[type[FirecrestError]]:

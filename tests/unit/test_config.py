@@ -313,7 +313,7 @@ colour: red
             ),
             (
                 ["auth.issuers.0.public_keys=[]"],
-                "--set: auth.issuers.0.public_keys: at least one key is needed",
+                "--set: auth.issuers.0.public_keys: a key is needed, or jwks_url, or discovery",
             ),
             (
                 ["auth.issuers.0.secret=hunter2"],

@@ -156,7 +156,8 @@ class Session:
         if not isinstance(token, str):
             raise BadAction("'token' must be a text")
         try:
-            principal = self.parts.tokens.verify(token)
+            tokens = self.parts.tokens
+            principal = await tokens.with_new_keys(lambda: tokens.verify(token))
         except Unauthenticated as refused:
             reasons = refused.body.get("message") or "; ".join(
                 f"{name}: {reason}" for name, reason in refused.body.items()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from firecrest.api.http.rate import RateLimits
 from firecrest.api.seen import Seen
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Settings
@@ -34,6 +35,7 @@ class Parts:
     outputs: OutputWatch
     probes: ServiceProbes
     systems: SystemProbes
+    rates: RateLimits
     seen: Seen = field(default_factory=Seen)
 
 

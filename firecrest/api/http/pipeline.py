@@ -36,6 +36,7 @@ _MAX_HEADER = 1024
 _EXPOSED = ", ".join(
     (
         *("X-Request-ID", "Idempotent-Replayed", "Preference-Applied", "Retry-After"),
+        *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
         *("X-Machine-Does-Not-Exist", "X-Machine-Does-Not-Exists", "X-Machine-Not-Available"),
         *("X-Permission-Denied", "X-Timeout", "X-Error", "X-Not-Found", "X-Invalid-Path"),
         *("X-Exists", "X-Not-A-Directory", "X-A-Directory", "X-Invalid-Group"),
@@ -155,7 +156,11 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
     try:
         if request.path in request.app[OPEN_PATHS]:
             return await handler(request)
-        request[PRINCIPAL] = authenticate(request, parts.tokens)
+        tokens = parts.tokens
+        principal = await tokens.with_new_keys(lambda: authenticate(request, tokens))
+        request[PRINCIPAL] = principal
+        if (refusal := parts.rates.refusal(principal.user, request.path)) is not None:
+            return respond(refusal)
         if is_internal(request.method, request.path):
             return respond(_INVALID)
         return await handler(request)

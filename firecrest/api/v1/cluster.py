@@ -9,8 +9,9 @@ from marshmallow import ValidationError, fields
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
 from firecrest.api.http.params import check_text
-from firecrest.api.v1.compute import ask, check_reachable
+from firecrest.api.v1.compute import ask
 from firecrest.api.v1.errors import COMPUTE
+from firecrest.api.v1.reachable import check_reachable
 from firecrest.model.tasks import Kind
 from firecrest.schema import declared, item
 from firecrest.workflows.inventory import NODES, PARTITIONS, RESERVATIONS, InventorySpec
@@ -18,6 +19,7 @@ from firecrest.workflows.inventory import NODES, PARTITIONS, RESERVATIONS, Inven
 endpoints = Endpoints(COMPUTE)
 
 _FAILED = "Failed to retrieve account information"
+_JOBS_FAILED = "Failed to retrieve jobs information"
 
 
 @declared
@@ -45,7 +47,7 @@ class ReservationsParams:
 async def nodes(call: Call, params: NodesParams) -> dict[str, Any]:
     """Nodes of the cluster."""
     _check(params.names, "node", "Failed to retrieve nodes information")
-    await check_reachable(call)
+    await check_reachable(call.machine, _JOBS_FAILED)
     return await ask(call, Kind.INVENTORY, InventorySpec(what=NODES, names=params.names))
 
 
@@ -54,7 +56,7 @@ async def node(call: Call, _: None) -> dict[str, Any]:
     """One node of the cluster."""
     name = call.request.match_info["nodeName"]
     _check(name, "nodeName", "Failed to retrieve node")
-    await check_reachable(call)
+    await check_reachable(call.machine, _JOBS_FAILED)
     return await ask(call, Kind.INVENTORY, InventorySpec(what=NODES, names=name))
 
 
@@ -62,7 +64,7 @@ async def node(call: Call, _: None) -> dict[str, Any]:
 async def partitions(call: Call, params: PartitionsParams) -> dict[str, Any]:
     """Partitions of the cluster."""
     _check(params.names, "partition", "Failed to retrieve partitions information")
-    await check_reachable(call, _FAILED)
+    await check_reachable(call.machine, _FAILED)
     return await ask(call, Kind.INVENTORY, InventorySpec(what=PARTITIONS, names=params.names))
 
 
@@ -72,7 +74,7 @@ async def partitions(call: Call, params: PartitionsParams) -> dict[str, Any]:
 async def reservations(call: Call, params: ReservationsParams) -> dict[str, Any]:
     """Reservations of the cluster."""
     _check(params.names, "reservations", "Failed to retrieve reservations information")
-    await check_reachable(call, _FAILED)
+    await check_reachable(call.machine, _FAILED)
     return await ask(call, Kind.INVENTORY, InventorySpec(what=RESERVATIONS, names=params.names))
 
 

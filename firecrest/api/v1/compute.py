@@ -22,6 +22,7 @@ from firecrest.api.http.params import (
     first_bad_id,
 )
 from firecrest.api.v1.errors import COMPUTE, probe_headers
+from firecrest.api.v1.reachable import check_reachable
 from firecrest.errors import (
     AccessDenied,
     CommandFailed,
@@ -113,7 +114,7 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     creation = await begin(
         call, part, script, account, form.fields.get("env"), failed=_not_created(call)
     )
-    await check_reachable(call)
+    await check_reachable(call.machine, _JOBS_FAILED)
     name = _script_name(form)
     if script is None:
         megabytes = call.parts.settings.utilities.max_file_size_mb
@@ -140,7 +141,7 @@ async def submit_path(call: Call, _: None) -> dict[str, Any]:
     path = call.check(PathForm, form.fields).target_path
     account = _account(form)
     creation = await begin(call, path, account, form.fields.get("env"), failed=_not_created(call))
-    await check_reachable(call)
+    await check_reachable(call.machine, _JOBS_FAILED)
     try:
         await call.machine.check_readable(path)
     except (CommandFailed, AccessDenied, SystemUnavailable) as error:
@@ -154,7 +155,7 @@ async def submit_path(call: Call, _: None) -> dict[str, Any]:
 async def list_jobs(call: Call, params: JobsParams) -> dict[str, Any]:
     """Jobs the batch system holds."""
     _check_ids(params.jobs, _JOB_FAILED)
-    await check_reachable(call)
+    await check_reachable(call.machine, _JOBS_FAILED)
     page = _page(params.page_size, params.page_number)
     spec = ListJobsSpec(job_ids=params.jobs, own=params.user_jobs, page=page)
     return await ask(call, Kind.LIST_JOBS, spec)
@@ -167,7 +168,7 @@ async def job(call: Call, _: None) -> dict[str, Any]:
     if not is_job_id(job_id):
         error = f"{job_id} is not a valid job ID"
         raise Refusal(400, {"description": _JOB_FAILED, "error": error})
-    await check_reachable(call)
+    await check_reachable(call.machine, _JOBS_FAILED)
     return await ask(call, Kind.LIST_JOBS, ListJobsSpec(job_ids=(job_id,)))
 
 
@@ -175,7 +176,7 @@ async def job(call: Call, _: None) -> dict[str, Any]:
 async def accounting(call: Call, params: AccountingParams) -> dict[str, Any]:
     """Jobs of the accounting."""
     _check_ids(params.jobs, _ACCT_FAILED)
-    await check_reachable(call)
+    await check_reachable(call.machine, _JOBS_FAILED)
     spec = AccountingSpec(
         job_ids=params.jobs,
         start=params.start,
@@ -197,7 +198,7 @@ async def cancel(call: Call, _: None) -> dict[str, Any]:
     if (bad := first_bad_id(job_ids)) is not None:
         error = f"{bad} is not a valid job ID"
         raise Refusal(400, {"description": _CANCEL_FAILED, "error": error})
-    await check_reachable(call)
+    await check_reachable(call.machine, _JOBS_FAILED)
     return await ask(call, Kind.CANCEL, CancelSpec(job_ids=job_ids))
 
 
@@ -208,15 +209,6 @@ async def ask(call: Call, kind: Kind, spec: Any) -> dict[str, Any]:
 
 def _not_created(call: Call) -> dict[str, str]:
     return {"description": call.endpoint.on_error, "error": "Error creating task"}
-
-
-async def check_reachable(call: Call, description: str = _JOBS_FAILED) -> None:
-    """The probe before a task is made (Contract: rest-v1 §4.5)."""
-    try:
-        await call.machine.check_reachable()
-    except (SystemUnavailable, AccessDenied, CommandFailed) as error:
-        status = 404 if isinstance(error, AccessDenied) else 400
-        raise Refusal(status, {"description": description}, probe_headers(error)) from error
 
 
 async def _script(call: Call, form: Form) -> bytes | None:

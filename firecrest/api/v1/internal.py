@@ -14,13 +14,14 @@ from firecrest.api.http.endpoint import Endpoints, Refusal
 from firecrest.api.http.params import Flag, RemotePath, check_text
 from firecrest.api.http.pipeline import REQUEST_ID
 from firecrest.api.v1.archives import archive_format
-from firecrest.api.v1.errors import STORAGE, probe_headers
+from firecrest.api.v1.errors import STORAGE
+from firecrest.api.v1.reachable import check_reachable
 from firecrest.commands.archives import Compress, Extract
 from firecrest.commands.base import Argv
 from firecrest.commands.files import Copy, Move
 from firecrest.commands.identity import PrimaryGroup
 from firecrest.commands.transfer_job import DeleteAll, Synchronise, TransferJob
-from firecrest.errors import AccessDenied, CommandFailed, FirecrestError, SystemUnavailable
+from firecrest.errors import FirecrestError
 from firecrest.machines import Machine
 from firecrest.model.tasks import Kind
 from firecrest.scheduler.base import is_job_id
@@ -202,7 +203,7 @@ async def _submit(
     machine = call.parts.machines.open(call.user, xfer.system or call.machine.system.name)
     if after is not None and machine.system.scheduler.type.lower() == "direct":
         _refuse("stageOutJobId", "is not supported: the system has no batch system")
-    await _check_reachable(machine, operation)
+    await check_reachable(machine, f"Failed to submit {operation} job")
     if account is None and xfer.use_project_account:
         account = await _primary_group(machine)
     job = TransferJob(
@@ -227,16 +228,6 @@ def _check(field: str, value: str) -> str:
 
 def _refuse(field: str, reason: str) -> NoReturn:
     raise Refusal(400, {"description": f"Invalid {field}", "error": f"'{field}' {reason}"})
-
-
-async def _check_reachable(machine: Machine, operation: str) -> None:
-    """The probe before a task is made (Contract: rest-v1 §4.5)."""
-    try:
-        await machine.check_reachable()
-    except (SystemUnavailable, AccessDenied, CommandFailed) as error:
-        body = {"description": f"Failed to submit {operation} job"}
-        status = 404 if isinstance(error, AccessDenied) else 400
-        raise Refusal(status, body, probe_headers(error)) from error
 
 
 async def _primary_group(machine: Machine) -> str:

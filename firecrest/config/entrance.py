@@ -1,0 +1,171 @@
+"""The settings of the entrance: the listener, and who may come in under which name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from marshmallow import fields, validate
+
+from firecrest.config import values
+from firecrest.config.values import Secret
+from firecrest.schema import declared, item, listing, section
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "HS256")
+"""Signature algorithms of tokens; HS256 needs a secret instead of keys (Contract: auth §2)."""
+
+
+@declared
+class Cors:
+    """Which web pages may call the server (Contract: rest-v1 §1.4)."""
+
+    origins: tuple[str, ...] = item(
+        fields.List(fields.String(validate=values.cors_origin), post_load=tuple),
+        default=("*",),
+        help="origins answered with CORS headers; * means any",
+    )
+    max_age: int = item(
+        values.whole(0), default=3600, help="seconds a browser may keep a preflight answer"
+    )
+
+
+@declared
+class ServiceRates:
+    """Requests of one user per second, by service; never below what clients make by default."""
+
+    status: float = item(values.rate(10), default=50.0, help="to /status")
+    utilities: float = item(values.rate(10), default=50.0, help="to /utilities")
+    compute: float = item(values.rate(1), default=20.0, help="to /compute")
+    storage: float = item(values.rate(10), default=20.0, help="to /storage")
+    tasks: float = item(values.rate(10), default=100.0, help="to /tasks")
+    reservations: float = item(values.rate(10), default=10.0, help="to /reservations")
+
+
+@declared
+class RateLimit:
+    """How many requests a user may make (Contract: rest-v1 §1.6)."""
+
+    enabled: bool = item(
+        fields.Boolean(), default=False, help="whether requests are counted, in each process"
+    )
+    burst: float = item(
+        values.seconds(), default=5.0, help="seconds whose requests may come all at once"
+    )
+    per_service: ServiceRates = section(ServiceRates, default=ServiceRates())
+
+
+@declared
+class Server:
+    """The one listener (Contract: config §1)."""
+
+    host: str = item(values.required_text(), default="127.0.0.1", help="address to listen on")
+    port: int = item(values.whole(0, 65535), default=8000, help="TCP port; 0 picks a free one")
+    public_url: str = item(
+        values.text(values.origin),
+        default="",
+        help="origin clients use, prefix of task_url; empty: taken from each request",
+    )
+    docs: bool = item(
+        fields.Boolean(),
+        default=True,
+        help="whether the API's own description is served at /docs and /openapi.json, to all",
+    )
+    cors: Cors = section(Cors, default=Cors())
+    rate_limit: RateLimit = section(RateLimit, default=RateLimit())
+    shutdown_grace: float = item(
+        values.seconds(zero=True),
+        default=10.0,
+        help="seconds given to running requests and task steps when the server stops",
+    )
+
+
+@declared
+class Issuer:
+    """Somebody whose tokens are accepted (Contract: auth §2)."""
+
+    issuer: str = item(values.required_text(), help="the claim iss, byte for byte")
+    algorithm: str = item(
+        fields.String(validate=validate.OneOf(ALGORITHMS)),
+        default="RS256",
+        help="the only signature algorithm accepted from this issuer",
+    )
+    public_keys: tuple[str, ...] = item(
+        fields.List(values.required_text(), post_load=tuple),
+        default=(),
+        help="public keys, each as PEM or as the bare base64 body; several during a rotation",
+    )
+    jwks_url: str = item(
+        values.text(values.secure_url),
+        default="",
+        help="where the issuer publishes its keys as JWKS; https, or http on this machine",
+    )
+    discovery: bool = item(
+        fields.Boolean(),
+        default=False,
+        help="whether the issuer's OpenID discovery tells where its keys are",
+    )
+    secret: Secret = item(
+        values.SecretField(), default=Secret(""), help="shared secret, only with HS256"
+    )
+    audience: str = item(
+        values.text(), default="", help="word the claim aud must contain; empty: not checked"
+    )
+
+
+@declared
+class Auth:
+    """Who may come in, and under which name (Contract: auth §1-§4)."""
+
+    header_name: str = item(
+        values.required_text(), default="Authorization", help="header carrying Bearer <token>"
+    )
+    issuers: tuple[Issuer, ...] = listing(Issuer, minimum=1)
+    required_scope: str = item(
+        values.text(), default="", help="word the claim scope must contain; empty: not checked"
+    )
+    service_account_role: str = item(
+        values.text(),
+        default="",
+        help="realm role that marks service accounts; empty: there are none",
+    )
+    keys_refresh: float = item(
+        values.seconds(),
+        default=3600.0,
+        help="seconds between looks for published keys that have gone; new ones are found at once",
+    )
+    leeway: float = item(
+        values.seconds(zero=True),
+        default=0.0,
+        help="seconds by which the clocks of issuers may differ",
+    )
+    username_pattern: str = item(
+        values.required_text(values.pattern),
+        default="[A-Za-z_][A-Za-z0-9_.-]{0,63}",
+        help="regular expression a whole user name must match",
+    )
+    denied_users: tuple[str, ...] = item(
+        fields.List(values.required_text(), post_load=tuple),
+        default=("root",),
+        help="user names never accepted",
+    )
+
+
+@declared
+class Opa:
+    """The Open Policy Agent that says who may use which system (Contract: auth §5)."""
+
+    enabled: bool = item(
+        fields.Boolean(), default=False, help="whether it is asked before anything is done"
+    )
+    url: str = item(values.text(values.origin), default="http://localhost:8181", help="its origin")
+    policy_path: str = item(
+        values.required_text(), default="v1/data/f7t/authz", help="path of the policy"
+    )
+    timeout: float = item(values.seconds(), default=2.0, help="seconds an answer may take")
+    ca_file: Path | None = item(
+        values.PathField(), default=None, help="its certificate authority; null: the system's"
+    )
+    remember: float = item(
+        values.at_most(30.0),
+        default=10.0,
+        help="seconds for which a permission is used again, at most 30; refusals never are",
+    )
