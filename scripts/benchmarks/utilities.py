@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from urllib.parse import urlencode
 
 import aiohttp
 import asyncssh
@@ -35,6 +36,15 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
+class Call:
+    """A request of which many are sent."""
+
+    url: str
+    method: str = "GET"
+    form: str = ""
+
+
+@dataclass(frozen=True)
 class Side:
     """Everything a case needs."""
 
@@ -49,15 +59,26 @@ class Side:
         """Address of a call."""
         return str(URL(f"{self.served.url}/utilities/{word}").with_query(query))
 
-    async def load(self, url: str, clients: int, total: int) -> tuple[Load, float]:
-        """A burst of requests, and the gateway's CPU seconds per 1,000 of them."""
+    async def load(self, call: Call | str, clients: int, total: int) -> tuple[Load, float]:
+        """A burst of requests, and the gateway's CPU seconds per 1,000 of them.
+
+        :param call: an address alone is for GET
+        """
+        call = Call(call) if isinstance(call, str) else call
         before = cpu_seconds(self.served.pid)
-        load = await burst(url, self.headers, clients=clients, total=total)
+        load = await burst(
+            call.url,
+            self.headers,
+            clients=clients,
+            total=total,
+            method=call.method,
+            form=call.form,
+        )
         return load, 1000 * (cpu_seconds(self.served.pid) - before) / total
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
-    """Cases ``ls-*``, ``stat*``, ``loop``, ``upload-256MiB`` and ``download-256MiB``."""
+    """Cases ``ls-*``, ``stat*``, ``chmod*``, ``loop``, ``upload-256MiB``, ``download-256MiB``."""
     user = openssh.person()
     click.echo(f"# SSH server: {'OpenSSH' if user else 'the demo (embedded)'}", err=True)
     settings = {"utilities.max_file_size_mb": 300, "utilities.timeout": 60}
@@ -78,6 +99,8 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
         yield await _rate(side, "ls-5000-c32", large, _printing(side, many), 200)
         async for result in _stat(side, listing / "file00"):
             yield result
+        async for result in _chmod(side, side.root / "into"):
+            yield result
         yield await _loop(side, large)
         for case in (_upload, _download):
             for result in await case(side):
@@ -86,16 +109,24 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
 
 async def _stat(side: Side, path: Path) -> AsyncIterator[Result]:
     url = side.url("stat", targetPath=str(path))
-    load, _ = await side.load(url, 1, 1)
-    if load.errors:
-        click.echo("# stat, stat-c32: left out, there is no such call", err=True)
-        return
 
     async def look() -> None:
         await side.sftp.stat(str(path))
 
     yield await _median(side, "stat", url, look, 500)
     yield await _rate(side, "stat-c32", url, look, 3000)
+
+
+async def _chmod(side: Side, path: Path) -> AsyncIterator[Result]:
+    """Beside what a change needs at least: a look before, and the change."""
+    call = Call(side.url("chmod"), "PUT", urlencode({"targetPath": str(path), "mode": "700"}))
+
+    async def change() -> None:
+        await side.sftp.stat(str(path))
+        await side.sftp.chmod(str(path), 0o700)
+
+    yield await _median(side, "chmod", call, change, 500)
+    yield await _rate(side, "chmod-c32", call, change, 3000)
 
 
 def _printing(side: Side, path: Path) -> Callable[[], Awaitable[None]]:
@@ -112,7 +143,7 @@ def _printing(side: Side, path: Path) -> Callable[[], Awaitable[None]]:
 
 
 async def _median(
-    side: Side, case: str, url: str, raw: Callable[[], Awaitable[None]], count: int
+    side: Side, case: str, url: Call | str, raw: Callable[[], Awaitable[None]], count: int
 ) -> Result:
     """One client: median milliseconds of a call."""
     total = side.bench.scaled(count)
@@ -140,7 +171,7 @@ async def _median(
 
 
 async def _rate(
-    side: Side, case: str, url: str, raw: Callable[[], Awaitable[None]], count: int
+    side: Side, case: str, url: Call | str, raw: Callable[[], Awaitable[None]], count: int
 ) -> Result:
     """32 clients: calls per second."""
     total = side.bench.scaled(count)
