@@ -13,7 +13,7 @@ import shlex
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -33,6 +33,7 @@ from scripts.benchmarks.servers import USER, Gateway, gateway
 _SIZE = 256 << 20
 _CONNECTIONS = 4  # of the raw side: OpenSSH allows ten sessions on each
 _CHUNK = 1 << 20
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -130,16 +131,27 @@ async def _chmod(side: Side, path: Path) -> AsyncIterator[Result]:
 
 
 def _printing(side: Side, path: Path) -> Callable[[], Awaitable[None]]:
-    turns = 0
+    busy = [0] * _CONNECTIONS
     style = "--time-style=+%Y-%m-%dT%H:%M:%S"
     line = shlex.join(["ls", "-l", style, "--quoting-style=c", "--", str(path)])
 
     async def printed() -> None:
-        nonlocal turns
-        turns += 1
-        await side.raw[turns % _CONNECTIONS].run(line, encoding=None, check=True)
+        which = busy.index(min(busy))
+        busy[which] += 1
+        try:
+            await _run(side.raw[which], line)
+        finally:
+            busy[which] -= 1
 
     return printed
+
+
+async def _run(connection: asyncssh.SSHClientConnection, line: str) -> None:
+    for _ in range(_ATTEMPTS):
+        with suppress(asyncssh.ChannelOpenError):  # a command that has ended counts a while
+            await connection.run(line, encoding=None, check=True)
+            return
+    raise RuntimeError("no room for another command")
 
 
 async def _median(
