@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+import asyncssh
+
 from firecrest.commands.base import Command
+from firecrest.commands.files import Stat
+from firecrest.commands.inquiry import Describe
 from firecrest.commands.listing import Ls, LsNames, without_dots
 from firecrest.config.settings import System
-from firecrest.errors import CommandFailed, Fault
-from firecrest.model.files import Entry
+from firecrest.errors import TIMED_OUT, CommandFailed, Fault
+from firecrest.model.files import Entry, FileStatus
 from firecrest.ssh.changes import change_of
 from firecrest.ssh.commands import Audited, RemoteCommands
 from firecrest.ssh.content import RemoteContent
@@ -46,6 +51,11 @@ class BySftp(RemoteContent, RemoteListings, RemotePlaces):
                 return await self._ls(command)
             case LsNames():
                 return await self._ls_names(command)
+            case Stat(path, dereference=False):
+                with self._audited("describe", path):
+                    found = await self._describe(path)
+                if found is not None:
+                    return found
         change = change_of(command)
         if change is not None:
             try:
@@ -55,6 +65,20 @@ class BySftp(RemoteContent, RemoteListings, RemotePlaces):
                 if error.fault is Fault.TIMEOUT:
                     raise
         return await self._commands.run(command, seconds=seconds)
+
+    async def _describe(self, path: str) -> FileStatus | None:
+        """The numbers of a file by a process that is there already; None if it cannot tell."""
+        async with self._pool.channel(self._user, self._system) as link:
+            try:
+                async with asyncio.timeout(self._limit):
+                    inquiry = await link.inquiry()
+                    record = await inquiry.ask(path) if inquiry else b""
+            except TimeoutError as error:
+                link.retire()
+                raise CommandFailed(Fault.TIMEOUT, TIMED_OUT, path) from error
+            except (asyncssh.Error, OSError):
+                return None  # the connection was lost; the command takes another one
+        return Describe.read(record, path)
 
     async def _ls(self, listing: Ls) -> list[Entry]:
         key = (self._user, self._system.name, listing.path)

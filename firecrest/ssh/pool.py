@@ -24,6 +24,7 @@ from firecrest.background import end
 from firecrest.config.settings import Ssh, System
 from firecrest.errors import AccessDenied, ConfigError, FirecrestError, SystemUnavailable
 from firecrest.ssh.certificates import CertificateAuthority
+from firecrest.ssh.inquiry import Inquiry
 from firecrest.telemetry.logs import ON_BEHALF_OF
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Link:
         self._lost = lost
         self._sftp: asyncssh.SFTPClient | None = None
         self._sftp_lock = asyncio.Lock()
+        self._inquiry: Inquiry | None = None
+        self._inquiry_lock = asyncio.Lock()
         self._steps: set[asyncio.Task[Any]] = set()
         self._ended = False
         self._retired = False
@@ -75,6 +78,24 @@ class Link:
             # sshd still counts a command that has ended
             await asyncio.sleep(pause)
         return await self.connection.start_sftp_client(path_errors="surrogateescape")
+
+    async def inquiry(self) -> Inquiry | None:
+        """The process of this connection that describes files, begun on first use.
+
+        None if the machine has no such process.
+        """
+        async with self._inquiry_lock:
+            if self._inquiry is None or (self._inquiry.answered and not self._inquiry.works):
+                try:
+                    self._inquiry = await Inquiry.begin(self.connection)
+                except asyncssh.ChannelOpenError:
+                    return None  # too many commands at the moment
+        return self._inquiry if self._inquiry.works else None
+
+    @property
+    def kept(self) -> int:
+        """Channels that are in use beside those that were asked for, and file transfer's."""
+        return int(self._inquiry is not None and self._inquiry.works)
 
     def keep(self, step: asyncio.Task[Any]) -> None:
         """Hold on to work that nobody may be waiting for any more, until it ends."""
@@ -199,13 +220,16 @@ class _Lane:
             if self._waiters[0].done():  # cancelled while it waited
                 self._waiters.popleft()
                 continue
-            free = [ln for ln in self._links if ln.alive and ln.busy < self._channels]
+            free = [ln for ln in self._links if ln.alive and ln.busy < self._room(ln)]
             if not free:
                 self._open_more()
                 return
             link = min(free, key=lambda ln: ln.busy)
             link.busy += 1
             self._waiters.popleft().set_result(link)
+
+    def _room(self, link: Link) -> int:
+        return max(1, self._channels - link.kept)
 
     def _open_more(self) -> None:
         expected = len(self._opening) * self._channels

@@ -18,6 +18,9 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 16
 _MOST_WORDS = 1 << 16
+#: Seconds between attempts to begin: the connection may have been lost, or sshd still counts
+#: commands that have ended.
+_PAUSES = (0.0, 0.05, 0.25, None)
 
 
 async def exchange(
@@ -39,7 +42,7 @@ async def exchange(
     :raises SystemUnavailable, AccessDenied: no connection, or it was cut meanwhile
     :raises CommandFailed: ``OUTPUT_LIMIT``, ``TIMEOUT``
     """
-    for last in (False, True):
+    for pause in _PAUSES:
         async with pool.channel(user, system, long=seconds is None) as link:
             try:
                 async with asyncio.timeout(seconds):
@@ -49,8 +52,9 @@ async def exchange(
                 link.retire()
                 raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
             except (asyncssh.Error, OSError) as error:
-                if last or not _surely_not_begun(error):
+                if pause is None or not _surely_not_begun(error):
                     raise translate(error) from error
+                await asyncio.sleep(pause)
     raise AssertionError("unreachable")
 
 
@@ -140,7 +144,7 @@ async def _begun(
     seconds: float,
 ) -> tuple[asyncssh.SSHClientProcess[bytes], Link]:
     """A process and its connection, whose channel is given back with the stack."""
-    for last in (False, True):
+    for pause in _PAUSES:
         async with AsyncExitStack() as attempt:
             link = await attempt.enter_async_context(pool.channel(user, system))
             try:
@@ -150,8 +154,9 @@ async def _begun(
                 link.retire()
                 raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
             except (asyncssh.Error, OSError) as error:
-                if last or not _surely_not_begun(error):
+                if pause is None or not _surely_not_begun(error):
                     raise translate(error) from error
+                await asyncio.sleep(pause)
                 continue
             stack.push_async_exit(attempt.pop_all())
             return process, link

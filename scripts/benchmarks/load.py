@@ -18,16 +18,28 @@ class Load:
     elapsed: float = 0.0
 
 
-async def burst(url: str, headers: dict[str, str], *, clients: int, total: int) -> Load:
-    """Send ``total`` GET requests over ``clients`` connections.
+async def burst(
+    url: str,
+    headers: dict[str, str],
+    *,
+    clients: int,
+    total: int,
+    method: str = "GET",
+    form: str = "",
+) -> Load:
+    """Send ``total`` requests over ``clients`` connections.
+
+    :param form: an urlencoded body
 
     An answer other than 200 is an error.
     """
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    head = [f"GET {target} HTTP/1.1", f"Host: {parts.netloc}"]
+    head = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc}"]
     head += [f"{name}: {value}" for name, value in headers.items()]
-    request = "\r\n".join([*head, "", ""]).encode()
+    if form:
+        head += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}"]
+    request = "\r\n".join([*head, "", form]).encode()
     load = Load()
     left = iter(range(total))
     started = time.perf_counter()

@@ -13,10 +13,11 @@ import shlex
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from urllib.parse import urlencode
 
 import aiohttp
 import asyncssh
@@ -32,6 +33,16 @@ from scripts.benchmarks.servers import USER, Gateway, gateway
 _SIZE = 256 << 20
 _CONNECTIONS = 4  # of the raw side: OpenSSH allows ten sessions on each
 _CHUNK = 1 << 20
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request of which many are sent."""
+
+    url: str
+    method: str = "GET"
+    form: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,15 +60,26 @@ class Side:
         """Address of a call."""
         return str(URL(f"{self.served.url}/utilities/{word}").with_query(query))
 
-    async def load(self, url: str, clients: int, total: int) -> tuple[Load, float]:
-        """A burst of requests, and the gateway's CPU seconds per 1,000 of them."""
+    async def load(self, call: Call | str, clients: int, total: int) -> tuple[Load, float]:
+        """A burst of requests, and the gateway's CPU seconds per 1,000 of them.
+
+        :param call: an address alone is for GET
+        """
+        call = Call(call) if isinstance(call, str) else call
         before = cpu_seconds(self.served.pid)
-        load = await burst(url, self.headers, clients=clients, total=total)
+        load = await burst(
+            call.url,
+            self.headers,
+            clients=clients,
+            total=total,
+            method=call.method,
+            form=call.form,
+        )
         return load, 1000 * (cpu_seconds(self.served.pid) - before) / total
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
-    """Cases ``ls-*``, ``stat*``, ``loop``, ``upload-256MiB`` and ``download-256MiB``."""
+    """Cases ``ls-*``, ``stat*``, ``chmod*``, ``loop``, ``upload-256MiB``, ``download-256MiB``."""
     user = openssh.person()
     click.echo(f"# SSH server: {'OpenSSH' if user else 'the demo (embedded)'}", err=True)
     settings = {"utilities.max_file_size_mb": 300, "utilities.timeout": 60}
@@ -78,6 +100,8 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
         yield await _rate(side, "ls-5000-c32", large, _printing(side, many), 200)
         async for result in _stat(side, listing / "file00"):
             yield result
+        async for result in _chmod(side, side.root / "into"):
+            yield result
         yield await _loop(side, large)
         for case in (_upload, _download):
             for result in await case(side):
@@ -86,10 +110,6 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
 
 async def _stat(side: Side, path: Path) -> AsyncIterator[Result]:
     url = side.url("stat", targetPath=str(path))
-    load, _ = await side.load(url, 1, 1)
-    if load.errors:
-        click.echo("# stat, stat-c32: left out, there is no such call", err=True)
-        return
 
     async def look() -> None:
         await side.sftp.stat(str(path))
@@ -98,21 +118,44 @@ async def _stat(side: Side, path: Path) -> AsyncIterator[Result]:
     yield await _rate(side, "stat-c32", url, look, 3000)
 
 
+async def _chmod(side: Side, path: Path) -> AsyncIterator[Result]:
+    """Beside what a change needs at least: a look before, and the change."""
+    call = Call(side.url("chmod"), "PUT", urlencode({"targetPath": str(path), "mode": "700"}))
+
+    async def change() -> None:
+        await side.sftp.stat(str(path))
+        await side.sftp.chmod(str(path), 0o700)
+
+    yield await _median(side, "chmod", call, change, 500)
+    yield await _rate(side, "chmod-c32", call, change, 3000)
+
+
 def _printing(side: Side, path: Path) -> Callable[[], Awaitable[None]]:
-    turns = 0
+    busy = [0] * _CONNECTIONS
     style = "--time-style=+%Y-%m-%dT%H:%M:%S"
     line = shlex.join(["ls", "-l", style, "--quoting-style=c", "--", str(path)])
 
     async def printed() -> None:
-        nonlocal turns
-        turns += 1
-        await side.raw[turns % _CONNECTIONS].run(line, encoding=None, check=True)
+        which = busy.index(min(busy))
+        busy[which] += 1
+        try:
+            await _run(side.raw[which], line)
+        finally:
+            busy[which] -= 1
 
     return printed
 
 
+async def _run(connection: asyncssh.SSHClientConnection, line: str) -> None:
+    for _ in range(_ATTEMPTS):
+        with suppress(asyncssh.ChannelOpenError):  # a command that has ended counts a while
+            await connection.run(line, encoding=None, check=True)
+            return
+    raise RuntimeError("no room for another command")
+
+
 async def _median(
-    side: Side, case: str, url: str, raw: Callable[[], Awaitable[None]], count: int
+    side: Side, case: str, url: Call | str, raw: Callable[[], Awaitable[None]], count: int
 ) -> Result:
     """One client: median milliseconds of a call."""
     total = side.bench.scaled(count)
@@ -140,7 +183,7 @@ async def _median(
 
 
 async def _rate(
-    side: Side, case: str, url: str, raw: Callable[[], Awaitable[None]], count: int
+    side: Side, case: str, url: Call | str, raw: Callable[[], Awaitable[None]], count: int
 ) -> Result:
     """32 clients: calls per second."""
     total = side.bench.scaled(count)

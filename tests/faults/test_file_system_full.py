@@ -64,11 +64,13 @@ async def test_a_copy_without_room_ends_in_115_and_leaves_nothing(
     assert [path.name for path in small.iterdir()] == ["f"]
 
 
+@pytest.mark.parametrize("times", [1, 4], ids=["one piece", "many pieces"])
 async def test_an_upload_without_room_says_so_and_leaves_nothing(
-    client: Client, small: Path
+    client: Client, small: Path, times: int
 ) -> None:
     (small / "f").write_text("what was there before")
-    answer = await client.upload("/utilities/upload", CONTENT, "f", targetPath=str(small))
+    content = CONTENT * times
+    answer = await client.upload("/utilities/upload", content, "f", targetPath=str(small))
     assert answer.status == 400
     assert answer.headers["X-Error"]
     assert answer.json["description"] == "Error on upload operation"

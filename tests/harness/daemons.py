@@ -246,6 +246,10 @@ class Tool:
             'said=$("$real" "$@"); status=$?; mark; wait_for_release; echo "$said"; exit $status'
         )
 
+    def replace(self, body: str) -> None:
+        """Its runs are counted, and do this instead."""
+        self._install(f"mark; {body}")
+
     def watch(self) -> None:
         """Its runs are not held, but counted."""
         self._install('mark; exec "$real" "$@"')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from firecrest.commands.files import Stat
 from firecrest.commands.listing import Ls, LsNames
 from firecrest.config.settings import Settings, SystemUtilities
 from firecrest.config.values import Address
@@ -165,6 +167,25 @@ async def test_what_else_is_asked_of_a_path(ways: Ways, workdir: Path) -> None:
         for number, ask in enumerate(asked):
             expected = await outcome(ask(ways.sftp, path))
             assert await outcome(ask(ways.exec, path)) == expected, (path, number)
+
+
+async def test_the_numbers_of_anything(ways: Ways, workdir: Path) -> None:
+    paths = odd_paths(workdir)
+    os.mknod(workdir / "device", 0o640 | stat.S_IFBLK, os.makedev(7, 300))
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(workdir / "socket"))
+    for number, moment in enumerate([-1, 0, 2**31, 2**33, -1_000_000_001]):
+        then = workdir / f"then {number}"
+        then.touch()
+        os.utime(then, ns=(moment * 10**9 + 5, moment * 10**9 - 5))
+    paths += [str(path) for path in workdir.iterdir()]
+    paths += ["/", "/.", "/././.", "//", "/dev/tty", "-P", ".", "~", f"{workdir}/link/"]
+    for _ in range(2):
+        for path in paths:
+            for dereference in (False, True):
+                command = Stat(path, dereference)
+                expected = await outcome(ways.exec.run(command))
+                assert await outcome(ways.sftp.run(command)) == expected, path
 
 
 @pytest.mark.parametrize("offset", [0, 1, 1 << 20, LARGE - 1, LARGE, LARGE + 1])

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +115,16 @@ async def test_any_change_of_any_tree(
     assert seen[0] == seen[1]
 
 
-@pytest.fixture
-async def counted(testbed: Testbed, tmp_path: Path) -> AsyncIterator[tuple[Machine, list[Tool]]]:
-    """A machine whose programs are counted."""
+@asynccontextmanager
+async def machine_with(
+    testbed: Testbed, tmp_path: Path, *programs: str
+) -> AsyncIterator[tuple[Machine, list[Tool]]]:
+    """A machine of whose programs some are to be counted or held."""
     async with AsyncExitStack() as stack:
         # not below the directory of pytest, into which users of the cluster cannot look
         tools = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="firecrest-tools-")))
         tools.chmod(0o755)
-        watched = [Tool(tools, name) for name in PROGRAMS]
+        watched = [Tool(tools, name) for name in programs]
         for tool in watched:
             tool.watch()
         sshd = await stack.enter_async_context(ssh_server(tmp_path, testbed.ca_key, tools))
@@ -135,6 +137,13 @@ async def counted(testbed: Testbed, tmp_path: Path) -> AsyncIterator[tuple[Machi
         pool, machines = machines_for(found, Slurm())
         stack.push_async_callback(pool.stop)
         yield machines.open("alice", "cluster"), watched
+
+
+@pytest.fixture
+async def counted(testbed: Testbed, tmp_path: Path) -> AsyncIterator[tuple[Machine, list[Tool]]]:
+    """A machine whose programs are counted."""
+    async with machine_with(testbed, tmp_path, *PROGRAMS) as found:
+        yield found
 
 
 async def test_what_succeeds_costs_no_process(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import grp
 import hashlib
 import os
@@ -17,7 +18,9 @@ from tests.api.v1.both_ways import config as config  # fixtures
 from tests.api.v1.both_ways import exec_gateway as exec_gateway
 from tests.api.v1.both_ways import gateway as gateway
 from tests.api.v1.both_ways import way as way
+from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client
+from tests.harness.gateway import Config
 
 DENIED = "User does not have permissions to access machine or path"
 #: What the text rule lets through, and a shell or a tool would not leave alone.
@@ -437,3 +440,16 @@ async def test_the_machine_comes_first(alice: Client, command: str) -> None:
         "X-Machine-Does-Not-Exist": "Machine does not exist",
         "X-Machine-Does-Not-Exists": "Machine does not exists",
     }
+
+
+async def test_one_channel_of_one_connection_is_enough(
+    config: Config, gateways: Gateways, connect: Connect, workdir: Path
+) -> None:
+    config["ssh"]["pool"] = {"max_connections_per_user": 1, "channels_per_connection": 1}
+    client = connect(await gateways(config))
+    path = own(workdir / "f")
+    answers = await asyncio.gather(
+        *(get(client, word, targetPath=path) for word in ("stat", "ls", "head", "file") * 4),
+        *(put(client, "chmod", targetPath=path, mode="600") for _ in range(4)),
+    )
+    assert [answer.status for answer in answers] == [200] * 20

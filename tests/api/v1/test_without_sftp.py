@@ -119,7 +119,9 @@ def told(answer: Answer) -> tuple[Any, ...]:
     """All of an answer that does not differ from one time to the next."""
     headers = {n: v for n, v in answer.headers.items() if n.startswith(TOLD)}
     headers.pop("X-Request-ID", None)
-    content = answer.content
+    content: Any = answer.content
+    if answer.status == 400:  # several complaints come in the order of the directory
+        content = sorted(content.split())
     if answer.status == 200 and b'"ino"' in content:
         content = b"%d" % answer.json["output"]["size"]
         headers.pop("Content-Length")
@@ -222,6 +224,21 @@ async def test_probes_of_transfers_say_the_same(
             if one.status != 201:
                 assert told(one) == told(other), (command, form)
             assert one.status == other.status, (command, form)
+
+
+async def test_many_at_once_are_served(client: Client, workdir: Path) -> None:
+    contents = {f"f{number}": os.urandom(2_000_000 if number % 5 else 10) for number in range(40)}
+    url = "/utilities/upload"
+    answers = await asyncio.gather(
+        *(
+            client.upload(url, body, name, targetPath=str(workdir))
+            for name, body in contents.items()
+        ),
+        *(client.get("/utilities/stat", params={"targetPath": str(workdir)}) for _ in range(40)),
+        *(client.get("/utilities/ls", params={"targetPath": "/etc"}) for _ in range(20)),
+    )
+    assert [answer for answer in answers if answer.status not in {200, 201}] == []
+    assert {path.name: path.read_bytes() for path in workdir.iterdir()} == contents
 
 
 def running(path: Path) -> list[str]:

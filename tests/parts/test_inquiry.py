@@ -1,0 +1,106 @@
+"""Files described by one process per connection (Contract: rest-v1 §6.9)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from firecrest.commands.files import Stat
+from firecrest.errors import CommandFailed, Fault
+from firecrest.machines import Machine
+from tests.harness.daemons import Tool, ended
+from tests.harness.testbed import Testbed
+from tests.parts.test_changes import machine_with
+
+Found = tuple[Machine, Tool, Tool]
+
+
+@pytest.fixture
+async def found(testbed: Testbed, tmp_path: Path) -> AsyncIterator[Found]:
+    """A machine whose ``find`` and ``stat`` are counted."""
+    async with machine_with(testbed, tmp_path, "find", "stat") as (machine, (find, stat)):
+        yield machine, find, stat
+
+
+async def check(machine: Machine, path: Path) -> None:
+    """What is said of a path is true."""
+    found, info = await machine.run(Stat(str(path))), path.lstat()
+    assert (found.mode, found.ino, found.dev) == (info.st_mode, info.st_ino, info.st_dev)
+    assert (found.nlink, found.size, found.ctime) == (
+        info.st_nlink,
+        info.st_size,
+        int(info.st_ctime),
+    )
+
+
+async def test_one_process_describes_them_all(found: Found, workdir: Path) -> None:
+    machine, find, stat = found
+    paths = [workdir / f"{number} $x" for number in range(40)]
+    for path in paths:
+        path.write_text(path.name)
+    for path in paths:
+        await check(machine, path)
+    assert (len(find.runs), stat.runs) == (1, [])
+    await asyncio.gather(*(check(machine, path) for path in paths * 3))
+    assert len(find.runs) <= 4, "one for each connection"
+    assert stat.runs == []
+
+
+async def test_what_it_cannot_describe_does_not_disturb_it(found: Found, workdir: Path) -> None:
+    machine, _, stat = found
+    (workdir / "f").touch()
+
+    async def missing(number: int) -> None:
+        with pytest.raises(CommandFailed) as caught:
+            await machine.run(Stat(str(workdir / f"no {number}")))
+        assert caught.value.fault is Fault.SOURCE_NOT_FOUND
+        assert f"no {number}" in caught.value.message
+
+    await check(machine, workdir / "f")
+    jobs = [missing(n) if n % 3 == 0 else check(machine, workdir / "f") for n in range(12)]
+    await asyncio.gather(*jobs)
+    assert len(stat.runs) == 4
+
+
+async def test_where_find_is_too_old_stat_is_run(found: Found, workdir: Path) -> None:
+    machine, find, stat = found
+    find.replace("echo 'find: unknown predicate `-files0-from' >&2; exit 1")
+    for _ in range(3):
+        await check(machine, workdir)
+    assert len(stat.runs) == 3
+    assert len(find.runs) == 1, "it is not tried again on the same connection"
+
+
+async def test_one_that_was_killed_is_started_again(found: Found, workdir: Path) -> None:
+    machine, find, stat = found
+    await check(machine, workdir)
+    os.kill(find.runs[0], signal.SIGKILL)
+    await ended(find.runs)
+    for _ in range(3):
+        await check(machine, workdir)
+    assert len(find.runs) == 2
+    assert len(stat.runs) <= 1, "the one that had been asked already"
+
+
+async def test_one_that_hangs_is_given_up(found: Found, workdir: Path) -> None:
+    machine, find, _ = found
+    await check(machine, workdir)
+    os.kill(find.runs[0], signal.SIGSTOP)
+    with pytest.raises(CommandFailed) as caught:
+        await machine.run(Stat(str(workdir)))
+    assert caught.value.fault is Fault.TIMEOUT
+    await check(machine, workdir)
+    os.kill(find.runs[0], signal.SIGCONT)
+    assert len(find.runs) == 2, "by another connection"
+
+
+async def test_none_is_left_behind(testbed: Testbed, tmp_path: Path, workdir: Path) -> None:
+    async with machine_with(testbed, tmp_path, "find") as (machine, (find,)):
+        await check(machine, workdir)
+        process = find.runs
+    await ended(process)
