@@ -111,6 +111,10 @@ class _Begin(_Following):
 
     file_option: ClassVar[str]
 
+    @property
+    def operand(self) -> str:
+        return self.place
+
     def stdin(self) -> bytes:
         settings = _config(url=self.url, **{self.file_option: "data"})
         return f"settings={shlex.quote(settings)}\n".encode() + _PROGRAM
@@ -148,6 +152,10 @@ class Look(_Following):
 
     place: str
 
+    @property
+    def operand(self) -> str:
+        return self.place
+
     def argv(self) -> Argv:
         return ("sh", "-s", "--", "look", self.place)
 
@@ -163,6 +171,10 @@ class Discard(Silent):
     """
 
     prefix: str
+
+    @property
+    def operand(self) -> str:
+        return self.prefix
 
     def argv(self) -> Argv:
         return ("sh", "-s", "--", "discard", self.prefix)

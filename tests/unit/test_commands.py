@@ -435,6 +435,10 @@ async def test_a_copy_that_is_killed_is_told_and_one_that_runs_is_ended(tmp_path
             words = Path(f"/proc/{leader}/cmdline").read_bytes()
             words += Path(f"/proc/{leader}/environ").read_bytes()
             assert url.encode() not in words
+            (place / "run" / "sum").touch()  # as while it is computed
+            (place / "data").write_bytes(b"abc")
+            again = await _run(Look(str(place)), tmp_path)
+            assert again == Report(progress=Progress.RUNNING, size=3)
             if kill:
                 os.killpg(leader, signal.SIGKILL)
 
