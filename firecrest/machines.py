@@ -106,10 +106,14 @@ class Machine:
             async with self._files.opened(path) as file:
                 yield file
 
-    async def begin(self, target: str, name: str) -> tuple[str, str]:
+    async def destination(self, target: str) -> str:
+        """See :meth:`firecrest.ssh.access.Files.destination`."""
+        return await self._files.destination(target)
+
+    async def begin(self, target: str, place: str) -> None:
         """See :meth:`firecrest.ssh.access.Files.begin`."""
         with self._audited("begin", target):
-            return await self._files.begin(target, name)
+            await self._files.begin(target, place)
 
     def follow(self, path: str) -> FollowedFile:
         """A file to be read again and again; that is written down once."""

@@ -1,18 +1,23 @@
-"""Moving bytes between the machine and the object store, by curl on the machine.
+"""Moving bytes between the machine and the object store, by a detached curl on the machine.
 
-The presigned URL is a key to the object: it goes to curl on standard input, because an
-argument would show it to everybody on the machine.
+``transfer.sh`` starts it and tells how far it is; see there. The presigned URL is a key to
+the object: it goes to the machine on standard input and to curl in a file that only the user
+can read and that is gone when curl runs, because an argument would show it to everybody.
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import resources
 from typing import ClassVar
 
-from firecrest.commands.base import Argv, Completed, Silent
+from firecrest.commands.base import Argv, Command, Completed, Silent
 from firecrest.commands.faults import clean
 from firecrest.errors import CommandFailed, Fault, FirecrestError
 
+_PROGRAM = resources.files(__package__).joinpath("transfer.sh").read_bytes()
 _CONNECT_TIMEOUT = 10
 _STALLED_AFTER = 60
 
@@ -22,50 +27,164 @@ _MEANINGS = {
     7: "Failed to connect to staging area server",
     28: "Transfer timed out",
 }
+# and where curl may not even have been able to write its own
+_LAST_WORDS = {23: "Failure writing the file; is there room for it?"}
+
+
+class Progress(StrEnum):
+    """How far a copy is."""
+
+    GONE = "gone"  #: the directory of the attempt does not exist
+    IDLE = "idle"  #: nobody has begun it
+    RUNNING = "running"
+    LOST = "lost"  #: what led it is no more, and has said nothing
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What the machine tells of a copy.
+
+    :param size: bytes of the file so far, while it runs
+    :param status: curl's exit status, once it has ended
+    :param checksum: hex digits of the file's checksum, empty if there is none (yet)
+    :param said: curl's own words
+    """
+
+    progress: Progress
+    size: int = 0
+    status: int = 0
+    checksum: str = ""
+    said: str = ""
+
+    def check(self, operand: str) -> None:
+        """:raises CommandFailed: it has ended badly"""
+        if self.progress is Progress.LOST:
+            raise CommandFailed(Fault.OTHER, "The copy was ended on the machine", operand)
+        if self.progress is Progress.ENDED and self.status != 0:
+            message = _MEANINGS.get(self.status) or self.said or _LAST_WORDS.get(self.status)
+            fallback = f"curl exit status {self.status}"
+            raise CommandFailed(Fault.OTHER, message or fallback, operand)
+
+
+class _Following(Command[Report]):
+    """A verb that ends with a report."""
+
+    def parse(self, stdout: bytes) -> Report:
+        try:
+            state, checksum, said = stdout.split(b"\n", 2)
+            word, _, number = state.decode().partition(" ")
+            progress = Progress(word)
+            value = int(number or 0)
+        except ValueError as error:
+            raise CommandFailed(Fault.OTHER, "incomplete output of the machine") from error
+        return Report(
+            progress=progress,
+            size=0 if progress is Progress.ENDED else value,
+            status=value if progress is Progress.ENDED else 0,
+            checksum=checksum.decode("ascii", "replace").partition(" ")[0],
+            said=clean(said),
+        )
+
+    def failure(self, completed: Completed) -> FirecrestError:
+        failure = super().failure(completed)
+        if isinstance(failure, CommandFailed) and failure.fault not in (
+            Fault.TIMEOUT,
+            Fault.WRAPPER_REFUSED,
+        ):
+            return CommandFailed(Fault.OTHER, failure.message, failure.operand)
+        return failure
 
 
 @dataclass(frozen=True)
-class _Curl(Silent):
-    """One transfer.
+class _Begin(_Following):
+    """Start a copy, unless somebody has; then wait a moment, for most are short.
 
+    :param place: the directory of the attempt
     :param url: presigned, so never shown
-    :param path: the file on the machine
+    :param algorithm: of the checksum to be told, ``md5`` or ``sha256``; empty for none
     """
 
+    place: str
     url: str = field(repr=False)
-    path: str
+    algorithm: str
 
-    limited: ClassVar[bool] = False
+    file_option: ClassVar[str]
 
     @property
     def operand(self) -> str:
-        return self.path
+        return self.place
+
+    def stdin(self) -> bytes:
+        settings = _config(url=self.url, **{self.file_option: "data"})
+        return f"settings={shlex.quote(settings)}\n".encode() + _PROGRAM
+
+
+@dataclass(frozen=True)
+class Pull(_Begin):
+    """Fetch a URL into the file ``data`` of the place, which exists and is empty."""
+
+    file_option: ClassVar[str] = "output"
 
     def argv(self) -> Argv:
-        return ("curl", "--config", "-")
-
-    def failure(self, completed: Completed) -> FirecrestError:
-        message = _MEANINGS.get(completed.status) or clean(completed.stderr)
-        fallback = f"curl exit status {completed.status}"
-        return CommandFailed(Fault.OTHER, message or fallback, self.operand)
+        return ("sh", "-s", "--", "begin", self.place, "pull", "", self.algorithm)
 
 
-class Pull(_Curl):
-    """Fetch a URL into a file."""
-
-    def stdin(self) -> bytes:
-        return _config(url=self.url, output=self.path)
-
-
-class Push(_Curl):
+@dataclass(frozen=True)
+class Push(_Begin):
     """Send a file to a presigned PUT URL."""
 
+    source: str
+
+    file_option: ClassVar[str] = "upload-file"
+
+    @property
+    def operand(self) -> str:
+        return self.source
+
+    def argv(self) -> Argv:
+        return ("sh", "-s", "--", "begin", self.place, "push", self.source, self.algorithm)
+
+
+@dataclass(frozen=True)
+class CopyState(_Following):
+    """Tell how far a copy is."""
+
+    place: str
+
+    @property
+    def operand(self) -> str:
+        return self.place
+
+    def argv(self) -> Argv:
+        return ("sh", "-s", "--", "look", self.place)
+
     def stdin(self) -> bytes:
-        return _config(url=self.url, upload_file=self.path)
+        return _PROGRAM
 
 
-def _config(**options: str) -> bytes:
-    """A curl configuration; ``globoff`` keeps brackets and braces in names literal."""
+@dataclass(frozen=True)
+class Discard(Silent):
+    """End all attempts at a copy and remove what they have left.
+
+    :param prefix: their common path, up to the dot before the number
+    """
+
+    prefix: str
+
+    @property
+    def operand(self) -> str:
+        return self.prefix
+
+    def argv(self) -> Argv:
+        return ("sh", "-s", "--", "discard", self.prefix)
+
+    def stdin(self) -> bytes:
+        return _PROGRAM
+
+
+def _config(**options: str) -> str:
+    """A curl configuration; ``globoff`` keeps brackets and braces in URLs literal."""
     lines = [
         "fail",
         "silent",
@@ -74,11 +193,9 @@ def _config(**options: str) -> bytes:
         f"connect-timeout = {_CONNECT_TIMEOUT}",
         "speed-limit = 1",
         f"speed-time = {_STALLED_AFTER}",
-        # a body answered to an upload is of no use, and would count as output
-        *(['output = "/dev/null"'] if "upload_file" in options else []),
-        *(f"{name.replace('_', '-')} = {_quote(value)}" for name, value in options.items()),
+        *(f"{name} = {_quote(value)}" for name, value in options.items()),
     ]
-    return "\n".join(lines).encode("utf-8", "surrogateescape") + b"\n"
+    return "\n".join(lines) + "\n"
 
 
 def _quote(value: str) -> str:

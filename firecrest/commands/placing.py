@@ -74,6 +74,20 @@ class Look(Command[Found]):
 
 
 @dataclass(frozen=True)
+class MakePrivate(Silent):
+    """Make a directory that nobody else may enter."""
+
+    path: str
+
+    @property
+    def operand(self) -> str:
+        return self.path
+
+    def argv(self) -> Argv:
+        return ("mkdir", "--mode=700", "--", self.path)
+
+
+@dataclass(frozen=True)
 class Create(Silent):
     """Make a file that was not there, with its permissions and contents from the beginning.
 
@@ -82,14 +96,12 @@ class Create(Silent):
     :param name: of the file in the directory
     :param permissions: as they are to be; of a new file those that the umask leaves
     :param exact: whether the umask has no say
-    :param replace: remove a file of that name first, instead of failing
     """
 
     directory: str
     name: str
     permissions: int = 0o666
     exact: bool = False
-    replace: bool = False
     content: bytes = field(default=b"", repr=False)
 
     @property
@@ -98,9 +110,11 @@ class Create(Silent):
 
     def argv(self) -> Argv:
         place = f"./{self.directory}" if self.directory.startswith("-") else self.directory
-        there = "--unlink-first" if self.replace else "--keep-old-files"
         mode = "--same-permissions" if self.exact else "--no-same-permissions"
-        return ("tar", "-x", "-f", "-", there, mode, "--no-same-owner", "--touch", "-C", place)
+        return (
+            *("tar", "-x", "-f", "-", "--keep-old-files", mode, "--no-same-owner", "--touch"),
+            *("-C", place),
+        )
 
     def stdin(self) -> bytes:
         packed = io.BytesIO()

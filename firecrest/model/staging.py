@@ -35,3 +35,17 @@ class Form:
 
     url: str
     fields: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Staged:
+    """An object that lies in the staging area.
+
+    :param size: bytes
+    :param algorithm: of its checksum, ``md5`` or ``sha256``; empty if the store knows none
+    :param checksum: in lower-case hex digits
+    """
+
+    size: int
+    algorithm: str = ""
+    checksum: str = ""

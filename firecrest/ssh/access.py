@@ -44,14 +44,17 @@ class Files(Protocol):
         :returns: whether it was done; if not, the directory's parent may be missing
         """
 
-    async def begin(self, target: str, name: str) -> tuple[str, str]:
-        """Make an empty file named ``name`` beside ``target``, to be filled and renamed.
+    async def destination(self, target: str) -> str:
+        """The file to be replaced: ``target``, or where a symbolic link of that name leads."""
 
-        From the beginning it has the permissions that :meth:`write_into` would give it, and
-        its owner may write it.
+    async def begin(self, target: str, place: str) -> None:
+        """Make a directory, and in it an empty file ``data`` to be filled and renamed.
 
-        :returns: its path, and that of the file to be replaced: ``target``, or where a
-            symbolic link of that name leads
+        Nobody else may enter the directory. From the beginning the file has the permissions
+        that :meth:`write_into` would give it, and its owner may write it.
+
+        :param target: the file to be replaced, see :meth:`destination`
+        :param place: the directory, beside it; nothing may have its name
         """
 
     def opened(self, path: str) -> AbstractAsyncContextManager[Readable]:

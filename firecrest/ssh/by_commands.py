@@ -20,6 +20,7 @@ from firecrest.commands.placing import (
     Create,
     Found,
     Look,
+    MakePrivate,
     RemoveDirectory,
     RemoveFile,
     Rename,
@@ -83,13 +84,15 @@ class ByCommands:
         await self.write_into(directory, name, _chained(content))
         return True
 
-    async def begin(self, target: str, name: str) -> tuple[str, str]:
+    async def destination(self, target: str) -> str:
+        with _faults(target):
+            return (await self._destination(target)).path
+
+    async def begin(self, target: str, place: str) -> None:
         with _faults(target):
             there = await self._destination(target)
-            place = posixpath.dirname(there.path)
-            # one may be left of an attempt that was cut
-            await self.run(await self._new(there, name, always=_WRITABLE, replace=True))
-            return posixpath.join(place, name), there.path
+            await self.run(MakePrivate(place))
+            await self.run(await self._new(there, "data", place=place, always=_WRITABLE))
 
     @asynccontextmanager
     async def opened(self, path: str) -> AsyncIterator[Readable]:
@@ -238,18 +241,19 @@ class ByCommands:
         *,
         content: bytes = b"",
         always: int = 0,
-        replace: bool = False,
+        place: str = "",
     ) -> Create:
         """A new file that nobody may read who may not read the one it is to replace.
 
         :param always: permissions it has in any case
+        :param place: its directory, if not that of the other one
         """
-        place = posixpath.dirname(there.path) or "."
+        place = place or posixpath.dirname(there.path) or "."
         if there.mode is None:
-            return Create(place, name, replace=replace, content=content)
+            return Create(place, name, content=content)
         # what somebody else's file asks for, beyond the umask, is not this user's wish
         own = await self.run(UserId()) == there.owner
-        return Create(place, name, there.mode | always, own, replace, content)
+        return Create(place, name, there.mode | always, own, content)
 
     async def _clear_away(self, path: str) -> None:
         try:

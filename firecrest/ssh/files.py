@@ -68,26 +68,32 @@ class RemoteFiles:
                 await asyncio.shield(_clear_away(session, file, temporary))
                 raise
 
-    async def begin(self, target: str, name: str) -> tuple[str, str]:
-        """Make an empty file named ``name`` beside ``target``, to be filled and renamed.
+    async def destination(self, target: str) -> str:
+        """The file to be replaced: ``target``, or where a symbolic link of that name leads."""
 
-        From the beginning it has the permissions that :meth:`write_into` would give it, and
-        its owner may write it.
+        async def destination(sftp: asyncssh.SFTPClient) -> str:
+            return (await _destination(sftp, target)).path
 
-        :returns: its path, and that of the file to be replaced: ``target``, or where a
-            symbolic link of that name leads
+        return await self._do(target, destination)
+
+    async def begin(self, target: str, place: str) -> None:
+        """Make a directory, and in it an empty file ``data`` to be filled and renamed.
+
+        Nobody else may enter the directory. From the beginning the file has the permissions
+        that :meth:`write_into` would give it, and its owner may write it.
+
+        :param target: the file to be replaced, see :meth:`destination`
+        :param place: the directory, beside it; nothing may have its name
         """
 
-        async def begin(sftp: asyncssh.SFTPClient) -> tuple[str, str]:
+        async def begin(sftp: asyncssh.SFTPClient) -> None:
             there = await _destination(sftp, target)
-            temporary = posixpath.join(posixpath.dirname(there.path), name)
-            with suppress(*_NOT_FOUND):
-                await sftp.remove(temporary)  # of an attempt that was cut
-            file = await _create(sftp, temporary, there, always=stat.S_IWUSR)
+            await sftp.mkdir(place, asyncssh.SFTPAttrs(permissions=0o700))
+            data = posixpath.join(place, "data")
+            file = await _create(sftp, data, there, always=stat.S_IWUSR)
             await file.close()
-            return temporary, there.path
 
-        return await self._do(target, begin)
+        await self._do(target, begin)
 
     async def size(self, path: str) -> int:
         """Bytes of a file."""

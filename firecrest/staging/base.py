@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from firecrest.model.staging import Audience, Form, Key
+from firecrest.model.staging import Audience, Form, Key, Staged
 
 
 class Store(Protocol):
@@ -28,6 +28,9 @@ class Store(Protocol):
 
     async def size(self, key: Key) -> int | None:
         """Bytes of the object, None if there is none."""
+
+    async def describe(self, key: Key) -> Staged | None:
+        """The object with its checksum, None if there is none."""
 
     async def delete(self, key: Key) -> None:
         """Remove the object; one that is gone is no error."""

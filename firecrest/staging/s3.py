@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from aiobotocore.config import AioConfig
@@ -17,12 +18,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from firecrest.config.settings import Storage
 from firecrest.errors import StagingFailed
-from firecrest.model.staging import Audience, Form, Key
+from firecrest.model.staging import Audience, Form, Key, Staged
 
 _log = logging.getLogger(__name__)
 
 _DAY = 86_400
 _BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _OWN = "BucketAlreadyOwnedByYou"
 _TAKEN = "BucketAlreadyExists"
 #: Seconds after which a bucket is looked at again, for it may have been removed.
@@ -90,18 +92,21 @@ class S3Store:
         return await self._presign(self._private, "put_object", key)
 
     async def size(self, key: Key) -> int | None:
+        found = await self.describe(key)
+        return None if found is None else found.size
+
+    async def describe(self, key: Key) -> Staged | None:
         with _failures():
             try:
                 async with asyncio.timeout(_LIMIT):
                     found = await self._private.head_object(
-                        Bucket=self._bucket(key.user), Key=key.path
+                        Bucket=self._bucket(key.user), Key=key.path, ChecksumMode="ENABLED"
                     )
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
                 raise
-        length: int = found["ContentLength"]
-        return length
+        return Staged(found["ContentLength"], *checksum(found))
 
     async def delete(self, key: Key) -> None:
         with _failures():
@@ -167,6 +172,23 @@ class S3Store:
         name = bucket_name(user)
         tenant = self._settings.s3.tenant
         return f"{tenant}:{name}" if tenant else name
+
+
+def checksum(head: Mapping[str, Any]) -> tuple[str, str]:
+    """Algorithm and hex digits of the checksum a store gives of an object, empty if none.
+
+    :param head: its answer to HeadObject
+    """
+    given = head.get("ChecksumSHA256", "")
+    if given and "-" not in given:  # else it is one of checksums of parts
+        with suppress(ValueError):
+            return "sha256", base64.b64decode(given, validate=True).hex()
+    # an object in parts, or one that is encrypted with somebody's key, has another tag
+    tag = head.get("ETag", "").strip('"')
+    own_key = head.get("SSECustomerAlgorithm") or "kms" in head.get("ServerSideEncryption", "")
+    if _MD5.fullmatch(tag) and not own_key:
+        return "md5", tag
+    return "", ""
 
 
 def bucket_name(user: str) -> str:

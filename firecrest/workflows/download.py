@@ -9,7 +9,8 @@ from typing import Any
 
 from marshmallow import fields
 
-from firecrest.commands.fetch import Push
+from firecrest.commands.fetch import CopyState, Progress, Push, Report
+from firecrest.commands.files import MakeDirectories
 from firecrest.config.settings import Storage
 from firecrest.errors import (
     CommandFailed,
@@ -19,15 +20,21 @@ from firecrest.errors import (
     StaleTask,
     TaskStoreUnavailable,
 )
-from firecrest.machines import Machines
+from firecrest.machines import Machine, Machines
 from firecrest.model.staging import Audience, Key
 from firecrest.model.tasks import Kind, Status
 from firecrest.schema import declared, item, load
 from firecrest.staging.base import Store
 from firecrest.tasks.workflow import Run, Step, To, Wait
+from firecrest.workflows import transfer
+from firecrest.workflows.submit import job_directory
+from firecrest.workflows.transfer import Attempt, attempt_of
 from firecrest.workflows.words import explain
 
 _log = logging.getLogger(__name__)
+
+#: What S3 says of an object that was sent in one part.
+_ALGORITHM = "md5"
 
 
 @declared
@@ -64,27 +71,63 @@ class DownloadWorkflow:
         return To(Status.PUSHING, _data(run))
 
     async def _push(self, run: Run) -> To | Wait:
+        """Go on sending the file, see :mod:`firecrest.workflows.transfer`."""
         source = load(DownloadSpec, run.spec).source
         key = Key(run.task.user, run.task.id, posixpath.basename(source))
+        machine = self._machines.open(run.task.user, run.task.system)
         try:
-            machine = self._machines.open(run.task.user, run.task.system)
-            expected = await machine.size(source)
-            if expected > self._settings.max_file_size:
-                limit = f"The file is over {self._settings.max_file_size_mb} MB"
-                raise CommandFailed(Fault.OTHER, limit, operand=source)
-            await machine.run(Push(await self._staging.put_url(key), source))
-            arrived = await self._staging.size(key)
-            if arrived != expected:
-                raise CommandFailed(
-                    Fault.OTHER, f"{arrived} of {expected} bytes arrived", operand=source
-                )
+            wait = await self._send(run, machine, key, source)
+            if wait is not None:
+                return wait
             url = await self._staging.get_url(key, Audience.CLIENT)
         except (StaleTask, TaskStoreUnavailable):
             raise
         except FirecrestError as error:
+            if (wait := await transfer.unseen(run, attempt_of(run), error)) is not None:
+                return wait
+            await transfer.discard(machine, attempt_of(run))
             reason = f"Upload to Staging area has failed. Object: {key.name}. {explain(error)}"
             return To(Status.PUSH_FAILED, _data(run, error=reason))
+        await transfer.discard(machine, attempt_of(run))
         return To(Status.PUSHED, _data(run, url=url))
+
+    async def _send(self, run: Run, machine: Machine, key: Key, source: str) -> Wait | None:
+        """Go on; None when all of it is in the staging area."""
+        attempt, report = attempt_of(run), Report(progress=Progress.IDLE)
+        if attempt.under_way:
+            report = await machine.run(CopyState(attempt.place))
+            attempt = await transfer.give_up_idle(run, machine, attempt, report)
+        if not attempt.under_way:
+            attempt = await self._begin(run, machine, source)
+            url = await self._staging.put_url(key)
+            report = await machine.run(
+                Push(place=attempt.place, url=url, algorithm=attempt.algorithm, source=source)
+            )
+        report.check(source)
+        if report.progress is not Progress.ENDED:
+            life = self._settings.tempurl_expiration
+            return await transfer.pause(run, attempt, report, operand=source, life=life)
+        arrived = await self._staging.describe(key)
+        if arrived is None or arrived.size != attempt.size:
+            text = f"{arrived.size if arrived else 0} of {attempt.size} bytes arrived"
+            raise CommandFailed(Fault.OTHER, text, operand=source)
+        if arrived.algorithm == attempt.algorithm and arrived.checksum != report.checksum:
+            text = f"The {arrived.algorithm} checksum of what arrived is wrong"
+            raise CommandFailed(Fault.OTHER, text, operand=source)
+        return None
+
+    async def _begin(self, run: Run, machine: Machine, source: str) -> Attempt:
+        """Make the directory of a new attempt, beside those of the user's jobs."""
+        size = await machine.size(source)
+        if size > self._settings.max_file_size:
+            limit = f"The file is over {self._settings.max_file_size_mb} MB"
+            raise CommandFailed(Fault.OTHER, limit, operand=source)
+        directory = job_directory(machine, f".push.{run.task.id}")
+        attempt = await transfer.begun(
+            run, attempt_of(run), directory, size=size, algorithm=_ALGORITHM
+        )
+        await machine.run(MakeDirectories(attempt.place))
+        return attempt
 
 
 def _data(run: Run, **more: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import fields
 
-from firecrest.commands.fetch import Pull
+from firecrest.commands.fetch import CopyState, Progress, Pull, Report
 from firecrest.config.settings import Storage
 from firecrest.errors import (
     CommandFailed,
@@ -27,13 +27,14 @@ from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item, load
 from firecrest.staging.base import Store
 from firecrest.tasks.workflow import Run, Step, To, Wait
+from firecrest.workflows import transfer
+from firecrest.workflows.transfer import Attempt, attempt_of
 from firecrest.workflows.words import explain
 
 _log = logging.getLogger(__name__)
 
 _COPY_STARTED = "Starting async task for download to filesystem"
 _VANISHED = "File was deleted from staging area. Start a new upload process"
-_COPIED = "copied"
 _FIRST_RETRY = 1.0
 #: Looks for an object are so many seconds apart, or such a part of the time it has taken.
 _SHORTEST_PAUSE = 1.0
@@ -101,7 +102,7 @@ class UploadWorkflow:
         return To(Status.FORM_READY, upload_data(run, Status.FORM_READY, message))
 
     async def _look_for_object(self, run: Run) -> To | Wait:
-        """Look whether the object is there; the checkpoint says since when that is done."""
+        """CopyState whether the object is there; the checkpoint says since when that is done."""
         if not run.checkpoint:
             await run.mark(str(time.time()))
         try:
@@ -132,60 +133,120 @@ class UploadWorkflow:
         return To(Status.COPYING, upload_data(run, Status.COPYING, _COPY_STARTED))
 
     async def _copy(self, run: Run) -> To | Wait:
-        """Copy with retries; the checkpoint counts the failed attempts, or says "copied"."""
+        """Copy with retries, see :mod:`firecrest.workflows.transfer`."""
         spec = load(UploadSpec, run.spec)
         key = upload_key(run.task, spec)
         try:
             machine = self._machines.open(run.task.user, run.task.system)
-            if run.checkpoint != _COPIED:
-                await self._pull(machine, key, spec.target_path)
-                # before the object goes: whoever takes over must not look for it again
-                await run.mark(_COPIED)
+            if not attempt_of(run).done:
+                wait = await self._pull(run, machine, key, spec.target_path)
+                if wait is not None:
+                    return wait
         except (StaleTask, TaskStoreUnavailable):
             raise
         except FirecrestError as error:
-            failures = int(run.checkpoint or 0) + 1
-            _log.warning("task %s: copy failed (%d): %s", run.task.id, failures, error)
-            if failures > self._settings.copy_retries:
-                data = upload_data(run, Status.COPY_FAILED, explain(error))
-                return To(Status.COPY_FAILED, data)
-            await run.mark(str(failures))
-            return Wait(_FIRST_RETRY * 2 ** (failures - 1))
+            return await self._failed(run, error)
         await self._forget(key)
         return To(Status.COPIED, upload_data(run, Status.COPIED, _COPY_STARTED))
 
-    async def _pull(self, machine: Machine, key: Key, target: str) -> None:
-        """Fetch the object under a temporary name, check its size, then rename it."""
-        expected = await self._staging.size(key)
-        if expected is None:
-            raise CommandFailed(Fault.OTHER, _VANISHED, operand=target)
-        # named after the task, so that a repeated copy overwrites what a crash left behind
-        temporary, final = await machine.begin(target, f".firecrest.{key.task_id}")
-        try:
-            if expected > 0:  # an empty object is there already, and curl would not touch it
-                url = await self._staging.get_url(key, Audience.MACHINE)
-                await machine.run(Pull(url, temporary))
-            arrived = await machine.size(temporary)
-            if arrived != expected:
-                raise CommandFailed(
-                    Fault.OTHER, f"{arrived} of {expected} bytes arrived", operand=target
-                )
-            await machine.rename(temporary, final)
-        except FirecrestError:
-            await self._discard(machine, temporary)
-            raise
+    async def _failed(self, run: Run, error: FirecrestError) -> To | Wait:
+        attempt = attempt_of(run)
+        if (wait := await transfer.unseen(run, attempt, error)) is not None:
+            return wait
+        failures = attempt.failures + 1
+        _log.warning("task %s: copy failed (%d): %s", run.task.id, failures, error)
+        machine = self._machines.open(run.task.user, run.task.system)
+        await transfer.discard(machine, attempt)
+        if failures > self._settings.copy_retries:
+            await transfer.keep(run, attempt, failures=0, place="")
+            return To(Status.COPY_FAILED, upload_data(run, Status.COPY_FAILED, explain(error)))
+        await transfer.keep(run, attempt, failures=failures, place="")
+        return Wait(_FIRST_RETRY * 2 ** (failures - 1))
 
-    async def _discard(self, machine: Machine, path: str) -> None:
+    async def _pull(self, run: Run, machine: Machine, key: Key, target: str) -> Wait | None:
+        """Go on fetching the object; None when it is whole and has its name."""
+        attempt = attempt_of(run)
+        if attempt.placing:
+            await self._place(run, machine, attempt)
+            return None
+        report = Report(progress=Progress.IDLE)
+        if attempt.under_way:
+            report = await machine.run(CopyState(attempt.place))
+            attempt = await transfer.give_up_idle(run, machine, attempt, report)
+        if not attempt.under_way:
+            attempt = await self._begin(run, machine, key, target)
+            report = Report(progress=Progress.ENDED)
+            if attempt.size > 0:  # an empty object is there already
+                url = await self._staging.get_url(key, Audience.MACHINE)
+                report = await machine.run(
+                    Pull(place=attempt.place, url=url, algorithm=attempt.algorithm)
+                )
+        report.check(target)
+        if report.progress is not Progress.ENDED:
+            life = self._settings.tempurl_expiration
+            return await transfer.pause(run, attempt, report, operand=target, life=life)
+        arrived = await machine.size(_data(attempt))
+        verify(attempt, arrived, report.checksum, target)
+        # from here on a former owner, whom this write would refuse, must not go on
+        attempt = await transfer.keep(run, attempt, placing=True)
+        await self._place(run, machine, attempt)
+        return None
+
+    async def _begin(self, run: Run, machine: Machine, key: Key, target: str) -> Attempt:
+        """Make the directory of a new attempt, beside the file to be replaced."""
+        staged_object = await self._staging.describe(key)
+        if staged_object is None:
+            raise CommandFailed(Fault.OTHER, _VANISHED, operand=target)
+        final = await machine.destination(target)
+        attempt = await transfer.begun(
+            run,
+            attempt_of(run),
+            posixpath.join(posixpath.dirname(final), f".firecrest.{key.task_id}"),
+            final=final,
+            size=staged_object.size,
+            algorithm=staged_object.algorithm,
+            checksum=staged_object.checksum,
+        )
+        await machine.begin(final, attempt.place)
+        return attempt
+
+    async def _place(self, run: Run, machine: Machine, attempt: Attempt) -> None:
+        """Give the file its name, which an earlier owner may have done already."""
         try:
-            await machine.remove(path)
-        except FirecrestError as error:
-            _log.info("no partial copy removed: %s", error)
+            await machine.rename(_data(attempt), attempt.final)
+        except CommandFailed as error:
+            if error.fault is not Fault.INVALID_PATH:
+                raise
+            if await machine.size(attempt.final) != attempt.size:
+                raise
+        await transfer.discard(machine, attempt)
+        # before the object goes: whoever takes over must not look for it again
+        await transfer.keep(run, attempt, done=True)
 
     async def _forget(self, key: Key) -> None:
         try:
             await self._staging.delete(key)
         except StagingFailed as error:
             _log.warning("object of task %s is left to the bucket's expiry: %s", key.task_id, error)
+
+
+def verify(attempt: Attempt, arrived: int, checksum: str, operand: str) -> None:
+    """Compare what arrived with what was sent.
+
+    :param checksum: by the attempt's algorithm
+    :raises CommandFailed: it is something else
+    """
+    if arrived != attempt.size:
+        text = f"{arrived} of {attempt.size} bytes arrived"
+        raise CommandFailed(Fault.OTHER, text, operand=operand)
+    # nothing was run, hence nothing was summed, for an empty file
+    if attempt.algorithm and attempt.size and checksum != attempt.checksum:
+        text = f"The {attempt.algorithm} checksum of what arrived is wrong"
+        raise CommandFailed(Fault.OTHER, text, operand=operand)
+
+
+def _data(attempt: Attempt) -> str:
+    return posixpath.join(attempt.place, "data")
 
 
 def upload_key(task: Task, spec: UploadSpec) -> Key:

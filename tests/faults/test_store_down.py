@@ -204,7 +204,7 @@ async def test_a_copy_cut_in_the_middle_leaves_no_part_of_the_file(
     curl.watch()
     await send(data, content)
     task_id = receipt.json["task_id"]
-    temporary = workdir / f".firecrest.{task_id}"
+    temporary = workdir / f".firecrest.{task_id}.1" / "data"
 
     async def begun() -> bool:
         if (workdir / "f").exists():

@@ -264,11 +264,15 @@ async def test_a_file_that_is_replaced_keeps_its_permissions(
             old.write_text("old")
             shutil.chown(old, owner)
             old.chmod(mode)
-            temporary, final = await machine.begin(str(old), ".begun")
-            assert (temporary, final) == (str(workdir / ".begun"), str(old))
-            found.append(stat.S_IMODE(Path(temporary).stat().st_mode))
-            await machine.begin(str(old), ".begun")  # again, over what is left
-            await machine.rename(temporary, final)
+            assert await machine.destination(str(old)) == str(old)
+            place = workdir / ".begun"
+            await machine.begin(str(old), str(place))
+            assert stat.S_IMODE(place.stat().st_mode) == 0o700
+            found.append(stat.S_IMODE((place / "data").stat().st_mode))
+            with pytest.raises(CommandFailed):
+                await machine.begin(str(old), str(place))  # its name is taken
+            await machine.rename(str(place / "data"), str(old))
+            await machine.remove_directory(str(place))
             assert listed(workdir) == ["f"]
     assert found[: len(found) // 2] == found[len(found) // 2 :]
     if owner == "alice":
@@ -283,9 +287,10 @@ async def test_where_nothing_can_be_written(ways: Ways, workdir: Path) -> None:
         expected = await outcome(ways.sftp.write_into(path, "f", stream(b"x")))
         assert expected[0] != "done", path
         assert await outcome(ways.exec.write_into(path, "f", stream(b"x"))) == expected, path
-        expected = await outcome(ways.sftp.begin(f"{path}/f", ".begun"))
+        begun = (f"{path}/f", f"{path}/.begun")
+        expected = await outcome(ways.sftp.begin(*begun))
         assert expected[0] != "done", path
-        assert await outcome(ways.exec.begin(f"{path}/f", ".begun")) == expected, path
+        assert await outcome(ways.exec.begin(*begun)) == expected, path
     assert listed(workdir) == before
 
 

@@ -1,0 +1,158 @@
+"""Following a copy that runs detached on the machine, look by look, over any restart.
+
+The checkpoint says which attempt there is. An attempt is written down before it begins, and
+it lives in a directory of its own: what is lost sight of goes on and is found again there,
+and what is given up cannot begin late, because its directory is gone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from typing import Any
+
+import orjson
+from marshmallow import fields
+
+from firecrest.commands.fetch import Discard, Progress, Report
+from firecrest.errors import CommandFailed, Fault, FirecrestError, SystemUnavailable
+from firecrest.machines import Machine
+from firecrest.schema import declared, item, load
+from firecrest.tasks.workflow import Run, Wait
+
+_log = logging.getLogger(__name__)
+
+#: Seconds for which a machine may be unreachable before a copy on it is given up.
+_OUTAGE = 600.0
+#: Seconds without a further byte after which a copy is dead, whatever is known of its process.
+_SILENCE = 180.0
+#: How often a copy may be lost before it has begun.
+_STARTS = 10
+_SHORTEST, _LONGEST = 0.5, 5.0
+
+
+@declared
+class Attempt:
+    """The checkpoint of a copy.
+
+    :param number: of the attempt, from 1; 0 before the first
+    :param failures: how many have failed
+    :param place: its directory on the machine, empty if there is none under way
+    :param final: the file to be replaced at its end
+    :param size: bytes it must have, and its checksum as of
+        :class:`~firecrest.model.staging.Staged`
+    :param began: like the other times, seconds since 1970
+    :param moved: bytes at the last look, and since when
+    :param unseen: since when the machine has not answered, None if it has
+    :param placing: all is verified, and the file is, or is about to be, given its name
+    :param done: it has its name
+    """
+
+    number: int = item(fields.Integer(), default=0)
+    failures: int = item(fields.Integer(), default=0)
+    place: str = item(fields.String(), default="")
+    final: str = item(fields.String(), default="")
+    size: int = item(fields.Integer(), default=0)
+    algorithm: str = item(fields.String(), default="")
+    checksum: str = item(fields.String(), default="")
+    began: float = item(fields.Float(), default=0.0)
+    moved: int = item(fields.Integer(), default=0)
+    moved_at: float = item(fields.Float(), default=0.0)
+    unseen: float | None = item(fields.Float(), default=None)
+    placing: bool = item(fields.Boolean(), default=False)
+    done: bool = item(fields.Boolean(), default=False)
+
+    @property
+    def under_way(self) -> bool:
+        return bool(self.place)
+
+    @property
+    def prefix(self) -> str:
+        """What the directories of all attempts begin with."""
+        return self.place.rpartition(".")[0]
+
+
+def attempt_of(run: Run) -> Attempt:
+    """The attempt as it was last written down."""
+    return load(Attempt, orjson.loads(run.checkpoint)) if run.checkpoint else Attempt()
+
+
+async def keep(run: Run, attempt: Attempt, **changes: Any) -> Attempt:
+    """Write an attempt down; only the task's owner can."""
+    attempt = dataclasses.replace(attempt, **changes)
+    await run.mark(orjson.dumps(dataclasses.asdict(attempt)).decode())
+    return attempt
+
+
+async def begun(run: Run, attempt: Attempt, prefix: str, **about: Any) -> Attempt:
+    """Write down an attempt that is about to begin.
+
+    :param prefix: path of its directory, but for the number
+    """
+    number, now = attempt.number + 1, time.time()
+    return await keep(
+        run,
+        attempt,
+        number=number,
+        place=f"{prefix}.{number}",
+        began=now,
+        moved=0,
+        moved_at=now,
+        unseen=None,
+        placing=False,
+        **about,
+    )
+
+
+async def pause(run: Run, attempt: Attempt, report: Report, *, operand: str, life: float) -> Wait:
+    """When to look again at a copy that runs.
+
+    :param life: seconds an attempt may take at all
+    :raises CommandFailed: it is dead
+    """
+    now = time.time()
+    grows = report.size < attempt.size  # a push shows the whole file from the beginning
+    if report.size != attempt.moved or attempt.unseen is not None:
+        attempt = await keep(run, attempt, moved=report.size, moved_at=now, unseen=None)
+    if now - attempt.began > life or (grows and now - attempt.moved_at > _SILENCE):
+        raise CommandFailed(Fault.OTHER, "Transfer timed out", operand)
+    # the longer it has taken, the less it matters when its end is seen
+    return Wait(min(max(_SHORTEST, (now - attempt.began) / 8), _LONGEST))
+
+
+async def unseen(run: Run, attempt: Attempt, error: FirecrestError) -> Wait | None:
+    """When to ask again a machine that did not answer; None if something else has failed."""
+    cut = isinstance(error, SystemUnavailable) or (
+        isinstance(error, CommandFailed) and error.fault is Fault.TIMEOUT
+    )
+    if not (cut and attempt.under_way):
+        return None
+    now = time.time()
+    if attempt.unseen is None:
+        attempt = await keep(run, attempt, unseen=now)
+    if now - (attempt.unseen or now) > _OUTAGE:
+        return None
+    _log.warning("task %s: its copy cannot be seen: %s", run.task.id, error)
+    return Wait(min(max(_SHORTEST, (now - (attempt.unseen or now)) / 4), 2 * _LONGEST))
+
+
+async def discard(machine: Machine, attempt: Attempt) -> None:
+    """End all attempts of the task and remove what they have left, if that can be done now."""
+    if not attempt.under_way:
+        return
+    try:
+        await machine.run(Discard(attempt.prefix))
+    except FirecrestError as error:
+        _log.warning("%s.* is left behind: %s", attempt.prefix, error)
+
+
+async def give_up_idle(run: Run, machine: Machine, attempt: Attempt, report: Report) -> Attempt:
+    """Forget an attempt that has not begun: without its directory it cannot any more."""
+    if report.progress not in (Progress.IDLE, Progress.GONE):
+        return attempt
+    await machine.run(Discard(attempt.prefix))
+    attempt = await keep(run, attempt, place="", failures=attempt.failures + 1)
+    if attempt.failures > _STARTS:
+        raise CommandFailed(Fault.OTHER, "The copy could not be started")
+    return attempt

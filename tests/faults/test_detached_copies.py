@@ -1,0 +1,174 @@
+"""Copies that run by themselves on the machine: lost sight of, ended, or arrived otherwise.
+
+Contract: tasks §4.3, §5, §9.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Connect, Gateways
+from tests.faults.conftest import Cluster
+from tests.faults.transfers import begin_download, finish, offered, send
+from tests.harness.client import Client
+from tests.harness.daemons import ended
+from tests.harness.gateway import Config, Gateway
+from tests.harness.waiting import eventually
+
+CONTENT = os.urandom(300_000)
+WRONG = "The md5 checksum of what arrived is wrong"
+
+
+@pytest.fixture
+async def gateway(config: Config, cluster: Cluster, gateways: Gateways) -> Gateway:
+    config["storage"] |= {"copy_retries": 1, "polling_interval": 0.2}
+    config["ssh"]["connect_timeout"] = 2
+    return await gateways(config)
+
+
+@pytest.fixture
+async def client(gateway: Gateway, connect: Connect) -> Client:
+    return connect(gateway)
+
+
+def files(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()} - {".tools"}
+
+
+def jobs_directory(task_id: str) -> list[Path]:
+    """What a push has left beside the user's jobs."""
+    return list(Path("/home/alice/firecrest").glob(f".push.{task_id}*"))
+
+
+async def test_a_connection_lost_during_a_copy_costs_nothing(
+    client: Client, gateway: Gateway, cluster: Cluster, workdir: Path
+) -> None:
+    (workdir / "there").write_bytes(CONTENT)
+    curl = cluster.tool("curl")
+    curl.hold_before()
+    receipt, data = await offered(client, workdir)
+    await send(data, CONTENT)
+    pushing = await begin_download(client, workdir / "there")
+    await curl.held(2)
+    await cluster.wire.cut()
+
+    async def unseen() -> bool:
+        return gateway.log.count("its copy cannot be seen") >= 2
+
+    await eventually(unseen, "the machine could not be asked")
+    curl.release()
+    await ended(curl.runs)
+    await cluster.wire.mend()
+    assert (await client.finished(receipt))["status"] == "114"
+    assert (await client.finished(pushing))["status"] == "117"
+    assert (workdir / "f").read_bytes() == CONTENT
+    assert len(curl.runs) == 2
+    assert files(workdir) == {"f", "there"}
+    assert jobs_directory(pushing.json["task_id"]) == []
+
+
+async def test_a_copy_killed_on_the_machine_is_made_again(
+    client: Client, cluster: Cluster, workdir: Path
+) -> None:
+    curl = cluster.tool("curl")
+    curl.hold_before()
+    receipt, data = await offered(client, workdir)
+    await send(data, CONTENT)
+    (pid,) = await curl.held()
+    os.kill(pid, signal.SIGKILL)
+    curl.release()
+    assert (await client.finished(receipt))["status"] == "114"
+    assert (workdir / "f").read_bytes() == CONTENT
+    assert files(workdir) == {"f"}
+
+
+async def test_a_copy_killed_with_all_that_leads_it_is_made_again(
+    client: Client, gateway: Gateway, cluster: Cluster, workdir: Path
+) -> None:
+    curl = cluster.tool("curl")
+    curl.hold_before()
+    receipt, data = await offered(client, workdir)
+    await send(data, CONTENT)
+    (pid,) = await curl.held()
+    os.killpg(os.getpgid(pid), signal.SIGKILL)
+    curl.release()
+    assert (await client.finished(receipt))["status"] == "114"
+    assert "The copy was ended on the machine" in gateway.log
+    assert (workdir / "f").read_bytes() == CONTENT
+    assert files(workdir) == {"f"}
+
+
+async def test_a_file_that_arrives_otherwise_is_no_success(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect, workdir: Path
+) -> None:
+    """Of the right size, but one bit has changed on its way."""
+    config["storage"] |= {"copy_retries": 0, "polling_interval": 0.2}
+    client = connect(await gateways(config))
+    curl = cluster.tool("curl")
+    curl.hold_after()
+    (workdir / "f").write_text("what was there before")
+    receipt, data = await offered(client, workdir)
+    await send(data, CONTENT)
+    await curl.held()
+    arrived = workdir / f".firecrest.{receipt.json['task_id']}.1" / "data"
+    spoilt = bytearray(arrived.read_bytes())
+    spoilt[1000] ^= 1
+    arrived.write_bytes(spoilt)
+    curl.release()
+    task = await client.finished(receipt)
+    assert (task["status"], task["data"]["msg"]) == ("115", WRONG)
+    assert (workdir / "f").read_text() == "what was there before"
+    assert files(workdir) == {"f"}
+
+    assert (await finish(client, receipt)).status == 200
+    assert (await client.reached(receipt, {"114"}))["status"] == "114"
+    assert (workdir / "f").read_bytes() == CONTENT
+
+
+async def test_a_file_that_changes_during_its_push_is_no_success(
+    client: Client, cluster: Cluster, workdir: Path
+) -> None:
+    """As many bytes, but not those that were read for the checksum."""
+    source = workdir / "there"
+    source.write_bytes(CONTENT)
+    curl = cluster.tool("curl")
+    curl.hold_before()
+    receipt = await begin_download(client, source)
+    await curl.held()
+    (place,) = jobs_directory(receipt.json["task_id"])
+
+    async def summed() -> bool:
+        sum_file = place / "run" / "sum"
+        return sum_file.exists() and sum_file.stat().st_size > 0
+
+    await eventually(summed, "the checksum is there")
+    source.write_bytes(CONTENT[::-1])
+    curl.release()
+    task = await client.finished(receipt)
+    assert task["status"] == "118"
+    assert task["data"]["error"].endswith(WRONG)
+    assert jobs_directory(receipt.json["task_id"]) == []
+
+
+async def test_a_start_that_is_late_finds_nothing_to_fill(
+    config: Config, cluster: Cluster, gateways: Gateways, connect: Connect, workdir: Path
+) -> None:
+    """The shell of a killed gateway's copy begins when the next one has finished the upload."""
+    shell = cluster.tool("sh")
+    shell.hold_before()
+    gateway = await gateways(config)
+    receipt, data = await offered(connect(gateway), workdir)
+    await send(data, CONTENT)
+    (late,) = await shell.held()
+    await gateway.kill()
+    (workdir / ".tools" / "sh").unlink()
+    client = connect(await gateways(config))
+    assert (await client.finished(receipt))["status"] == "114"
+    shell.release()
+    await ended([late])
+    assert (workdir / "f").read_bytes() == CONTENT
+    assert files(workdir) == {"f"}
