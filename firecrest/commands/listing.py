@@ -17,7 +17,8 @@ _ROW = re.compile(
 )
 _PLAIN = re.compile(
     r"^([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S.*?) +(\d+, +)?(\d+) (\S+) "
-    r'"((?:[^"\\]|\\.)*)"(?: -> "((?:[^"\\]|\\.)*)")?$',
+    # a run of plain characters at a time, which is half the work
+    r'"([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?: -> "([^"\\\n]*(?:\\.[^"\\\n]*)*)")?$',
     re.MULTILINE | re.ASCII,
 )
 _DOTS = {".", ".."}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from dataclasses import asdict
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -28,6 +28,7 @@ from firecrest.commands.files import (
 )
 from firecrest.commands.identity import Id, WhoAmI
 from firecrest.errors import CommandFailed, Fault, InvalidInput
+from firecrest.model.files import FileStatus
 from firecrest.schema import declared, item
 
 endpoints = Endpoints(UTILITIES)
@@ -36,6 +37,7 @@ _OCTAL = re.compile(r"[0-7]{1,4}", re.ASCII)
 _SYMBOLIC = re.compile(r"[ugoa]*([-+=][rwxXst]*)+(,[ugoa]*([-+=][rwxXst]*)+)*", re.ASCII)
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.$@][A-Za-z0-9_.$@-]*", re.ASCII)
 _NO = {"false", "no", "0"}
+_NUMBERS = tuple(field.name for field in dataclasses.fields(FileStatus))
 
 
 class PresentFlag(Flag):
@@ -231,7 +233,8 @@ async def stat(call: Call, params: StatParams) -> dict[str, Any]:
     if path is None:
         raise InvalidInput("'targetPath' not specified")
     found = await call.machine.run(Stat(path, params.dereference))
-    return _success("stat", asdict(found))
+    # what asdict would give, which copies each number
+    return _success("stat", {name: getattr(found, name) for name in _NUMBERS})
 
 
 @endpoints.get(
@@ -268,5 +271,5 @@ async def whoami(call: Call, params: WhoAmIParams) -> dict[str, Any]:
     """Tell who the caller is on the machine."""
     if params.groups:
         identity = await call.machine.run(Id())
-        return {"description": "User information", "output": asdict(identity)}
+        return {"description": "User information", "output": dataclasses.asdict(identity)}
     return {"description": "User information", "output": await call.machine.run(WhoAmI())}
