@@ -27,6 +27,7 @@ async def replicas(
     config["tasks"] = {"lease": LEASE}
     config["storage"]["polling_interval"] = 600
     config["utilities"] = {"timeout": 60}
+    config["compute"] = {"share": 0}  # each question is work of its own
     first, second = await asyncio.gather(gateways(config), gateways(dict(config)))
     return connect(first), connect(second)
 
