@@ -155,7 +155,7 @@ class Squeue(Timed[list[QueuedJob]]):
     """The jobs that Slurm holds.
 
     :param separator: between fields; a word that occurs in no job (see :func:`separator`)
-    :param user: whose jobs; None: everybody's
+    :param user: whose jobs, with their files; None: everybody's, without
     """
 
     separator: str
@@ -169,19 +169,27 @@ class Squeue(Timed[list[QueuedJob]]):
         if self.job_ids:
             words.append(f"--jobs={','.join(self.job_ids)}")
         # a field with something behind its colon, but no width, is as wide as it needs
-        form = ",".join(f"{field}:{self.separator}" for field in _FIELDS)
+        form = ",".join(f"{field}:{self.separator}" for field in self._fields)
         return (*words, f"--Format={form}", "--noheader")
 
     def parse(self, stdout: bytes) -> list[QueuedJob]:
         return [
             self._job(row[: len(_QUEUED)], *row[len(_QUEUED) : -1])
             # the last field, too, is followed by a separator
-            for row in rows(stdout, self.separator, width=len(_FIELDS) + 1)
+            for row in rows(stdout, self.separator, width=len(self._fields) + 1)
         ]
 
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        # a list of everybody's jobs may be long, and their files are nobody else's business
+        return tuple(_QUEUED.values()) if self.user is None else _FIELDS
+
     @staticmethod
-    def _job(row: tuple[str, ...], script: str, stdout: str, stderr: str, number: str) -> QueuedJob:
+    def _job(row: tuple[str, ...], *files: str) -> QueuedJob:
         values = dict(zip(_QUEUED, row, strict=True))
+        if not files:
+            return QueuedJob(**values, details=None)
+        script, stdout, stderr, number = files
         if "%" in stdout or "%" in stderr:
             names = FileNames(
                 job_id=values["job_id"], number=number, user=values["user"], name=values["name"]

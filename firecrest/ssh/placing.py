@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import asyncssh
 
-from firecrest.errors import CommandFailed, Fault
 from firecrest.ssh.files import RemoteFiles, temporary_name
 
 
@@ -50,10 +49,5 @@ class RemotePlaces(RemoteFiles):
             if file is None:
                 return False
             opened = file
-            try:
-                await session.run(lambda sftp: end(sftp, opened))
-            except asyncssh.SFTPError as error:
-                raise CommandFailed(
-                    Fault.OTHER, f"{directory}: {error.reason}", directory
-                ) from error
+            await session.run(lambda sftp: end(sftp, opened))
         return True

@@ -148,7 +148,7 @@ class TestCalls:
             "TimeLeft:~,NumNodes:~,ReasonList:~,Command:~,STDOUT:~,STDERR:~,JobID:~",
             "--noheader",
         )
-        assert Squeue("~").argv()[1].startswith("--Format=")
+        assert Squeue("~").argv()[1].endswith("NumNodes:~,ReasonList:~")  # nobody's files
 
     def test_sacct(self) -> None:
         query = AccountingQuery(job_ids=("3", "4"), start="11/24/26-08:00", end="03:00 PM")
@@ -171,7 +171,7 @@ class TestCalls:
         assert ScontrolShowJob("3_1").argv() == ("scontrol", "-o", "show", "job=3_1")
 
     def test_whole_line_starts_as_the_wrapper_accepts(self) -> None:
-        words = shlex.split(line(Squeue(SEPARATOR), 10))
+        words = shlex.split(line(Squeue(SEPARATOR, "alice"), 10))
         assert words[:4] == ["SLURM_TIME_FORMAT=standard", "timeout", "10", "squeue"]
         assert shlex.split(line(ScontrolShowJob("1"), 10))[1:4] == ["timeout", "10", "scontrol"]
 
@@ -241,7 +241,7 @@ class TestSbatch:
 class TestListings:
     def test_queue(self) -> None:
         output = squeue_output(queued("15", "ok.sh"))
-        assert Squeue(SEPARATOR).parse(output) == [
+        assert Squeue(SEPARATOR, "alice").parse(output) == [
             QueuedJob(
                 job_id="15",
                 partition="part01",
@@ -263,14 +263,18 @@ class TestListings:
             )
         ]
 
+    def test_everybodys_queue(self) -> None:
+        (job,) = Squeue(SEPARATOR).parse(squeue_output((*queued("15", "ok.sh")[:10], "")))
+        assert (job.job_id, job.reason_or_nodes, job.details) == ("15", "n1", None)
+
     def test_nothing(self) -> None:
-        assert Squeue(SEPARATOR).parse(b"") == []
+        assert Squeue(SEPARATOR, "alice").parse(b"") == []
         assert Sacct(SEPARATOR, AccountingQuery()).parse(b"") == []
 
     @pytest.mark.parametrize("name", NASTY_NAMES)
     def test_no_name_breaks_a_queue(self, name: str) -> None:
         output = squeue_output(queued("16", name), queued("31_[54-200]", "plain"))
-        jobs = Squeue(SEPARATOR).parse(output)
+        jobs = Squeue(SEPARATOR, "alice").parse(output)
         assert [(job.job_id, job.name) for job in jobs] == [
             ("16", name),
             ("31_[54-200]", "plain"),
@@ -288,16 +292,16 @@ class TestListings:
 
     def test_words_of_a_login_before_the_first_row(self) -> None:
         output = b"welcome\n" + squeue_output(queued("15", "ok.sh"))
-        assert Squeue(SEPARATOR).parse(output)[0].job_id == "15"
+        assert Squeue(SEPARATOR, "alice").parse(output)[0].job_id == "15"
 
     def test_output_that_was_cut(self) -> None:
         output = squeue_output(queued("15", "ok.sh"), queued("16", "ok.sh"))
         with pytest.raises(SchedulerRefused, match="incomplete"):
-            Squeue(SEPARATOR).parse(output[:-40])
+            Squeue(SEPARATOR, "alice").parse(output[:-40])
 
     def test_bytes_that_are_not_text(self) -> None:
         output = squeue_output(queued("15", "ok.sh")).replace(b"ok.sh", b"\xff")
-        assert Squeue(SEPARATOR).parse(output)[0].name == "\ufffd"
+        assert Squeue(SEPARATOR, "alice").parse(output)[0].name == "\ufffd"
 
     def test_rows_keep_newlines_of_any_field_but_the_first(self) -> None:
         assert rows(b"1|a\nb\n2|c\n\n", "|", width=2) == [("1", "a\nb"), ("2", "c\n")]
@@ -305,7 +309,7 @@ class TestListings:
     @pytest.mark.parametrize(
         ("command", "stderr"),
         [
-            (Squeue(SEPARATOR), "slurm_load_jobs error: Invalid job id specified"),
+            (Squeue(SEPARATOR, "alice"), "slurm_load_jobs error: Invalid job id specified"),
             (ScontrolShowJob("9"), "slurm_load_jobs error: Invalid job id specified"),
             (Sacct(SEPARATOR, AccountingQuery()), "Invalid time specification (pos=0): garbage"),
         ],
