@@ -227,7 +227,8 @@ def _read(path: Path) -> bytes:
 def _answer(status: int, content: bytes) -> dict[str, Any]:
     """The answer, or what is wrong in its own words."""
     try:
-        answer = orjson.loads(content)
+        # a job's name is any bytes, and one user's must not cost the others their list
+        answer = orjson.loads(content.decode("utf-8", "replace"))
         errors = answer.get("errors") or []
     except (ValueError, AttributeError) as error:
         words = "Slurm's REST daemon gave no answer that could be read"

@@ -186,6 +186,11 @@ class TestDaemon:
             await Daemon(answering.url, KEY, 30).ask("alice", "/jobs")
         assert raised.value.message == words
 
+    async def test_a_name_that_is_no_text_spoils_no_list(self, answering: Answering) -> None:
+        answering.answer = web.Response(body=b'{"jobs": [{"name": "caf\xe9"}]}')
+        answer = await Daemon(answering.url, KEY, 30).ask("alice", "/jobs")
+        assert answer == {"jobs": [{"name": "caf\N{REPLACEMENT CHARACTER}"}]}
+
     async def test_one_that_is_not_there_is_told(self) -> None:
         with pytest.raises(SchedulerRefused, match="cannot be reached"):
             await Daemon("http://127.0.0.1:1", KEY, 30).ask("alice", "/jobs")

@@ -47,7 +47,7 @@ async def test_a_job_from_its_submission_to_its_end(
 
     async def running() -> dict[str, Any] | None:
         status, rows = await asked(client, "GET", f"jobs/{job_id}")
-        assert status == "200"
+        assert status == "200", rows
         row: dict[str, Any] = rows["0"]
         return row if row["job_data_out"] else None
 
