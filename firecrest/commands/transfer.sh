@@ -97,7 +97,7 @@ begin() {
     $apart sh -c "$leader" sh "$direction" "$algorithm" </dev/null >/dev/null 2>&1 &
     # most are small: their end is told at once
     looks=0
-    until [ -e run/exit ] || [ $((looks += 1)) -gt 30 ]; do
+    until [ -e run/exit ] || [ $((looks += 1)) -gt 50 ]; do
         sleep 0.05 2>/dev/null || sleep 1
         [ ! -e run/pid ] || alive || break
     done

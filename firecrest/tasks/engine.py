@@ -54,6 +54,9 @@ class _Run:
     async def mark(self, checkpoint: str) -> None:
         self.owned = await self._store.mark(self.owned, checkpoint)
 
+    async def show(self, data: Any) -> None:
+        self.owned = await self._store.show(self.owned, data)
+
     async def blob(self) -> bytes:
         return await self._store.blob(self.owned)
 

@@ -194,6 +194,17 @@ class TaskStore:
                 raise
         return replace(owned, task=moved, checkpoint="")
 
+    async def show(self, owned: Owned, data: Any) -> Owned:
+        """Replace the payload of a task that stays in its state, as its owner.
+
+        :raises StaleTask: the task is gone, or has another owner or state
+        """
+        task = owned.task
+        shown = replace(task, version=task.version + 1, data=data)
+        await self._write(task, shown, str(owned.fence))
+        # the work goes on where it is, whatever a transition does to the checkpoint
+        return await self.mark(replace(owned, task=shown), owned.checkpoint)
+
     async def seize(
         self, task: Task, to: Status, data: Any = None, *, cause: Cause = Cause.CLIENT
     ) -> Owned:

@@ -42,6 +42,9 @@ class Run(Protocol):
     async def mark(self, checkpoint: str) -> None:
         """Record how far this state has come, before a side effect that must not repeat."""
 
+    async def show(self, data: Any) -> None:
+        """Give the task another payload in the state it is in; that is an event, too."""
+
     async def blob(self) -> bytes:
         """The bytes stored with the spec."""
 

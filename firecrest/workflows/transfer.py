@@ -29,7 +29,9 @@ _OUTAGE = 600.0
 _SILENCE = 180.0
 #: How often a copy may be lost before it has begun.
 _STARTS = 10
-_SHORTEST, _LONGEST = 0.5, 5.0
+#: Seconds between two events about how far a copy is, at least.
+_SHOWN_EVERY = 1.0
+_SHORTEST, _LONGEST = 0.25, 5.0
 
 
 @declared
@@ -44,6 +46,7 @@ class Attempt:
         :class:`~firecrest.model.staging.Staged`
     :param began: like the other times, seconds since 1970
     :param moved: bytes at the last look, and since when
+    :param shown: when its progress was last shown
     :param unseen: since when the machine has not answered, None if it has
     :param placing: all is verified, and the file is, or is about to be, given its name
     :param done: it has its name
@@ -59,6 +62,7 @@ class Attempt:
     began: float = item(fields.Float(), default=0.0)
     moved: int = item(fields.Integer(), default=0)
     moved_at: float = item(fields.Float(), default=0.0)
+    shown: float = item(fields.Float(), default=0.0)
     unseen: float | None = item(fields.Float(), default=None)
     placing: bool = item(fields.Boolean(), default=False)
     done: bool = item(fields.Boolean(), default=False)
@@ -106,13 +110,22 @@ async def begun(run: Run, attempt: Attempt, prefix: str, **about: Any) -> Attemp
 
 
 async def pause(run: Run, attempt: Attempt, report: Report, *, operand: str, life: float) -> Wait:
-    """When to look again at a copy that runs.
+    """When to look again at a copy that runs; how far it is becomes ``progress`` in the data.
 
     :param life: seconds an attempt may take at all
     :raises CommandFailed: it is dead
     """
     now = time.time()
     grows = report.size < attempt.size  # a push shows the whole file from the beginning
+    if grows and report.size != attempt.moved and now - attempt.shown >= _SHOWN_EVERY:
+        seconds = max(now - attempt.moved_at, 0.001)
+        progress = {
+            "bytes_done": report.size,
+            "bytes_total": attempt.size,
+            "rate": round(max(report.size - attempt.moved, 0) / seconds),
+        }
+        await run.show({**run.task.data, "progress": progress})
+        attempt = await keep(run, attempt, shown=now)
     if report.size != attempt.moved or attempt.unseen is not None:
         attempt = await keep(run, attempt, moved=report.size, moved_at=now, unseen=None)
     if now - attempt.began > life or (grows and now - attempt.moved_at > _SILENCE):

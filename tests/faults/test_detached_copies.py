@@ -71,6 +71,44 @@ async def test_a_connection_lost_during_a_copy_costs_nothing(
     assert jobs_directory(pushing.json["task_id"]) == []
 
 
+async def test_a_long_copy_tells_how_far_it_is(
+    client: Client,
+    gateway: Gateway,
+    cluster: Cluster,
+    gateways: Gateways,
+    config: Config,
+    connect: Connect,
+    workdir: Path,
+) -> None:
+    curl = cluster.tool("curl")
+    curl.hold_before()
+    receipt, data = await offered(client, workdir)
+    task_id = receipt.json["task_id"]
+    async with client.events(f"?tasks={task_id}") as events:
+        await send(data, CONTENT)
+        await curl.held()
+        arrived = workdir / f".firecrest.{task_id}.1" / "data"
+        arrived.write_bytes(CONTENT[:1000])  # as if curl had come so far
+        while True:
+            message = await events.next()
+            if message["event"] == "task" and "progress" in message["task"]["data"]:
+                break
+    assert (message["previous"], message["task"]["status"]) == ("113", "113")
+    progress = message["task"]["data"]["progress"]
+    assert progress.pop("rate") > 0
+    assert progress == {"bytes_done": 1000, "bytes_total": len(CONTENT)}
+    assert {**message["task"]["data"], "progress": None}.keys() == {*data, "progress"}
+    # the next one follows the same copy all the same
+    await gateway.kill()
+    client = connect(await gateways(config))
+    curl.release()
+    task = await client.finished(receipt)
+    assert task["status"] == "114"
+    assert "progress" not in task["data"]
+    assert (workdir / "f").read_bytes() == CONTENT
+    assert len(curl.runs) == 1
+
+
 async def test_a_copy_killed_on_the_machine_is_made_again(
     client: Client, cluster: Cluster, workdir: Path
 ) -> None:

@@ -58,3 +58,26 @@ async def test_a_bucket_of_somebody_else_is_not_used() -> None:
 async def test_a_bucket_of_ours_that_exists_is_used() -> None:
     async with store(shared(ALICES)) as ours:
         await ours.prepare("alice")
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (
+            {"ETag": '"d41d8cd98f00b204e9800998ecf8427e"'},
+            ("md5", "d41d8cd98f00b204e9800998ecf8427e"),
+        ),
+        ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e-3"'}, ("", "")),
+        ({}, ("", "")),
+        ({"ETag": f'"{"0" * 32}"', "ServerSideEncryption": "aws:kms"}, ("", "")),
+        ({"ETag": f'"{"0" * 32}"', "ServerSideEncryption": "AES256"}, ("md5", "0" * 32)),
+        ({"ETag": f'"{"0" * 32}"', "SSECustomerAlgorithm": "AES256"}, ("", "")),
+        ({"ChecksumSHA256": "q80=", "ETag": f'"{"0" * 32}"'}, ("sha256", "abcd")),
+        ({"ChecksumSHA256": "q80=-2", "ETag": '"x"'}, ("", "")),
+        ({"ChecksumSHA256": "!", "ETag": '"x"'}, ("", "")),
+    ],
+)
+def test_only_a_checksum_of_the_whole_object_counts(
+    head: dict[str, str], expected: tuple[str, str]
+) -> None:
+    assert s3.checksum(head) == expected

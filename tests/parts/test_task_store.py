@@ -66,6 +66,23 @@ async def test_what_the_work_needs_survives_until_the_end(
     assert not {b"spec", b"blob", b"checkpoint"} & set(kept)
 
 
+async def test_what_is_shown_meanwhile_is_an_event_and_costs_no_checkpoint(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    owned = await store.mark(await create(store), "far")
+    shown = await store.show(owned, {"n": 1})
+    assert (await store.read("alice", owned.task.id)).decoded("")["data"] == {"n": 1}
+    task_id = owned.task.id
+    assert await events(redis) == [(task_id, None, "100"), (task_id, "100", "100")]
+    taken = await store.take("alice", task_id)
+    assert taken.checkpoint == "far"
+    assert taken.task.version == shown.task.version == 2
+    with pytest.raises(StaleTask):
+        await store.show(shown, {"n": 2})  # it is another's by now
+    await store.advance(taken, Status.FORM_REQUESTED, {})
+    assert (await store.read("alice", task_id)).decoded("")["data"] == {}
+
+
 async def test_a_repeated_creation_changes_nothing(store: TaskStore, redis: aioredis.Redis) -> None:
     """As by a connection that lost the answer and sends the call again."""
     owned = await create(store, Kind.LIST_JOBS)
