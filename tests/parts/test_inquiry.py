@@ -90,13 +90,15 @@ async def test_one_that_was_killed_is_started_again(found: Found, workdir: Path)
 async def test_one_that_hangs_is_given_up(found: Found, workdir: Path) -> None:
     machine, find, _ = found
     await check(machine, workdir)
-    os.kill(find.runs[0], signal.SIGSTOP)
+    (hanging,) = find.runs
+    os.kill(hanging, signal.SIGSTOP)
     with pytest.raises(CommandFailed) as caught:
         await machine.run(Stat(str(workdir)))
     assert caught.value.fault is Fault.TIMEOUT
     await check(machine, workdir)
-    os.kill(find.runs[0], signal.SIGCONT)
     assert len(find.runs) == 2, "by another connection"
+    os.kill(hanging, signal.SIGCONT)
+    await ended([hanging])
 
 
 async def test_none_is_left_behind(testbed: Testbed, tmp_path: Path, workdir: Path) -> None:
