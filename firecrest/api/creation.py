@@ -12,7 +12,7 @@ from firecrest.api.http.endpoint import Refusal
 from firecrest.api.task_view import receipt
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.model.tasks import Kind
-from firecrest.tasks.store import Earlier, Once, Repeated
+from firecrest.tasks.receipts import Earlier, Once, Repeated
 
 _HEADER = "Idempotency-Key"
 #: What requests that become tasks heed.

@@ -16,8 +16,9 @@ from firecrest.errors import (
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
+from firecrest.tasks.receipts import Once, Repeated
 from firecrest.tasks.states import Cause, Edge, Payload, check, failure
-from firecrest.tasks.store import Once, Owned, Repeated, TaskStore, new_id
+from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
 
 _log = logging.getLogger(__name__)

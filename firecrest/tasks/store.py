@@ -52,6 +52,7 @@ from firecrest.events.log import (
 )
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
+from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
 
 
@@ -82,41 +83,6 @@ class Owned:
             data=Status.QUEUED.description,
         )
         return cls(task=task, fence=1, spec=spec, checkpoint="")
-
-
-#: Seconds for which a client's key gets its first receipt again (Contract: events §6).
-RECEIPT_LIFE = 86_400
-
-
-@dataclass(frozen=True)
-class Once:
-    """The mark of a request that makes one task however often it is sent.
-
-    :param key: digest of the client's key and the route, the same for each repetition
-    :param request: digest of all that decides the work; a repetition has the same
-    """
-
-    key: str
-    request: str
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """The task that a request with the same key has made before.
-
-    :param request: that request's digest
-    """
-
-    task_id: str
-    request: str
-
-
-class Repeated(Exception):
-    """A task was not created, because an earlier request with the same key made one."""
-
-    def __init__(self, earlier: Earlier) -> None:
-        super().__init__(earlier.task_id)
-        self.earlier = earlier
 
 
 class TaskStore:
@@ -169,14 +135,14 @@ class TaskStore:
             if earlier:
                 await self._redis.delete(_owner_key(task_id))
         if earlier:
-            raise Repeated(_earlier(earlier))
+            raise Repeated(Earlier.of(earlier))
         return owned
 
     async def earlier(self, user: str, once: Once) -> Earlier | None:
         """What a request with this key has made before."""
         async with _guarded():
             receipt = await self._redis.get(_receipt_key(user, once.key))
-        return _earlier(receipt) if receipt else None
+        return Earlier.of(receipt) if receipt else None
 
     async def advance(self, owned: Owned, to: Status, data: Any = None) -> Owned:
         """Move a task along an edge, as its owner.
@@ -202,8 +168,7 @@ class TaskStore:
         task = owned.task
         shown = replace(task, version=task.version + 1, data=data)
         await self._write(task, shown, str(owned.fence))
-        # the work goes on where it is, whatever a transition does to the checkpoint
-        return await self.mark(replace(owned, task=shown), owned.checkpoint)
+        return replace(owned, task=shown)
 
     async def seize(
         self, task: Task, to: Status, data: Any = None, *, cause: Cause = Cause.CLIENT
@@ -391,11 +356,6 @@ def _owner_key(task_id: str) -> str:
 
 def _receipt_key(user: str, digest: str) -> str:
     return f"fc:{{{user}}}:idem:{digest}"
-
-
-def _earlier(receipt: bytes) -> Earlier:
-    task_id, _, request = receipt.decode().partition(" ")
-    return Earlier(task_id, request)
 
 
 def _task(user: str, document: Document, work: dict[bytes, bytes]) -> Task:

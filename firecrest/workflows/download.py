@@ -22,7 +22,7 @@ from firecrest.errors import (
 )
 from firecrest.machines import Machine, Machines
 from firecrest.model.staging import Audience, Key
-from firecrest.model.tasks import Kind, Status
+from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item, load
 from firecrest.staging.base import Store
 from firecrest.tasks.workflow import Run, Step, To, Wait
@@ -122,12 +122,21 @@ class DownloadWorkflow:
         if size > self._settings.max_file_size:
             limit = f"The file is over {self._settings.max_file_size_mb} MB"
             raise CommandFailed(Fault.OTHER, limit, operand=source)
-        directory = job_directory(machine, f".push.{run.task.id}")
         attempt = await transfer.begun(
-            run, attempt_of(run), directory, size=size, algorithm=_ALGORITHM
+            run, attempt_of(run), _places(machine, run.task.id), size=size, algorithm=_ALGORITHM
         )
         await machine.run(MakeDirectories(attempt.place))
         return attempt
+
+
+async def stop_push(machine: Machine, task: Task) -> None:
+    """End the push of a download that was retired while it ran."""
+    await transfer.end_copy(machine, _places(machine, task.id))
+
+
+def _places(machine: Machine, task_id: str) -> str:
+    """What the directories of a task's attempts begin with: they lie beside those of jobs."""
+    return job_directory(machine, f".push.{task_id}")
 
 
 def _data(run: Run, **more: str) -> dict[str, Any]:

@@ -151,13 +151,20 @@ async def unseen(run: Run, attempt: Attempt, error: FirecrestError) -> Wait | No
 
 
 async def discard(machine: Machine, attempt: Attempt) -> None:
-    """End all attempts of the task and remove what they have left, if that can be done now."""
-    if not attempt.under_way:
-        return
+    """End all attempts of the task and remove what they have left."""
+    if attempt.under_way:
+        await end_copy(machine, attempt.prefix)
+
+
+async def end_copy(machine: Machine, prefix: str) -> None:
+    """End what a retired task has left running, if that can be done now.
+
+    :param prefix: of the directories of its attempts
+    """
     try:
-        await machine.run(Discard(attempt.prefix))
+        await machine.run(Discard(prefix))
     except FirecrestError as error:
-        _log.warning("%s.* is left behind: %s", attempt.prefix, error)
+        _log.warning("%s.* ends by itself: %s", prefix, error)
 
 
 async def give_up_idle(run: Run, machine: Machine, attempt: Attempt, report: Report) -> Attempt:

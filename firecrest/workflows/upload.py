@@ -201,7 +201,7 @@ class UploadWorkflow:
         attempt = await transfer.begun(
             run,
             attempt_of(run),
-            posixpath.join(posixpath.dirname(final), f".firecrest.{key.task_id}"),
+            _places(final, key.task_id),
             final=final,
             size=staged_object.size,
             algorithm=staged_object.algorithm,
@@ -243,6 +243,17 @@ def verify(attempt: Attempt, arrived: int, checksum: str, operand: str) -> None:
     if attempt.algorithm and attempt.size and checksum != attempt.checksum:
         text = f"The {attempt.algorithm} checksum of what arrived is wrong"
         raise CommandFailed(Fault.OTHER, text, operand=operand)
+
+
+async def stop_copy(machine: Machine, task: Task) -> None:
+    """End the copy of an upload that was retired while it ran."""
+    final = await machine.destination(task.data["target_path"])
+    await transfer.end_copy(machine, _places(final, task.id))
+
+
+def _places(final: str, task_id: str) -> str:
+    """What the directories of a task's attempts begin with: they lie beside the file."""
+    return posixpath.join(posixpath.dirname(final), f".firecrest.{task_id}")
 
 
 def _data(attempt: Attempt) -> str:

@@ -35,6 +35,8 @@ _LARGE = 256
 _MANY, _EACH = 20, 64
 _NOTICING = 2.0
 _LIMIT = 300.0
+#: Base names of what is measured with.
+_OBJECTS = {"up", "down", f"{_LARGE}MiB", f"{_EACH}MiB"}
 _BUCKET = "firecrest-bench-raw"
 _XFER = "/storage/xfer-external"
 
@@ -222,6 +224,14 @@ async def _signed(client: Any, operation: str, key: str) -> str:
     return url
 
 
+async def _empty(client: Any, bucket: str) -> None:
+    """Remove what was measured with: a store has an end."""
+    async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for found in page.get("Contents", ()):
+            if found["Key"].rpartition("/")[2] in _OBJECTS:
+                await client.delete_object(Bucket=bucket, Key=found["Key"])
+
+
 @asynccontextmanager
 async def _store(directory: Path) -> AsyncIterator[Store]:
     """The testbed's object store if there is one, else the demo's."""
@@ -268,4 +278,8 @@ async def _side(bench: Bench, served: Gateway, store: Store, user: str) -> Async
         ) as raw,
     ):
         await raw.create_bucket(Bucket=_BUCKET)
-        yield Side(bench, served, session, raw, root)
+        try:
+            yield Side(bench, served, session, raw, root)
+        finally:
+            for bucket in (_BUCKET, user):
+                await _empty(raw, bucket)

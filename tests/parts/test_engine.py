@@ -14,7 +14,8 @@ from firecrest.errors import TaskStoreUnavailable
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.due import KEY, DueList
 from firecrest.tasks.engine import Engine
-from firecrest.tasks.store import Once, Owned, TaskStore
+from firecrest.tasks.receipts import Once
+from firecrest.tasks.store import Owned, TaskStore
 from firecrest.tasks.workflow import Run, Step, To, Wait
 from tests.harness.waiting import eventually
 

@@ -20,7 +20,8 @@ from firecrest.model.tasks import Kind, Status
 from firecrest.redis_client import connect_redis
 from firecrest.schema import load
 from firecrest.tasks.due import DueList
-from firecrest.tasks.store import Once, Repeated, TaskStore, new_id
+from firecrest.tasks.receipts import Once, Repeated
+from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import free_port
 from tests.harness.events import logged, next_event
 from tests.harness.topologies import RedisCluster, WatchedRedis

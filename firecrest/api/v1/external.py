@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import posixpath
 from typing import Any
 
@@ -15,6 +16,7 @@ from firecrest.api.v1.errors import STORAGE, probe_headers
 from firecrest.errors import (
     AccessDenied,
     CommandFailed,
+    FirecrestError,
     ForeignTask,
     StagingFailed,
     StaleTask,
@@ -26,8 +28,10 @@ from firecrest.model.staging import Key
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item
 from firecrest.tasks.states import targets
-from firecrest.workflows.download import DownloadSpec
-from firecrest.workflows.upload import UploadSpec, staged
+from firecrest.workflows.download import DownloadSpec, stop_push
+from firecrest.workflows.upload import UploadSpec, staged, stop_copy
+
+_log = logging.getLogger(__name__)
 
 endpoints = Endpoints(STORAGE)
 
@@ -143,6 +147,7 @@ async def invalidate(call: Call, _: None) -> dict[str, Any]:
             if Status.INVALIDATED not in targets(task.kind, task.status):
                 break  # nothing is done for it any more
             await engine.invalidate(task)
+            await _stop(call.parts, task)
         except StaleTask:
             continue  # it has moved on in the same moment
         except (TaskNotFound, ForeignTask) as error:
@@ -186,6 +191,18 @@ async def copy_staged(parts: Parts, task: Task) -> bool:
     move = staged(task)
     await parts.engine.move(task, move.status, move.data)
     return True
+
+
+async def _stop(parts: Parts, task: Task) -> None:
+    """End what runs on the machine for a task that was retired; it cannot do harm any more."""
+    try:
+        machine = parts.machines.open(task.user, task.system)
+        if task.status is Status.COPYING:
+            await stop_copy(machine, task)
+        elif task.status is Status.PUSHING:
+            await stop_push(machine, task)
+    except FirecrestError as error:
+        _log.warning("task %s: what runs for it ends by itself: %s", task.id, error)
 
 
 def _task_id(call: Call) -> str:
