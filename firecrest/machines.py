@@ -6,7 +6,7 @@ which way, and what is written down about it are each decided in one place.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
@@ -23,7 +23,7 @@ from firecrest.ssh.commands import RemoteCommands
 from firecrest.ssh.excerpt import Readable
 from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
-from firecrest.telemetry.logs import AUDIT, ON_BEHALF_OF
+from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
 
 T = TypeVar("T")
 
@@ -160,8 +160,16 @@ class Machine:
             pass
 
     @contextmanager
-    def _audited(self, action: str, operand: str | None) -> Iterator[None]:
-        outcome = "ok"
+    def _audited(
+        self, action: str, operand: str | None, argv: Sequence[str] = ()
+    ) -> Iterator[None]:
+        """Write down an action.
+
+        :param argv: its arguments, which hold no secret: everybody on the machine sees them
+        """
+        outcome, caller = "ok", CALLER.get()
+        if caller.user != self.user:  # what is done for somebody may have been begun by another
+            caller = NOBODY
         try:
             yield
         except FirecrestError as error:
@@ -172,7 +180,7 @@ class Machine:
             raise
         finally:
             AUDIT.info(
-                "%(user)s@%(system)s %(action)s %(operand)s: %(outcome)s (%(id)s)",
+                "%(user)s@%(system)s %(action)s %(operand)r: %(outcome)s (%(id)s)",
                 {
                     "user": self.user,
                     "system": self.system.name,
@@ -180,6 +188,10 @@ class Machine:
                     "operand": operand,
                     "outcome": outcome,
                     "id": ON_BEHALF_OF.get(),
+                    "argv": list(argv),
+                    "issuer": caller.issuer,
+                    "client": caller.client,
+                    "address": caller.address,
                 },
             )
 

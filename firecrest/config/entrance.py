@@ -64,6 +64,11 @@ class Server:
         default="",
         help="origin clients use, prefix of task_url; empty: taken from each request",
     )
+    trusted_proxies: tuple[str, ...] = item(
+        fields.List(values.required_text(values.networks), post_load=tuple),
+        default=(),
+        help="addresses or networks of proxies whose X-Forwarded-* headers are believed",
+    )
     docs: bool = item(
         fields.Boolean(),
         default=True,

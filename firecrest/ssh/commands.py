@@ -15,8 +15,8 @@ from firecrest.ssh.session import Running, exchange, running
 
 T = TypeVar("T")
 
-#: Opens the audit line of an action on a path.
-Audited = Callable[[str, str | None], AbstractContextManager[None]]
+#: Opens the audit line of an action on a path, perhaps with the arguments of a command.
+Audited = Callable[..., AbstractContextManager[None]]
 
 #: Seconds by which this side waits longer than the machine's own time limit.
 MARGIN = 2.0
@@ -55,7 +55,7 @@ class RemoteCommands:
         :param seconds: limit of a command that is limited; default: ``utilities.timeout``
         """
         limit = seconds or self._settings.utilities.timeout
-        with self._audited(command.argv()[0], command.operand):
+        with self._audited(command.argv()[0], command.operand, command.argv()):
             completed = await exchange(
                 self._pool,
                 self._user,
@@ -73,7 +73,7 @@ class RemoteCommands:
 
     async def read(self, command: Command[bytes]) -> AsyncGenerator[bytes, None]:
         """What a command prints, in pieces and however much it is."""
-        with self._audited(command.argv()[0], command.operand):
+        with self._audited(command.argv()[0], command.operand, command.argv()):
             async with self._running(command) as process:
                 while part := await process.read():
                     yield part
@@ -81,7 +81,7 @@ class RemoteCommands:
 
     async def feed(self, command: Command[T], content: AsyncIterator[bytes]) -> T:
         """Run a command that reads a stream."""
-        with self._audited(command.argv()[0], command.operand):
+        with self._audited(command.argv()[0], command.operand, command.argv()):
             async with self._running(command) as process:
                 complete = True
                 async for part in content:

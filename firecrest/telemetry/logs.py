@@ -6,6 +6,7 @@ import json
 import logging
 import logging.config
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from firecrest.config.settings import Logging
 
@@ -15,6 +16,25 @@ AUDIT = logging.getLogger("firecrest.audit")
 ACCESS = logging.getLogger("firecrest.access")
 #: Id of the request or task for which something is done; in audit lines and certificates.
 ON_BEHALF_OF: ContextVar[str] = ContextVar("on_behalf_of", default="-")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request, for audit lines.
+
+    :param client: the OAuth client the token was given to
+    :param address: where the request came from
+    """
+
+    user: str = ""
+    issuer: str = ""
+    client: str = ""
+    address: str = ""
+
+
+NOBODY = Caller()
+#: Whose request is being answered; what goes on by itself afterwards may see it, too.
+CALLER: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
 
 
 class _JsonLines(logging.Formatter):

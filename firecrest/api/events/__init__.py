@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from firecrest.api.events import sse, websocket
 from firecrest.api.events.channel import BadAction
 from firecrest.api.events.connections import Connections, TooMany
+from firecrest.api.http.origin import public_origin
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.config.settings import Events
 from firecrest.errors import TaskStoreUnavailable
@@ -40,7 +41,8 @@ async def events(request: web.Request) -> web.StreamResponse:
     if not upgrades and not sse.is_asked_for(request):
         headers = {"Upgrade": "websocket"}
         return _refuse(426, "Upgrade to a websocket, or accept text/event-stream", headers)
-    public_url = parts.settings.server.public_url or f"{request.scheme}://{request.host}"
+    server = parts.settings.server
+    public_url = server.public_url or public_origin(request, server.trusted_proxies)
     if not _origin_allowed(request, parts, public_url):
         return _refuse(403, "Origin not allowed")
     after = request.query.get("last_event_id")

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from firecrest.api.http.body import Form, first_values, read_form
 from firecrest.api.http.endpoint import Endpoint
+from firecrest.api.http.origin import public_origin
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.errors import InvalidInput, NoSystem
 from firecrest.machines import Machine
@@ -58,9 +59,8 @@ class Call:
     @property
     def public_url(self) -> str:
         """Origin under which the client knows this server, without trailing slash."""
-        request = self.request
-        configured = self.parts.settings.server.public_url
-        return configured or f"{request.scheme}://{request.host}"
+        server = self.parts.settings.server
+        return server.public_url or public_origin(self.request, server.trusted_proxies)
 
     async def form(self) -> Form:
         """The body, up to its file part."""

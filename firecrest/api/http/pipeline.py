@@ -14,12 +14,13 @@ from aiohttp import hdrs, web
 
 from firecrest.api.http.call import PRINCIPAL, Call
 from firecrest.api.http.endpoint import Endpoint, Refusal, Reply
+from firecrest.api.http.origin import client_address
 from firecrest.api.http.parts import PARTS
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Cors
 from firecrest.errors import FirecrestError, Unauthenticated
 from firecrest.model.principal import Principal
-from firecrest.telemetry.logs import ACCESS, ON_BEHALF_OF
+from firecrest.telemetry.logs import ACCESS, CALLER, ON_BEHALF_OF, Caller
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,13 @@ _EXPOSED = ", ".join(
         *("X-Invalid-Owner", "X-Invalid-Mode", "X-Size-Limit", "X-Sbatch-Error"),
     )
 )
+
+#: What a browser must not do with an answer: keep it, run or frame it, or tell others its URL.
+_PROTECTING = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Referrer-Policy": "no-referrer",
+}
 
 _INTERNAL_METHODS = {"POST", "PUT", "DELETE"}
 _INTERNAL_TASKS = (["taskslist"], ["expire"])
@@ -159,6 +167,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         tokens = parts.tokens
         principal = await tokens.with_new_keys(lambda: authenticate(request, tokens))
         request[PRINCIPAL] = principal
+        address = client_address(request, parts.settings.server.trusted_proxies)
+        CALLER.set(Caller(principal.user, principal.issuer, principal.client, address))
         if (refusal := parts.rates.refusal(principal.user, request.path)) is not None:
             return respond(refusal)
         if is_internal(request.method, request.path):
@@ -210,6 +220,10 @@ async def cors_headers(request: web.Request, response: web.StreamResponse) -> No
     """Headers of every response, just before it is sent."""
     if request_id := request.get(REQUEST_ID):
         response.headers["X-Request-ID"] = request_id
+    for name, value in _PROTECTING.items():
+        response.headers.setdefault(name, value)
+    if response.content_type != "application/json":  # which no browser takes for anything else
+        response.headers["X-Content-Type-Options"] = "nosniff"
     allowed = request.app[PARTS].settings.server.cors.origins
     origin = request.headers.get(hdrs.ORIGIN, "")
     if "*" in allowed:

@@ -32,7 +32,7 @@ async def send(call: Call, file: Readable, path: str) -> web.StreamResponse:
     request = call.request
     size = file.extent.size
     etag = f'"{size:x}-{file.extent.modified:x}"'
-    headers = {"ETag": etag, "Accept-Ranges": "bytes"}
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
     headers["Last-Modified"] = formatdate(file.extent.modified, usegmt=True)
     if _matches(request.headers.get(hdrs.IF_NONE_MATCH, ""), etag):
         return web.Response(status=304, headers=headers)

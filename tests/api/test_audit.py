@@ -1,0 +1,70 @@
+"""What browsers may do with answers, and what is written down of actions (Contract: auth)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conftest import Connect, Gateways
+from tests.harness.client import Client
+from tests.harness.gateway import Config, Gateway
+from tests.harness.tokens import ISSUER, TokenMint
+
+
+@pytest.mark.parametrize(("path", "status"), [("/tasks", 200), ("/nowhere", 400), ("/tasks", 401)])
+async def test_browsers_keep_no_answer_and_run_none(
+    gateway: Gateway, mint: TokenMint, path: str, status: int
+) -> None:
+    token = "broken" if status == 401 else mint.token("alice")
+    async with Client(gateway.url, token) as client:
+        answer = await client.get(path)
+    assert answer.status == status
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+async def test_a_downloaded_page_is_no_page(alice: Client) -> None:
+    answer = await alice.get("/utilities/download?sourcePath=/etc/hostname")
+    assert answer.status == 200
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+
+
+def audit_lines(gateway: Gateway) -> list[dict[str, Any]]:
+    return [
+        found
+        for line in gateway.log.splitlines()
+        if line.startswith("{") and "argv" in (found := json.loads(line))
+    ]
+
+
+async def test_the_audit_says_who_did_what_where_and_how_it_ended(
+    config: Config, gateways: Gateways, connect: Connect, mint: TokenMint
+) -> None:
+    config["logging"]["audit_json"] = True
+    config["server"]["trusted_proxies"] = ["127.0.0.1"]
+    gateway = await gateways(config)
+    client = connect(gateway, token=mint.token("alice", azp="the-portal"))
+    answer = await client.get(
+        "/utilities/stat",
+        params={"targetPath": "/no\u2028 such place"},
+        headers={"X-Forwarded-For": "192.0.2.7", "X-Request-ID": "the-request"},
+    )
+    assert answer.status == 400
+    line = audit_lines(gateway)[-1]
+    assert line["argv"][0] == line["action"] == "stat"
+    assert line["argv"][-1] == line["operand"] == "/no\u2028 such place"
+    del line["argv"], line["operand"], line["time"]
+    assert line == {
+        "user": "alice",
+        "system": "cluster",
+        "action": "stat",
+        "outcome": "CommandFailed",
+        "id": "the-request",
+        "issuer": ISSUER,
+        "client": "the-portal",
+        "address": "192.0.2.7",
+    }
