@@ -7,6 +7,7 @@ can read and that is gone when curl runs, because an argument would show it to e
 
 from __future__ import annotations
 
+import posixpath
 import shlex
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,7 +15,7 @@ from importlib import resources
 from typing import ClassVar
 
 from firecrest.commands.base import Argv, Command, Completed, Silent
-from firecrest.commands.faults import clean
+from firecrest.commands.faults import WRAPPER_STATUS, clean
 from firecrest.errors import CommandFailed, Fault, FirecrestError
 
 _PROGRAM = resources.files(__package__).joinpath("transfer.sh").read_bytes()
@@ -47,14 +48,15 @@ class Report:
 
     :param size: bytes of the file so far, while it runs
     :param status: curl's exit status, once it has ended
-    :param checksum: hex digits of the file's checksum, empty if there is none (yet)
+    :param checksum: hex digits of the file's checksum, empty if there is none (yet), None if
+        the machine cannot tell it
     :param said: curl's own words
     """
 
     progress: Progress
     size: int = 0
     status: int = 0
-    checksum: str = ""
+    checksum: str | None = ""
     said: str = ""
 
     def check(self, operand: str) -> None:
@@ -115,6 +117,11 @@ class _Begin(_Following):
     def operand(self) -> str:
         return self.place
 
+    @property
+    def file(self) -> str:
+        """The file that is read or written."""
+        return posixpath.join(self.place, "data")
+
     def stdin(self) -> bytes:
         settings = _config(url=self.url, **{self.file_option: "data"})
         return f"settings={shlex.quote(settings)}\n".encode() + _PROGRAM
@@ -142,8 +149,46 @@ class Push(_Begin):
     def operand(self) -> str:
         return self.source
 
+    @property
+    def file(self) -> str:
+        return self.source
+
     def argv(self) -> Argv:
         return ("sh", "-s", "--", "begin", self.place, "push", self.source, self.algorithm)
+
+
+@dataclass(frozen=True)
+class Attached(Silent):
+    """The same copy by curl alone, for as long as somebody waits for it."""
+
+    copy: Pull | Push
+
+    limited: ClassVar[bool] = False
+
+    @property
+    def operand(self) -> str | None:
+        return self.copy.operand
+
+    def argv(self) -> Argv:
+        return ("curl", "--config", "-")
+
+    def stdin(self) -> bytes:
+        options = {self.copy.file_option: self.copy.file}
+        if self.copy.file_option != "output":
+            # a body answered to an upload is of no use, and would count as output
+            options["output"] = "/dev/null"
+        return _config(url=self.copy.url, **options).encode("utf-8", "surrogateescape")
+
+    def failure(self, completed: Completed) -> FirecrestError:
+        if completed.status == WRAPPER_STATUS:
+            return super().failure(completed)
+        said = clean(completed.stderr)
+        ended = Report(progress=Progress.ENDED, status=completed.status, said=said)
+        try:
+            ended.check(self.operand or "")
+        except CommandFailed as failure:
+            return failure
+        raise AssertionError("a copy that ended well has not failed")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,16 @@ from typing import Any
 import orjson
 from marshmallow import fields
 
-from firecrest.commands.fetch import Discard, Progress, Report
+from firecrest.commands.fetch import (
+    Attached,
+    CopyState,
+    Discard,
+    Progress,
+    Pull,
+    Push,
+    Report,
+)
+from firecrest.commands.files import Remove
 from firecrest.errors import CommandFailed, Fault, FirecrestError, SystemUnavailable
 from firecrest.machines import Machine
 from firecrest.schema import declared, item, load
@@ -150,19 +159,41 @@ async def unseen(run: Run, attempt: Attempt, error: FirecrestError) -> Wait | No
     return Wait(min(max(_SHORTEST, (now - (attempt.unseen or now)) / 4), 2 * _LONGEST))
 
 
+async def start(machine: Machine, copy: Pull | Push) -> Report:
+    """Start a copy, detached; where a wrapper permits no shell it is waited for instead."""
+    try:
+        return await machine.run(copy)
+    except CommandFailed as error:
+        if error.fault is not Fault.WRAPPER_REFUSED:
+            raise
+    await machine.run(Attached(copy))
+    return Report(progress=Progress.ENDED, checksum=None)
+
+
+async def state(machine: Machine, attempt: Attempt) -> Report:
+    """How far the attempt is; where that cannot be told, nobody has waited for it any more."""
+    try:
+        return await machine.run(CopyState(attempt.place))
+    except CommandFailed as error:
+        if error.fault is not Fault.WRAPPER_REFUSED:
+            raise
+    return Report(progress=Progress.GONE)
+
+
 async def discard(machine: Machine, attempt: Attempt) -> None:
     """End all attempts of the task and remove what they have left."""
     if attempt.under_way:
-        await end_copy(machine, attempt.prefix)
+        await end_copy(machine, attempt.prefix, attempt.place)
 
 
-async def end_copy(machine: Machine, prefix: str) -> None:
-    """End what a retired task has left running, if that can be done now.
+async def end_copy(machine: Machine, prefix: str, place: str = "") -> None:
+    """End what is left of a copy, if that can be done now.
 
     :param prefix: of the directories of its attempts
+    :param place: that of the last one, to be removed where a wrapper permits no shell
     """
     try:
-        await machine.run(Discard(prefix))
+        await _discard(machine, prefix, place)
     except FirecrestError as error:
         _log.warning("%s.* ends by itself: %s", prefix, error)
 
@@ -171,8 +202,17 @@ async def give_up_idle(run: Run, machine: Machine, attempt: Attempt, report: Rep
     """Forget an attempt that has not begun: without its directory it cannot any more."""
     if report.progress not in (Progress.IDLE, Progress.GONE):
         return attempt
-    await machine.run(Discard(attempt.prefix))
+    await _discard(machine, attempt.prefix, attempt.place)
     attempt = await keep(run, attempt, place="", failures=attempt.failures + 1)
     if attempt.failures > _STARTS:
         raise CommandFailed(Fault.OTHER, "The copy could not be started")
     return attempt
+
+
+async def _discard(machine: Machine, prefix: str, place: str) -> None:
+    try:
+        await machine.run(Discard(prefix))
+    except CommandFailed as error:
+        if error.fault is not Fault.WRAPPER_REFUSED or not place:
+            raise
+        await machine.run(Remove(place))

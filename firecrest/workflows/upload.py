@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import fields
 
-from firecrest.commands.fetch import CopyState, Progress, Pull, Report
+from firecrest.commands.fetch import Progress, Pull, Report
 from firecrest.config.settings import Storage
 from firecrest.errors import (
     CommandFailed,
@@ -102,7 +102,7 @@ class UploadWorkflow:
         return To(Status.FORM_READY, upload_data(run, Status.FORM_READY, message))
 
     async def _look_for_object(self, run: Run) -> To | Wait:
-        """CopyState whether the object is there; the checkpoint says since when that is done."""
+        """Look whether the object is there; the checkpoint says since when that is done."""
         if not run.checkpoint:
             await run.mark(str(time.time()))
         try:
@@ -171,15 +171,15 @@ class UploadWorkflow:
             return None
         report = Report(progress=Progress.IDLE)
         if attempt.under_way:
-            report = await machine.run(CopyState(attempt.place))
+            report = await transfer.state(machine, attempt)
             attempt = await transfer.give_up_idle(run, machine, attempt, report)
         if not attempt.under_way:
             attempt = await self._begin(run, machine, key, target)
             report = Report(progress=Progress.ENDED)
             if attempt.size > 0:  # an empty object is there already
                 url = await self._staging.get_url(key, Audience.MACHINE)
-                report = await machine.run(
-                    Pull(place=attempt.place, url=url, algorithm=attempt.algorithm)
+                report = await transfer.start(
+                    machine, Pull(place=attempt.place, url=url, algorithm=attempt.algorithm)
                 )
         report.check(target)
         if report.progress is not Progress.ENDED:
@@ -230,17 +230,18 @@ class UploadWorkflow:
             _log.warning("object of task %s is left to the bucket's expiry: %s", key.task_id, error)
 
 
-def verify(attempt: Attempt, arrived: int, checksum: str, operand: str) -> None:
+def verify(attempt: Attempt, arrived: int, checksum: str | None, operand: str) -> None:
     """Compare what arrived with what was sent.
 
-    :param checksum: by the attempt's algorithm
+    :param checksum: by the attempt's algorithm; None where the machine cannot tell it
     :raises CommandFailed: it is something else
     """
     if arrived != attempt.size:
         text = f"{arrived} of {attempt.size} bytes arrived"
         raise CommandFailed(Fault.OTHER, text, operand=operand)
     # nothing was run, hence nothing was summed, for an empty file
-    if attempt.algorithm and attempt.size and checksum != attempt.checksum:
+    summed = attempt.algorithm and attempt.size and checksum is not None
+    if summed and checksum != attempt.checksum:
         text = f"The {attempt.algorithm} checksum of what arrived is wrong"
         raise CommandFailed(Fault.OTHER, text, operand=operand)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,16 @@ async def store(hooked: Gateway) -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.fixture
+def bobs() -> Iterator[Path]:
+    """A directory of bob's, in whose bucket no other test has to wait for the store's calls."""
+    path = Path("/home/bob") / f"test-{secrets.token_hex(6)}"
+    path.mkdir()
+    shutil.chown(path, "bob", "bob")
+    yield path
+    shutil.rmtree(path)
+
+
 def event(*keys: str, name: str = "ObjectCreated:Post") -> dict[str, Any]:
     bucket = {"name": "alice"}
     records = [{"eventName": name, "s3": {"bucket": bucket, "object": {"key": k}}} for k in keys]
@@ -55,16 +67,14 @@ async def tell(store: Client, body: Any, secret: str = SECRET) -> Answer:
 
 
 async def test_the_real_store_tells_and_the_copy_begins(
-    hooked: Gateway, connect: Connect, testbed: Testbed, workdir: Path
+    hooked: Gateway, connect: Connect, testbed: Testbed, bobs: Path
 ) -> None:
-    # as bob, in whose bucket no other test would have to wait for these calls
     bob = connect(hooked, "bob")
-    workdir.chmod(0o777)
-    receipt, data = await offered(bob, "some file", workdir)
+    receipt, data = await offered(bob, "some file", bobs)
     async with notifications(testbed, "bob", f"{hooked.url}{PATH}?secret={SECRET}"):
         assert await send(data, b"content") in {200, 204}
         assert (await bob.finished(receipt))["status"] == "114"
-    assert (workdir / "some file").read_bytes() == b"content"
+    assert (bobs / "some file").read_bytes() == b"content"
 
 
 @asynccontextmanager

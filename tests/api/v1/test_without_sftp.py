@@ -101,7 +101,7 @@ def requests(root: Path, paths: list[str]) -> list[Request]:
             ("PUT", "chmod", {**at, "mode": "2755"}),
             ("PUT", "chown", {**at, "group": "hpcusers"}),
             ("DELETE", "rm", at),
-            ("POST", "compress", {"sourcePath": path, "targetPath": f"{root}/new.tgz"}),
+            ("POST", "compress", {"sourcePath": path, "targetPath": f"{root}.tgz"}),
             ("UPLOAD", "upload", at),
         ]
     return asked
