@@ -12,6 +12,7 @@ from aiohttp import web
 from tests.api.v1.test_external import send
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
+from tests.harness.daemons import RedisServer
 from tests.harness.gateway import Config, Gateway
 from tests.harness.services import served
 from tests.harness.waiting import eventually
@@ -50,7 +51,11 @@ async def opa() -> AsyncIterator[Opa]:
 
 
 @pytest.fixture
-async def gateway(config: Config, gateways: Gateways, opa: Opa) -> Gateway:
+async def gateway(
+    config: Config, gateways: Gateways, opa: Opa, redis_server: RedisServer
+) -> Gateway:
+    # another gateway, which asks nobody, would take the tasks of this one over
+    config["redis"] = {"port": redis_server.port}
     config["opa"] = {"enabled": True, "url": opa.url, "remember": 0, "timeout": 1}
     return await gateways(config)
 
