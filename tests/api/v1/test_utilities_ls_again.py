@@ -26,7 +26,7 @@ async def watched(config: Config, gateways: Gateways) -> Gateway:
 
 def commands(gateway: Gateway, path: Path) -> int:
     """How many commands it has run on a path."""
-    wanted = f"ls {path}: "
+    wanted = f"ls {str(path)!r}: "
     return sum(wanted in line for line in gateway.log.splitlines())
 
 
