@@ -47,8 +47,9 @@ def changed(mode: str, permissions: int, *, directory: bool) -> int | None:
 
 
 def told(path: str, before: int, after: int) -> str | None:
-    """The line of ``chmod -v`` about a change, None if the path may be quoted otherwise."""
-    if "'" in path or not (path.isascii() and path.isprintable()):
+    """The line of ``chmod -v`` about a change, None if the path may be written otherwise."""
+    # of several slashes at the end it prints fewer, sometimes
+    if "'" in path or path.endswith("//") or not (path.isascii() and path.isprintable()):
         return None
     if before == after:
         return f"mode of '{path}' retained as {_written(after)}"
