@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tarfile
 import zipfile
@@ -71,10 +72,11 @@ async def test_there_and_back(alice: Client, workdir: Path, tree: Path, name: st
 
 async def test_relative_names_are_never_options(alice: Client, workdir: Path) -> None:
     home = Path("/home/alice")
-    source = home / "--checkpoint=1"
+    number = secrets.randbelow(10**9)  # the home is everybody's
+    source = home / f"--checkpoint={number}"
     source.write_text("content")
     shutil.chown(source, "alice", "alice")
-    archive = home / "-v.gz"
+    archive = home / f"-v{number}.gz"
     try:
         assert (await compress(alice, source.name, archive.name)).status == 201
         with tarfile.open(archive) as packed:
