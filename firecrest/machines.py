@@ -165,7 +165,7 @@ class Machine:
     ) -> Iterator[None]:
         """Write down an action.
 
-        :param argv: its arguments, which hold no secret: everybody on the machine sees them
+        :param argv: its arguments, see :meth:`firecrest.commands.base.Command.shown`
         """
         outcome, caller = "ok", CALLER.get()
         if caller.user != self.user:  # what is done for somebody may have been begun by another

@@ -57,6 +57,10 @@ class Command(ABC, Generic[T]):
     def argv(self) -> Argv:
         """Program and arguments; never shell text."""
 
+    def shown(self) -> Argv:
+        """Program and arguments as audit lines have them: without what may be a secret."""
+        return self.argv()
+
     def stdin(self) -> bytes:
         """What the program reads; it goes through the channel, not through the shell."""
         return b""

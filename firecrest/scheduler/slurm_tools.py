@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 import re
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -99,14 +100,21 @@ class Sbatch(Tool[int]):
     options: tuple[str, ...] = ()
 
     def argv(self) -> Argv:
+        return self._words(self.submission.environment)
+
+    def shown(self) -> Argv:
+        """Variables without their values: people pass passwords to their jobs so."""
+        return self._words(dict.fromkeys(self.submission.environment, "..."))
+
+    def _words(self, environment: Mapping[str, str]) -> Argv:
         wanted = self.submission
         words = ["sbatch"]
         if wanted.account is not None:
             words.append(f"--account={wanted.account}")
         if wanted.comment is not None:
             words.append(f"--comment={wanted.comment}")
-        if wanted.environment:
-            added = [f"{name}={value}" for name, value in wanted.environment.items()]
+        if environment:
+            added = [f"{name}={value}" for name, value in environment.items()]
             words.append(f"--export={','.join(['ALL', *added])}")
         words += [f"--chdir={wanted.directory}", *self.options]
         # sbatch opens the script from where the login shell starts, not from --chdir.
@@ -138,6 +146,9 @@ class SbatchAndShow(Tool[Accepted]):
 
     def argv(self) -> Argv:
         return ("sh", "-c", _SUBMIT_AND_SHOW, "sh", *self.sbatch.argv())
+
+    def shown(self) -> Argv:
+        return self.sbatch.shown()
 
     def parse(self, stdout: bytes) -> Accepted:
         said, _, shown = stdout.partition(b"\0")

@@ -55,7 +55,7 @@ class RemoteCommands:
         :param seconds: limit of a command that is limited; default: ``utilities.timeout``
         """
         limit = seconds or self._settings.utilities.timeout
-        with self._audited(command.argv()[0], command.operand, command.argv()):
+        with self._audited(command.argv()[0], command.operand, command.shown()):
             completed = await exchange(
                 self._pool,
                 self._user,
@@ -73,7 +73,7 @@ class RemoteCommands:
 
     async def read(self, command: Command[bytes]) -> AsyncGenerator[bytes, None]:
         """What a command prints, in pieces and however much it is."""
-        with self._audited(command.argv()[0], command.operand, command.argv()):
+        with self._audited(command.argv()[0], command.operand, command.shown()):
             async with self._running(command) as process:
                 while part := await process.read():
                     yield part
@@ -81,7 +81,7 @@ class RemoteCommands:
 
     async def feed(self, command: Command[T], content: AsyncIterator[bytes]) -> T:
         """Run a command that reads a stream."""
-        with self._audited(command.argv()[0], command.operand, command.argv()):
+        with self._audited(command.argv()[0], command.operand, command.shown()):
             async with self._running(command) as process:
                 complete = True
                 async for part in content:

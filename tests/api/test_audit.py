@@ -68,3 +68,21 @@ async def test_the_audit_says_who_did_what_where_and_how_it_ended(
         "client": "the-portal",
         "address": "192.0.2.7",
     }
+
+
+async def test_values_of_variables_are_written_down_nowhere(
+    config: Config, gateways: Gateways, connect: Connect
+) -> None:
+    config["logging"]["audit_json"] = True
+    gateway = await gateways(config)
+    secret = "not-for-any-log"
+    client = connect(gateway)
+    script = b"#!/bin/bash\ntrue\n"
+    env = json.dumps({"PASSWORD": secret})
+    receipt = await client.upload("/compute/jobs", script, "job.sh", env=env)
+    assert (await client.finished(receipt))["status"] == "200"
+    submitted = [
+        line for line in audit_lines(gateway) if "--export=ALL,PASSWORD=..." in line["argv"]
+    ]
+    assert len(submitted) == 1
+    assert secret not in gateway.log
