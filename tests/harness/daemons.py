@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncssh
@@ -128,6 +130,11 @@ async def simulated_redis(directory: Path) -> AsyncIterator[RedisServer]:
     finally:
         await server.stop()
 
+
+#: Below those that the kernel gives to outgoing connections, above those of the testbed; each
+#: worker of a run has a share of its own, so that nobody takes a port between look and use.
+_PORTS = range(20_000, 30_000)
+_SHARES = 8
 
 _SSHD_CONFIG = """\
 Port {port}
@@ -305,9 +312,21 @@ def _alive(pid: int) -> bool:
     return state != "Z"
 
 
+def _candidates() -> Iterator[int]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return itertools.cycle(
+        random.sample(_PORTS[worker % _SHARES :: _SHARES], k=len(_PORTS) // _SHARES)
+    )
+
+
+_next_ports = _candidates()
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on, and that nobody else is going to be given."""
+    for port in _next_ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("unreachable: the ports come round for ever")

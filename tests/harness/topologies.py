@@ -16,7 +16,8 @@ from tests.harness.daemons import Daemon, RedisServer, free_port
 from tests.harness.waiting import eventually
 
 SERVICE = "tasks"
-_HIGHEST_PORT = 55_535  # the bus of a cluster uses ports 10,000 above
+#: The bus of a cluster uses ports 10,000 above, which outgoing connections must not have either.
+_HIGHEST_PORT = 22_767
 
 
 @dataclass(frozen=True)
