@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from firecrest.config.settings import Scheduler as SchedulerSettings
-from firecrest.errors import CommandFailed, Fault
 from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.jobs import (
     Accepted,
@@ -19,6 +18,7 @@ from firecrest.model.jobs import (
     Submission,
 )
 from firecrest.scheduler.base import Runner
+from firecrest.scheduler.slurm_sbatch import Sbatch
 from firecrest.scheduler.slurm_scontrol import (
     ScontrolShowJob,
     ScontrolShowNodes,
@@ -28,8 +28,6 @@ from firecrest.scheduler.slurm_scontrol import (
 from firecrest.scheduler.slurm_tools import (
     Sacct,
     SacctSearch,
-    Sbatch,
-    SbatchAndShow,
     Scancel,
     Squeue,
     SqueueSearch,
@@ -47,15 +45,8 @@ class Slurm:
     submit_options: tuple[str, ...] = ()
 
     async def submit(self, on: Runner, submission: Submission) -> Accepted:
-        """Queue the job, and look at it in the same exchange (Contract: rest-v1 §7.2)."""
-        sbatch = Sbatch(submission, self.submit_options)
-        try:
-            return await on.run(SbatchAndShow(sbatch))
-        except CommandFailed as error:
-            # a wrapper that knows Slurm's tools only has let nothing happen
-            if error.fault is not Fault.WRAPPER_REFUSED:
-                raise
-            return Accepted(await on.run(sbatch))
+        """Queue the job (Contract: rest-v1 §7.2)."""
+        return await on.run(Sbatch(submission, on.user, self.submit_options))
 
     async def find(self, on: Runner, directory: str) -> int | None:
         """The newest job of the user in this directory (Contract: events §6)."""

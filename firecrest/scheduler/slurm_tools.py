@@ -1,6 +1,6 @@
-"""Slurm's command line tools but scontrol, as values.
+"""Slurm's tools that look and that cancel, but scontrol, as values.
 
-Contract: rest-v1 §7.2 to §7.6. Tried with Slurm 22.05.
+Contract: rest-v1 §7.4 to §7.6. Tried with Slurm 22.05.
 
 Users choose the names of jobs, and a name may hold any character, newlines included.
 squeue and sacct therefore separate their fields by a word drawn anew for every call: no
@@ -12,46 +12,28 @@ from __future__ import annotations
 import posixpath
 import re
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from firecrest.commands.base import Argv, Completed
 from firecrest.commands.faults import clean
-from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefused
+from firecrest.errors import SchedulerRefused
 from firecrest.model.jobs import (
-    Accepted,
     AccountedJob,
     AccountingQuery,
     JobDetails,
     QueuedJob,
-    Submission,
 )
-from firecrest.scheduler.base import Tool, guarded, left_open
+from firecrest.scheduler.base import Tool
 from firecrest.scheduler.slurm_names import FileNames
 from firecrest.scheduler.slurm_scontrol import (
-    ScontrolShowJob,
     Timed,
     told,
 )
 
 T = TypeVar("T")
 
-_SUBMITTED = re.compile(r"submitted batch job (\d+)", re.IGNORECASE)
-#: What sbatch says when slurmctld was asked and may have queued the job.
-_NO_ANSWER = re.compile(
-    r"Socket timed out on send/recv|Zero Bytes were transmitted|[Mm]essage receive failure"
-)
 _JOB_NUMBER = re.compile(r"\d+")
-#: Runs its arguments, which are sbatch's, and behind a NUL shows the job they led to.
-_SUBMIT_AND_SHOW = """\
-said=$("$@") || { status=$?; printf '%s\\n' "$said"; exit $status; }
-printf '%s\\n\\0' "$said"
-job=${said##*atch job }
-scontrol -o show job="${job%%[!0-9]*}" 2>/dev/null || :
-"""
-
 #: squeue's names of the attributes of a QueuedJob
 _QUEUED = {
     "job_id": "JobArrayID",
@@ -87,78 +69,6 @@ _ACCOUNTED = {
 _FIND_SINCE = "now-30days"
 #: How scancel exits when it may not.
 _NOT_OWN_JOB = 210
-
-
-@dataclass(frozen=True)
-class Sbatch(Tool[int]):
-    """Queue a script; the result is the job's id.
-
-    :param options: what the site adds to every submission
-    """
-
-    submission: Submission
-    options: tuple[str, ...] = ()
-
-    def argv(self) -> Argv:
-        return self._words(self.submission.environment)
-
-    def shown(self) -> Argv:
-        """Variables without their values: people pass passwords to their jobs so."""
-        return self._words(dict.fromkeys(self.submission.environment, "..."))
-
-    def _words(self, environment: Mapping[str, str]) -> Argv:
-        wanted = self.submission
-        words = ["sbatch"]
-        if wanted.account is not None:
-            words.append(f"--account={wanted.account}")
-        if wanted.comment is not None:
-            words.append(f"--comment={wanted.comment}")
-        if environment:
-            added = [f"{name}={value}" for name, value in environment.items()]
-            words.append(f"--export={','.join(['ALL', *added])}")
-        words += [f"--chdir={wanted.directory}", *self.options]
-        # sbatch opens the script from where the login shell starts, not from --chdir.
-        script = posixpath.join(wanted.directory, wanted.script)
-        return guarded(wanted, (*words, "--", script))
-
-    def parse(self, stdout: bytes) -> int:
-        said = clean(stdout)
-        if (found := _SUBMITTED.search(said)) is None:
-            raise SchedulerRefused(said or "sbatch printed no job id")
-        return int(found[1])
-
-    def failure(self, completed: Completed) -> FirecrestError:
-        failure = left_open(completed, super().failure(completed))
-        if isinstance(failure, SchedulerRefused) and _NO_ANSWER.search(failure.message):
-            return CommandFailed(Fault.TIMEOUT, failure.message)
-        return failure
-
-
-@dataclass(frozen=True)
-class SbatchAndShow(Tool[Accepted]):
-    """Queue a script and show what became of it, in one exchange.
-
-    To fail to show it is no failure; if the time is over meanwhile, it is as if sbatch had
-    not answered.
-    """
-
-    sbatch: Sbatch
-
-    def argv(self) -> Argv:
-        return ("sh", "-c", _SUBMIT_AND_SHOW, "sh", *self.sbatch.argv())
-
-    def shown(self) -> Argv:
-        return self.sbatch.shown()
-
-    def parse(self, stdout: bytes) -> Accepted:
-        said, _, shown = stdout.partition(b"\0")
-        job_id = self.sbatch.parse(said)
-        with suppress(SchedulerRefused):
-            return Accepted(job_id, ScontrolShowJob(str(job_id)).parse(shown))
-        return Accepted(job_id)
-
-    def failure(self, completed: Completed) -> FirecrestError:
-        return self.sbatch.failure(completed)
 
 
 @dataclass(frozen=True)

@@ -477,6 +477,27 @@ class TestSlurm:
         assert "held" in queued.reason_or_nodes.lower()
         await cluster.scheduler.cancel(user, (job_id,))
 
+    @pytest.mark.parametrize(
+        "directives",
+        [
+            "",
+            "#SBATCH -o %x-%j-%u.out -J 'a b: c'",
+            "#SBATCH --output=/dev/null --error=none",
+            "#SBATCH -o 'with blank' -D /tmp",
+            "#SBATCH -o /tmp/%%j",
+        ],
+    )
+    async def test_sbatch_tells_what_scontrol_does(
+        self, user: LocalUser, workdir: Path, directives: str
+    ) -> None:
+        """So that nobody need ask for it."""
+        cluster = Cluster(Slurm(), user, workdir)
+        submission = cluster.write(f"#!/bin/sh\n#SBATCH --hold\n{directives}\ntrue\n")
+        accepted = await Slurm().submit(user, submission)
+        shown = await Slurm().details(user, str(accepted.job_id))
+        await Slurm().cancel(user, (str(accepted.job_id),))
+        assert accepted.details == shown
+
     async def test_files_are_named_as_they_are(self, user: LocalUser, workdir: Path) -> None:
         cluster = Cluster(Slurm(("--array=7", "--job-name=a b")), user, workdir)
         job_id = await cluster.submit(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -15,12 +13,11 @@ from firecrest.model.jobs import Accepted, AccountingQuery, JobDetails, QueuedJo
 from firecrest.scheduler.base import Runner
 from firecrest.scheduler.slurm import Slurm
 from firecrest.scheduler.slurm_names import FileNames
+from firecrest.scheduler.slurm_sbatch import Sbatch
 from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
 from firecrest.scheduler.slurm_tools import (
     Sacct,
     SacctSearch,
-    Sbatch,
-    SbatchAndShow,
     Squeue,
     SqueueSearch,
     rows,
@@ -120,8 +117,9 @@ class TestCalls:
             account="proj01",
             comment="9f",
         )
-        assert Sbatch(submission, ("--nohome",)).argv() == (
+        assert Sbatch(submission, "alice", ("--nohome",)).argv() == (
             "sbatch",
+            "-v",
             "--account=proj01",
             "--comment=9f",
             "--chdir=/home/alice/firecrest/9f",
@@ -132,8 +130,9 @@ class TestCalls:
 
     def test_sbatch_of_a_script_by_path(self) -> None:
         submission = Submission(directory="/home/alice", script="/home/alice/-run.sh")
-        assert Sbatch(submission).argv() == (
+        assert Sbatch(submission, "alice").argv() == (
             "sbatch",
+            "-v",
             "--chdir=/home/alice",
             "--",
             "/home/alice/-run.sh",
@@ -185,7 +184,7 @@ class TestCalls:
 
 class TestSbatch:
     def submission(self) -> Sbatch:
-        return Sbatch(Submission(directory="/d", script="s"))
+        return Sbatch(Submission(directory="/d", script="s"), "alice")
 
     @pytest.mark.parametrize(
         "output",
@@ -196,7 +195,7 @@ class TestSbatch:
         ],
     )
     def test_job_id(self, output: bytes) -> None:
-        assert self.submission().result(Completed(0, output, b"sbatch: warning\n")) == 15
+        assert self.submission().result(Completed(0, output, b"sbatch: warning\n")) == Accepted(15)
 
     @pytest.mark.parametrize("output", [b"", b"fine\n"])
     def test_missing_job_id(self, output: bytes) -> None:
@@ -396,7 +395,9 @@ class TestFind:
 )
 def test_a_submission_that_may_have_been_accepted_is_a_time_out(status: int, stderr: bytes) -> None:
     with pytest.raises(CommandFailed) as caught:
-        Sbatch(Submission(directory="/d", script="s")).result(Completed(status, b"", stderr))
+        Sbatch(Submission(directory="/d", script="s"), "alice").result(
+            Completed(status, b"", stderr)
+        )
     assert caught.value.fault is Fault.TIMEOUT
 
 
@@ -406,7 +407,7 @@ def test_a_submission_that_may_have_been_accepted_is_a_time_out(status: int, std
 )
 def test_a_submission_that_was_surely_refused_is_a_refusal(stderr: bytes) -> None:
     with pytest.raises(SchedulerRefused):
-        Sbatch(Submission(directory="/d", script="s")).result(Completed(1, b"", stderr))
+        Sbatch(Submission(directory="/d", script="s"), "alice").result(Completed(1, b"", stderr))
 
 
 class TestFileNames:
@@ -433,60 +434,64 @@ class TestFileNames:
         assert names.expanded("%A") == ("31" if "_" in job_id else "15")
 
 
-class TestSubmitting:
-    """sbatch and the look at its job, by one program whose tools are made up."""
+def told(**options: str) -> str:
+    """What ``sbatch -v`` says of the options in force."""
+    rule = f"sbatch: {'-' * 20} {'-' * 20}\n"
+    lines = "".join(f"sbatch: {name:<20}: {value}\n" for name, value in sorted(options.items()))
+    return f"sbatch: defined options\n{rule}{lines}{rule}sbatch: end of defined options\n"
 
-    @staticmethod
-    def run(tmp_path: Path, **tools: str) -> Completed:
-        for name, body in tools.items():
-            (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
-            (tmp_path / name).chmod(0o755)
-        command = SbatchAndShow(Sbatch(Submission(directory="/d", script="run.sh")))
-        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-        done = subprocess.run(
-            ["/bin/sh", "-c", line(command, 10)], env=environment, capture_output=True, check=False
-        )
-        return Completed(done.returncode, done.stdout, done.stderr)
 
-    command = SbatchAndShow(Sbatch(Submission(directory="/d", script="run.sh")))
+PLUGINS = (
+    "sbatch: select/cons_tres: common_init: select/cons_tres loaded\n"
+    "sbatch: select/linear: init: Linear node selection plugin loaded with argument 17\n"
+)
 
-    def test_job_and_details_come_together(self, tmp_path: Path) -> None:
-        (tmp_path / "shown").write_bytes(details_output(name="a\nb"))
-        completed = self.run(
-            tmp_path,
-            sbatch="echo Submitted batch job 15 on cluster c1",
-            scontrol=f'[ "$*" = "-o show job=15" ] && cat {tmp_path}/shown',
-        )
-        accepted = self.command.result(completed)
-        assert accepted.job_id == 15
+
+class TestWhatSbatchTells:
+    command = Sbatch(Submission(directory="/d", script="run.sh"), "alice")
+
+    def accepted(self, stderr: str) -> Accepted:
+        return self.command.result(Completed(0, b"Submitted batch job 15\n", stderr.encode()))
+
+    def files(self, stderr: str) -> tuple[str | None, str | None]:
+        accepted = self.accepted(stderr)
         assert accepted.details
-        assert accepted.details.stdout == "/home/alice/slurm-15.out"
+        assert accepted.details.script == "/d/run.sh"
+        return accepted.details.stdout, accepted.details.stderr
 
-    def test_a_job_that_cannot_be_shown_is_a_job(self, tmp_path: Path) -> None:
-        completed = self.run(
-            tmp_path, sbatch="echo Submitted batch job 15", scontrol="echo no >&2; exit 1"
+    def test_usual_names(self) -> None:
+        stderr = told(chdir="/d", verbose="1") + PLUGINS
+        assert self.files(stderr) == ("/d/slurm-15.out", "/d/slurm-15.out")
+
+    def test_names_the_user_gave(self) -> None:
+        stderr = told(chdir="/d", output="/d/%x-%j-%u.o", **{"job-name": "a\nb: c"}) + PLUGINS
+        assert self.files(stderr) == ("/d/a\nb: c-15-alice.o", "/d/a\nb: c-15-alice.o")
+        stderr = told(chdir="/e", error="/dev/null") + PLUGINS
+        assert self.files(stderr) == ("/e/slurm-15.out", "/dev/null")
+        assert self.files(told(chdir="/d", output="/d/%x"))[0] == "/d/run.sh"
+
+    @pytest.mark.parametrize(
+        "stderr",
+        [
+            "",
+            PLUGINS,
+            told(array="1-3", chdir="/d"),
+            told(chdir="/d") + PLUGINS + told(chdir="/d"),  # a heterogeneous job
+            told(output="/d/o"),
+        ],
+    )
+    def test_what_only_scontrol_knows_is_left_to_it(self, stderr: str) -> None:
+        assert self.accepted(stderr) == Accepted(15)
+
+    def test_a_refusal_is_in_slurms_own_words_only(self) -> None:
+        stderr = (
+            told(chdir="/d", comment="a\nb", export="ALL,KEY=secret")
+            + PLUGINS
+            + "sbatch: lua: no hours left\n"
+            + "sbatch: error: Batch job submission failed: Invalid account\n"
         )
-        assert self.command.result(completed) == Accepted(15)
-
-    def test_what_sbatch_refuses_is_refused(self, tmp_path: Path) -> None:
-        completed = self.run(tmp_path, sbatch="echo 'sbatch: error: no' >&2; exit 3", scontrol="")
-        assert completed.status == 3
-        with pytest.raises(SchedulerRefused, match="sbatch: error: no"):
-            self.command.result(completed)
-
-    def test_a_signal_leaves_it_open(self, tmp_path: Path) -> None:
-        with pytest.raises(CommandFailed) as raised:
-            self.command.result(self.run(tmp_path, sbatch="kill -KILL $$", scontrol=""))
-        assert raised.value.fault is Fault.TIMEOUT
-
-    async def test_a_wrapper_that_knows_no_shell_is_asked_for_sbatch_alone(self) -> None:
-        class Wrapped:
-            user = "alice"
-
-            async def run(self, command: Command[T]) -> T:
-                allowed = command.argv()[0] == "sbatch"
-                status, said = (0, b"Submitted batch job 9\n") if allowed else (118, b"")
-                return command.result(Completed(status, said, b""))
-
-        submission = Submission(directory="/d", script="run.sh")
-        assert await Slurm().submit(Wrapped(), submission) == Accepted(9)
+        with pytest.raises(SchedulerRefused) as raised:
+            self.command.result(Completed(1, b"", stderr.encode()))
+        assert raised.value.message == (
+            "sbatch: lua: no hours left sbatch: error: Batch job submission failed: Invalid account"
+        )
