@@ -18,8 +18,8 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
 from redis.asyncio.connection import (
     AbstractConnection,
-    BlockingConnectionPool,
     Connection,
+    ConnectionPool,
     SSLConnection,
 )
 from redis.asyncio.retry import Retry
@@ -47,7 +47,7 @@ def connect_redis(settings: Redis) -> aioredis.Redis:
         return client
     if settings.sentinel.service:
         return aioredis.Redis.from_pool(_sentinel_pool(settings))
-    pool = BlockingConnectionPool(
+    pool = _Turns(
         host=settings.host,
         port=settings.port,
         connection_class=_Tls if settings.tls else _Plain,
@@ -60,7 +60,6 @@ def _pool_options(settings: Redis) -> dict[str, Any]:
     return {
         "db": settings.db,
         "max_connections": _CONNECTIONS,
-        "timeout": _TIMEOUT,
         **_connection_options(settings),
     }
 
@@ -80,6 +79,48 @@ def _once_more() -> Retry:
     return Retry(ConstantBackoff(0.05), 1)
 
 
+class _Turns(ConnectionPool):
+    """Connections for so many callers at once; the others wait for their turn.
+
+    The library's own pool that lets callers wait takes as long to lend a connection as Redis
+    to answer: it sets a time limit, and asks a lock and a condition, whether or not anybody has
+    to wait.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._turns = asyncio.Semaphore(self.max_connections)
+
+    async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
+        if self._turns.locked():
+            await self._turn()
+        else:
+            await self._turns.acquire()
+        connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]
+        try:
+            await self.ensure_connection(connection)
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
+
+    async def _turn(self) -> None:
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise RedisConnectionError("No connection available.") from None
+
+    async def release(self, connection: AbstractConnection) -> None:
+        self._in_use_connections.remove(connection)
+        try:
+            if connection.should_reconnect():  # type: ignore[no-untyped-call]
+                await connection.disconnect()
+        finally:
+            self._available_connections.append(connection)
+            self._turns.release()
+
+
 class _OneConnects(AbstractConnection):
     """Of several callers that find a connection broken, one mends it and the others wait.
 
@@ -93,6 +134,8 @@ class _OneConnects(AbstractConnection):
         self._connector: asyncio.Task[Any] | None = None
 
     async def connect(self) -> None:
+        if self.is_connected and self._connector is None:
+            return
         if self._connector is asyncio.current_task():
             await super().connect()  # type: ignore[no-untyped-call]  # to subscribe again
             return
@@ -113,7 +156,7 @@ class _OneConnects(AbstractConnection):
 
     async def _mended(self) -> None:
         """Wait until another caller has connected, or failed to."""
-        if self._connector not in (None, asyncio.current_task()):
+        if self._connector is not None and self._connector is not asyncio.current_task():
             async with self._connecting:
                 pass
 
@@ -129,7 +172,7 @@ class _Tls(_OneConnects, SSLConnection):
 # -- Sentinel --------------------------------------------------------------------------
 
 
-class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+class _SentinelPool(_Turns, SentinelConnectionPool):
     """Connections to whichever server is the master; ends those to the Sentinels with it."""
 
     async def aclose(self) -> None:
@@ -158,7 +201,7 @@ def _sentinel_pool(settings: Redis) -> _SentinelPool:
         },
     )
     managed = _MasterTls if settings.tls else _Master
-    return _SentinelPool(  # type: ignore[no-untyped-call]
+    return _SentinelPool(
         watched.service, sentinels, connection_class=managed, **_pool_options(settings)
     )
 
@@ -178,7 +221,7 @@ class _Cluster(RedisCluster):
             **options,
         )
         self._turn = asyncio.Semaphore(_CONNECTIONS)
-        self._bells = BlockingConnectionPool(
+        self._bells = ConnectionPool(
             connection_class=_AnyNodeTls if settings.tls else _AnyNode,
             nodes=self._addresses,
             **options,
