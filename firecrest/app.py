@@ -35,8 +35,12 @@ from firecrest.machines import Machines
 from firecrest.probes import ServiceProbes, SystemProbes
 from firecrest.redis_client import connect_redis
 from firecrest.scheduler.base import resolve
-from firecrest.ssh.certificates import CertificateAuthority
-from firecrest.ssh.pool import Pool, read_known_hosts
+from firecrest.ssh import signing_service
+from firecrest.ssh.certificates import CertificateAuthority, ca_keys
+from firecrest.ssh.connecting import read_known_hosts
+from firecrest.ssh.delegation import Delegation
+from firecrest.ssh.pool import Pool
+from firecrest.ssh.service_key import ServiceKey
 from firecrest.staging import s3
 from firecrest.tasks.due import DueList
 from firecrest.tasks.engine import Engine
@@ -81,7 +85,7 @@ def check(settings: Settings) -> None:
     TokenVerifier(settings.auth)
     for system in settings.systems:
         resolve(system.scheduler)
-    authorities(settings)
+    delegations(settings)
     read_known_hosts(settings.ssh.known_hosts)
 
 
@@ -95,7 +99,13 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             permit = None
             if settings.opa.enabled:
                 permit = (await stack.enter_async_context(policy.connect(settings.opa))).permit
-            pool = Pool(settings.ssh, authorities(settings), permit)
+            found = delegations(settings)
+            for system in settings.systems:
+                if system.delegation.type == "signing_service":
+                    service = signing_service.connect(system.delegation, settings.ssh)
+                    found[system.name] = await stack.enter_async_context(service)
+            pool = Pool(settings.ssh, found, permit)
+            pool.deny(settings.auth.denied_users)
             machines = Machines(pool, settings)
             staging = await stack.enter_async_context(s3.connect(settings.storage))
 
@@ -159,13 +169,19 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
     return context
 
 
-def authorities(settings: Settings) -> dict[str, CertificateAuthority]:
-    """The certificate authority of each system; most share one."""
-    ssh = settings.ssh
-    by_path = {
+def delegations(settings: Settings) -> dict[str, Delegation]:
+    """What lets the gateway in by a key of its own, by system; most share one.
+
+    :raises ConfigError: a key cannot be read
+    """
+    ssh, paths = settings.ssh, ca_keys(settings)
+    authorities = {
         path: CertificateAuthority(path, ssh.cert_validity, ssh.source_address)
-        for path in {system.ca_key_path or ssh.ca_key_path for system in settings.systems}
+        for path in set(paths.values())
     }
-    return {
-        system.name: by_path[system.ca_key_path or ssh.ca_key_path] for system in settings.systems
-    }
+    found: dict[str, Delegation] = {name: authorities[path] for name, path in paths.items()}
+    for system in settings.systems:
+        delegation = system.delegation
+        if delegation.type == "service_key" and delegation.key_path is not None:
+            found[system.name] = ServiceKey(delegation.key_path)
+    return found

@@ -27,6 +27,9 @@ from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
 
 T = TypeVar("T")
 
+#: All that a certificate need permit which is only to be logged in with.
+_NOTHING = "true"
+
 
 class FollowedFile:
     """A file that is read while it grows. Errors as of :class:`Machine`."""
@@ -64,7 +67,7 @@ class Machine:
         self._limit = settings.utilities.max_file_size
         self._commands = RemoteCommands(pool, settings, system, user, self._audited, aside)
         self._files: Files
-        if system.utilities.access == "exec":
+        if system.utilities.access == "exec" or settings.ssh.per_command(system):
             self._files = ByCommands(self._commands)
         else:
             more = (directories, self._audited)
@@ -156,7 +159,7 @@ class Machine:
 
     async def check_reachable(self) -> None:
         """Fail unless the user can log in (rest-v1 §4.5); a pooled connection is proof."""
-        async with self._pool.channel(self.user, self.system):
+        async with self._pool.channel(self.user, self.system, line=_NOTHING):
             pass
 
     @contextmanager

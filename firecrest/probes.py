@@ -21,7 +21,8 @@ from firecrest.errors import (
     UnknownSystem,
 )
 from firecrest.machines import Machines
-from firecrest.ssh.certificates import CertificateAuthority
+from firecrest.ssh.certificates import ca_keys
+from firecrest.ssh.delegation import private_key
 from firecrest.staging.base import Store
 from firecrest.tasks.store import TaskStore
 
@@ -130,10 +131,8 @@ class ServiceProbes:
         return Health(service, available=True)
 
     async def _sign(self) -> None:
-        ssh = self._settings.ssh
-        await asyncio.to_thread(
-            CertificateAuthority, ssh.ca_key_path, ssh.cert_validity, ssh.source_address
-        )
+        for path in ca_keys(self._settings).values():
+            await asyncio.to_thread(private_key, path, "CA key")
 
 
 class SystemProbes:

@@ -18,7 +18,7 @@ from marshmallow import ValidationError
 
 from firecrest.config import values
 from firecrest.config.document import Document
-from firecrest.config.settings import Issuer, Redis, Settings
+from firecrest.config.settings import Issuer, Redis, Settings, Ssh, System
 from firecrest.errors import ConfigError
 from firecrest.schema import SchemaError, load
 
@@ -60,16 +60,17 @@ def load_settings(
 def check_files(settings: Settings) -> list[str]:
     """What is wrong with the files the settings name, one line each; empty if nothing is.
 
-    A CA key must be a readable file that only its owner may touch (Contract: auth §6).
+    A private key must be a readable file that only its owner may touch (Contract: auth §6).
     """
     keys = {"ssh.ca_key_path": settings.ssh.ca_key_path}
     for position, system in enumerate(settings.systems):
-        if system.ca_key_path is not None:
-            keys[f"systems.{position}.ca_key_path"] = system.ca_key_path
-        if system.scheduler.rest.key_path is not None:
-            keys[f"systems.{position}.scheduler.rest.key_path"] = system.scheduler.rest.key_path
+        keys[f"systems.{position}.ca_key_path"] = system.ca_key_path
+        keys[f"systems.{position}.delegation.key_path"] = system.delegation.key_path
+        keys[f"systems.{position}.scheduler.rest.key_path"] = system.scheduler.rest.key_path
     problems = []
     for key, path in keys.items():
+        if path is None:
+            continue
         problem = _unreadable(path)
         if problem is None and path.stat().st_mode & 0o077:
             problem = f"{path}: must be accessible to its owner only (chmod 600)"
@@ -101,6 +102,10 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     for position, system in enumerate(settings.systems):
         if system.xfer.system is not None and system.xfer.system not in systems:
             yield f"systems.{position}.xfer.system", "no such system is configured"
+        for key, message in _delegation_relations(settings.ssh, system):
+            yield f"systems.{position}.{key}", message
+    if settings.ssh.wrapper_enabled and not any(map(settings.ssh.per_command, settings.systems)):
+        yield "ssh.wrapper_enabled", "no system has session_mode per-command"
     yield from _repeated(
         "auth.issuers.{}.issuer", [issuer.issuer for issuer in settings.auth.issuers]
     )
@@ -125,6 +130,19 @@ def _redis_relations(redis: Redis) -> Iterator[tuple[str, str]]:
         yield "cluster.nodes", "a cluster needs no Sentinel: configure one of them"
     if cluster.nodes and redis.db:
         yield "db", "a cluster has database 0 only"
+
+
+def _delegation_relations(ssh: Ssh, system: System) -> Iterator[tuple[str, str]]:
+    delegation = system.delegation
+    if delegation.type == "ca" and ssh.ca_key_path is None and system.ca_key_path is None:
+        yield "ca_key_path", "a CA key is needed, here or as ssh.ca_key_path"
+    if delegation.type == "service_key":
+        if delegation.key_path is None:
+            yield "delegation.key_path", "the service key is needed"
+        if ssh.per_command(system):
+            yield "delegation.type", "a service key cannot permit one command only"
+    if delegation.type == "signing_service" and not delegation.url:
+        yield "delegation.url", "the URL of the signing service is needed"
 
 
 def _issuer_relations(issuer: Issuer) -> Iterator[tuple[str, str]]:

@@ -28,16 +28,19 @@ from firecrest.config.services import (
     Tasks,
     Utilities,
 )
-from firecrest.config.values import Address
+from firecrest.config.values import Address, Secret
 from firecrest.schema import declared, item, listing, section
 
 __all__ = [
     "ALGORITHMS",
+    "DELEGATIONS",
     "S3",
+    "SESSION_MODES",
     "Auth",
     "Compat",
     "Compute",
     "Cors",
+    "Delegation",
     "Events",
     "Filesystem",
     "General",
@@ -61,6 +64,12 @@ __all__ = [
     "Tasks",
     "Utilities",
 ]
+
+SESSION_MODES = ("pooled", "per-command")
+"""Whether commands share connections (Contract: auth §6)."""
+
+DELEGATIONS = ("ca", "signing_service", "service_key")
+"""What lets the gateway log in in the name of a user."""
 
 
 @declared
@@ -117,9 +126,11 @@ class Pool:
 class Ssh:
     """How the machines are reached (Contract: config §3, auth §6)."""
 
-    ca_key_path: Path = item(
+    ca_key_path: Path | None = item(
         values.PathField(),
-        help="private key that signs user certificates; readable by its owner only",
+        default=None,
+        help="private key that signs user certificates; readable by its owner only; null:"
+        " each system has its own, or another delegation",
     )
     known_hosts: Path = item(
         values.PathField(), help="host keys of the machines, in OpenSSH's format"
@@ -140,7 +151,22 @@ class Ssh:
         default="",
         help="addresses or networks, joined by commas, certificates are bound to; empty: none",
     )
+    session_mode: str = item(
+        fields.String(validate=validate.OneOf(SESSION_MODES)),
+        default="pooled",
+        help="pooled: connections are shared by a user's commands; per-command: a certificate"
+        " permits one command line, files are reached by commands (access exec)",
+    )
+    wrapper_enabled: bool = item(
+        fields.Boolean(),
+        default=False,
+        help="with per-command: send the certificate's text to a wrapper on the machine",
+    )
     pool: Pool = section(Pool, default=Pool())
+
+    def per_command(self, system: System) -> bool:
+        """Whether each command on a system has a connection of its own."""
+        return (system.session_mode or self.session_mode) == "per-command"
 
 
 @declared
@@ -254,6 +280,41 @@ class SystemUtilities:
 
 
 @declared
+class Delegation:
+    """What lets the gateway log in in the name of a user (Contract: auth §6)."""
+
+    type: str = item(
+        fields.String(validate=validate.OneOf(DELEGATIONS)),
+        default="ca",
+        help="ca: certificates by the CA key; signing_service: by a service over HTTP;"
+        " service_key: one key that every user's account accepts",
+    )
+    key_path: Path | None = item(
+        values.PathField(),
+        default=None,
+        help="the service key; readable by its owner only; required with service_key",
+    )
+    url: str = item(
+        values.text(values.secure_url),
+        default="",
+        help="of the signing service; https, or http on this machine; required with it",
+    )
+    token: Secret = item(
+        values.SecretField(),
+        default=Secret(""),
+        help="sent to the signing service as a bearer token; empty: none is",
+    )
+    ca_file: Path | None = item(
+        values.PathField(),
+        default=None,
+        help="certificate authority of the signing service; null: the system's",
+    )
+    timeout: float = item(
+        values.seconds(), default=5.0, help="seconds the signing service may take"
+    )
+
+
+@declared
 class System:
     """One machine (Contract: config §4)."""
 
@@ -269,6 +330,12 @@ class System:
     ca_key_path: Path | None = item(
         values.PathField(), default=None, help="a CA key of its own; null: ssh.ca_key_path"
     )
+    session_mode: str | None = item(
+        fields.String(validate=validate.OneOf(SESSION_MODES)),
+        default=None,
+        help="pooled or per-command; null: as ssh.session_mode says",
+    )
+    delegation: Delegation = section(Delegation, default=Delegation())
     filesystems: tuple[Filesystem, ...] = listing(Filesystem, default=())
     scheduler: Scheduler = section(Scheduler)
     xfer: Xfer = section(Xfer, default=Xfer())

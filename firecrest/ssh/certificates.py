@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import secrets
 import time
+from ipaddress import ip_network
 from pathlib import Path
+from typing import cast
 
 import asyncssh
 
-from firecrest.errors import ConfigError
+from firecrest.config.settings import Settings
+from firecrest.ssh.delegation import BACKDATE, Credential, private_key
 
-Credential = tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]
 
-#: Clocks of gateway and cluster may differ by this much (s).
-_BACKDATE = 60
+def ca_keys(settings: Settings) -> dict[str, Path]:
+    """The CA key of each system that has one, by its name."""
+    found = {}
+    for system in settings.systems:
+        path = system.ca_key_path or settings.ssh.ca_key_path
+        if system.delegation.type == "ca" and path is not None:
+            found[system.name] = path
+    return found
 
 
 class CertificateAuthority:
@@ -27,18 +35,28 @@ class CertificateAuthority:
     """
 
     def __init__(self, key_path: Path, validity: int, source_address: str) -> None:
-        try:
-            self._key = asyncssh.read_private_key(key_path)
-        except (OSError, asyncssh.KeyImportError) as error:
-            raise ConfigError([f"CA key {key_path}: {error}"]) from error
+        self._key = private_key(key_path, "CA key")
         self._validity = validity
-        self._source_address = source_address or None
+        self._sources = [
+            str(ip_network(part.strip(), strict=False))
+            for part in source_address.split(",")
+            if source_address
+        ]
 
-    def issue(self, user: str, system: str, reference: str) -> Credential:
+    async def credential(
+        self, user: str, system: str, reference: str, command: bytes | None
+    ) -> Credential:
+        """See :meth:`firecrest.ssh.delegation.Delegation.credential`."""
+        return self.issue(user, system, reference, command)
+
+    def issue(
+        self, user: str, system: str, reference: str, command: bytes | None = None
+    ) -> tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]:
         """A new key pair and a certificate for it.
 
         The certificate names exactly one principal, permits nothing but running commands
-        and file transfer, and carries ``<user>@<system>:<reference>`` for the audit.
+        and file transfer, or one command line, and carries ``<user>@<system>:<reference>``
+        for the audit.
         """
         now = int(time.time())
         key = asyncssh.generate_private_key("ssh-ed25519")
@@ -47,9 +65,11 @@ class CertificateAuthority:
             f"{user}@{system}:{reference}",
             serial=secrets.randbits(63),
             principals=[user],
-            valid_after=now - _BACKDATE,
+            valid_after=now - BACKDATE,
             valid_before=now + self._validity,
-            source_address=self._source_address,
+            # declared as text, written as it is: a path may hold bytes that are not UTF-8
+            force_command=cast("str | None", command),
+            source_address=self._sources or None,
             permit_x11_forwarding=False,
             permit_agent_forwarding=False,
             permit_port_forwarding=False,

@@ -3,147 +3,31 @@
 OpenSSH allows ten sessions on a connection by default. A lane (one user on one system)
 therefore opens another connection when all channels are busy, up to a limit; beyond it
 callers wait in the order they came. So one user's burst waits for itself only, and long work
-never takes more than half of a lane.
+never takes more than half of a lane. Where each command needs a connection of its own, the
+lane is one of ``single``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
-from pathlib import Path
-from typing import Any
-
-import asyncssh
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from firecrest.background import end
 from firecrest.config.settings import Ssh, System
-from firecrest.errors import AccessDenied, ConfigError, FirecrestError, SystemUnavailable
-from firecrest.ssh.certificates import CertificateAuthority
-from firecrest.ssh.inquiry import Inquiry
-from firecrest.telemetry.logs import ON_BEHALF_OF
-
-_log = logging.getLogger(__name__)
+from firecrest.errors import AccessDenied, FirecrestError, SystemUnavailable
+from firecrest.ssh.connecting import Connector
+from firecrest.ssh.delegation import Delegation
+from firecrest.ssh.link import Link
+from firecrest.ssh.single import Singles
 
 _SWEEP_INTERVAL = 5.0
-_KEEPALIVES = 2
-#: Before all others: with AES in the CPU these cost a fraction of what ChaCha20 does.
-_CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 #: Seconds a caller waits for a channel, and after which a lane with connections that could
 #: not open another tries again.
 _LONGEST_WAIT = 60.0
 _RETRY_PAUSE = 1.0
-#: Of several addresses the errors are known as text only.
-_REFUSED = f"[Errno {errno.ECONNREFUSED}]"
-#: Seconds between attempts to begin file transfer on a connection with many commands.
-_SFTP_PAUSES = (0.01, 0.05, 0.25)
-
-
-class Link:
-    """One SSH connection and how many channels are in use on it."""
-
-    def __init__(self, lost: Callable[[Link], None]) -> None:
-        self._lost = lost
-        self._sftp: asyncssh.SFTPClient | None = None
-        self._sftp_lock = asyncio.Lock()
-        self._inquiry: Inquiry | None = None
-        self._inquiry_lock = asyncio.Lock()
-        self._steps: set[asyncio.Task[Any]] = set()
-        self._ended = False
-        self._retired = False
-        self.connection: asyncssh.SSHClientConnection
-        self.busy = 0
-        self.since = self.idle_since = time.monotonic()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can be used; of a loss :meth:`gone` tells only a turn of the loop later."""
-        return not self._ended and self.connection.get_extra_info("socket") is not None
-
-    async def sftp(self) -> asyncssh.SFTPClient:
-        """The file-transfer session of this connection, begun on first use."""
-        async with self._sftp_lock:
-            if self._sftp is None:
-                self._sftp = await self._start_sftp()
-            return self._sftp
-
-    async def _start_sftp(self) -> asyncssh.SFTPClient:
-        for pause in _SFTP_PAUSES:
-            with suppress(asyncssh.ChannelOpenError):
-                return await self.connection.start_sftp_client(path_errors="surrogateescape")
-            # sshd still counts a command that has ended
-            await asyncio.sleep(pause)
-        return await self.connection.start_sftp_client(path_errors="surrogateescape")
-
-    async def inquiry(self) -> Inquiry | None:
-        """The process of this connection that describes files, begun on first use.
-
-        None if the machine has no such process.
-        """
-        async with self._inquiry_lock:
-            if self._inquiry is None or (self._inquiry.answered and not self._inquiry.works):
-                try:
-                    self._inquiry = await Inquiry.begin(self.connection)
-                except asyncssh.ChannelOpenError:
-                    return None  # too many commands at the moment
-        return self._inquiry if self._inquiry.works else None
-
-    @property
-    def kept(self) -> int:
-        """Channels that are in use beside those that were asked for, and file transfer's."""
-        return int(self._inquiry is not None and self._inquiry.works)
-
-    def keep(self, step: asyncio.Task[Any]) -> None:
-        """Hold on to work that nobody may be waiting for any more, until it ends."""
-        self._steps.add(step)
-        step.add_done_callback(self._ended_step)
-
-    def _ended_step(self, step: asyncio.Task[Any]) -> None:
-        self._steps.discard(step)
-        if not step.cancelled():
-            step.exception()  # whoever waits has it; if nobody does, nobody misses it
-
-    def end_sftp(self) -> None:
-        """Forget the file-transfer session, whose server has ended."""
-        self._sftp = None
-
-    def gone(self) -> None:
-        self._ended = True
-        self._lost(self)
-
-    def retire(self) -> None:
-        """Take no new work: something on it hangs, and may do so for ever in sshd's count.
-
-        What is going on may end; then the connection closes.
-        """
-        self._retired = True
-        self.gone()
-
-    def released(self) -> None:
-        """A channel was given back."""
-        self.busy -= 1
-        self.idle_since = time.monotonic()
-        if self._retired and not self.busy:
-            self.close()
-
-    def close(self) -> None:
-        # not wait_closed(): OpenSSH delays it until the last command has ended
-        self._ended = True
-        self.connection.close()
-
-
-class _Client(asyncssh.SSHClient):
-    """Tells the pool when a connection ends."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._link.gone()
 
 
 class _Lane:
@@ -163,18 +47,30 @@ class _Lane:
         self._waiters: deque[asyncio.Future[Link]] = deque()
         self._failing = False
         self._pause: asyncio.TimerHandle | None = None
+        self._closed: FirecrestError | None = None
         #: The share of those whose work may take long; the rest is for everything else.
-        self.long_work = asyncio.Semaphore(max(1, max_links * channels // 2))
+        self._long_work = asyncio.Semaphore(max(1, max_links * channels // 2))
 
     @property
     def empty(self) -> bool:
         return not (self._links or self._opening or self._waiters)
 
-    async def acquire(self) -> Link:
+    @asynccontextmanager
+    async def channel(self, *, long: bool) -> AsyncIterator[Link]:
         """A connection with a channel to spare; in order of arrival.
 
         :raises SystemUnavailable: no connection could be made, or all stay busy
         """
+        async with self._long_work if long else nullcontext():
+            link = await self._acquire()
+            try:
+                yield link
+            finally:
+                self._release(link)
+
+    async def _acquire(self) -> Link:
+        if self._closed is not None:
+            raise self._closed
         waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._serve()
@@ -185,27 +81,29 @@ class _Lane:
             raise SystemUnavailable("all connections of the user are busy") from None
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.release(waiter.result())
+                self._release(waiter.result())
             raise
 
-    def release(self, link: Link) -> None:
+    def _release(self, link: Link) -> None:
         link.released()
         self._serve()
 
-    def close_idle(self, before: float) -> None:
-        """Close connections unused since ``before`` (monotonic seconds)."""
-        for link in [link for link in self._links if not link.busy and link.idle_since < before]:
+    def tend(self, idle_since: float, made_before: float) -> None:
+        """Close connections unused since then, give those made before no more work.
+
+        Both in monotonic seconds.
+        """
+        for link in [ln for ln in self._links if not ln.busy and ln.idle_since < idle_since]:
             self._links.remove(link)
             link.close()
-
-    def retire_old(self, before: float) -> None:
-        """Give connections made before (monotonic seconds) no more work."""
-        for link in [link for link in self._links if link.since < before]:
+        for link in [link for link in self._links if link.since < made_before]:
             link.retire()
             if not link.busy:
                 link.close()
 
-    def close(self) -> None:
+    def close(self, error: FirecrestError) -> None:
+        """End all that is going on, and let nobody in any more."""
+        self._closed = error
         if self._pause:
             self._pause.cancel()
         for opening in self._opening:
@@ -213,6 +111,7 @@ class _Lane:
         for link in list(self._links):
             link.close()
         self._links.clear()
+        self._tell(error)
 
     def _serve(self) -> None:
         """Hand free channels to waiters; open a connection for those left over."""
@@ -256,11 +155,14 @@ class _Lane:
             # those it has serve on; to try again at once would only keep everybody busy
             self._pause = asyncio.get_running_loop().call_later(_RETRY_PAUSE, self._resume)
         if error is not None and not self._links and not self._opening:
-            while self._waiters:
-                waiter = self._waiters.popleft()
-                if not waiter.done():
-                    waiter.set_exception(error)
+            self._tell(error)
         self._serve()
+
+    def _tell(self, error: BaseException) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_exception(error)
 
     def _resume(self) -> None:
         self._pause = None
@@ -278,17 +180,17 @@ class Pool:
     def __init__(
         self,
         settings: Ssh,
-        authorities: dict[str, CertificateAuthority],
+        delegations: Mapping[str, Delegation],
         permit: Callable[[str, str], Awaitable[None]] | None = None,
     ) -> None:
-        """:param authorities: certificate authority by system name
+        """:param delegations: what lets the gateway in, by system name
         :param permit: asked with user and system before anything is done; raises if it may not
         """
         self._permit = permit
         self._settings = settings
-        self._authorities = authorities
-        self._known_hosts = read_known_hosts(settings.known_hosts)
-        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._connector = Connector(settings, delegations)
+        self._lanes: dict[tuple[str, str], _Lane | Singles] = {}
+        self._denied: frozenset[str] = frozenset()
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -299,92 +201,85 @@ class Pool:
         """Close every connection."""
         await end(self._sweeper)
         for lane in self._lanes.values():
-            lane.close()
+            lane.close(SystemUnavailable("gateway is stopping"))
+
+    def deny(self, users: Iterable[str]) -> None:
+        """Act in the name of these users no more, of all others as the policy permits."""
+        self._denied = frozenset(users)
+        for user in self._denied:
+            self.end_for(user)
+
+    def end_for(self, user: str) -> None:
+        """Close what a user has open, whose delegation is withdrawn; what is new asks anew."""
+        for key in [key for key in self._lanes if key[0] == user]:
+            self._lanes.pop(key).close(_denial(*key))
 
     @asynccontextmanager
     async def channel(
-        self, user: str, system: System, *, long: bool = False
+        self, user: str, system: System, *, line: str | None = None, long: bool = False
     ) -> AsyncIterator[Link]:
         """One channel on a connection of the user to the system.
 
+        :param line: the command line that is going to be run; needed where each has a
+            connection of its own
         :param long: the work may take long, so it waits for its share
         :raises SystemUnavailable: no connection could be made
         :raises AccessDenied: the machine refused the user's certificate, or the policy the user
         :raises CommandFailed: the policy cannot be asked
         """
-        key = (user, system.name)
+        await self._permitted(user, system.name)
+        async with self._of_lane(user, system, line, long) as link:
+            yield link
+
+    async def _permitted(self, user: str, system: str) -> None:
         if self._permit is not None:
             try:
-                await self._permit(user, system.name)
-            except AccessDenied:
-                if lane := self._lanes.pop(key, None):
-                    lane.close()  # the delegation is withdrawn
+                await self._permit(user, system)
+            except AccessDenied as error:
+                if lane := self._lanes.pop((user, system), None):
+                    lane.close(error)  # the delegation is withdrawn
                 raise
-        lane = self._lanes.get(key)
-        if lane is None:
-            pool = self._settings.pool
-            lane = self._lanes[key] = _Lane(
-                lambda lost: asyncio.create_task(self._connect(user, system, lost)),
-                pool.max_connections_per_user,
-                pool.channels_per_connection,
-            )
-        async with lane.long_work if long else nullcontext():
-            link = await lane.acquire()
-            try:
-                yield link
-            finally:
-                lane.release(link)
+        if user in self._denied:  # by now: it may have been said meanwhile
+            raise _denial(user, system)
 
-    async def _connect(self, user: str, system: System, lost: Callable[[Link], None]) -> Link:
-        for_id = ON_BEHALF_OF.get()
-        credential = self._authorities[system.name].issue(user, system.name, for_id)
-        link = Link(lost)
-        try:
-            link.connection = await asyncssh.connect(
-                system.address.host,
-                system.address.port,
-                username=user,
-                client_keys=[credential],
-                client_factory=lambda: _Client(link),
-                known_hosts=self._known_hosts,
-                agent_path=None,
-                config=None,
-                preferred_auth="publickey",
-                encryption_algs=_CIPHERS,
-                connect_timeout=self._settings.connect_timeout,
-                login_timeout=self._settings.connect_timeout,
-                # silence for as long as connecting may take means the same
-                keepalive_interval=self._settings.connect_timeout / (_KEEPALIVES + 1),
-                keepalive_count_max=_KEEPALIVES,
+    def _of_lane(
+        self, user: str, system: System, line: str | None, long: bool
+    ) -> AbstractAsyncContextManager[Link]:
+        lane = self._lanes.get((user, system.name))
+        if lane is None:
+            lane = self._lanes[user, system.name] = self._new_lane(user, system)
+        if isinstance(lane, Singles):
+            return lane.channel(line, long=long)
+        return lane.channel(long=long)
+
+    def _new_lane(self, user: str, system: System) -> _Lane | Singles:
+        pool = self._settings.pool
+        if self._settings.per_command(system):
+            return Singles(
+                lambda lost, line: self._connect(user, system, lost, line),
+                pool.max_connections_per_user,
+                _LONGEST_WAIT,
             )
-        except (asyncssh.Error, OSError, TimeoutError) as error:
-            raise translate(error) from error
-        _log.info("connected to %s as %s (%s)", system.name, user, for_id)
-        return link
+        return _Lane(
+            lambda lost: asyncio.create_task(self._connect(user, system, lost)),
+            pool.max_connections_per_user,
+            pool.channels_per_connection,
+        )
+
+    async def _connect(
+        self, user: str, system: System, lost: Callable[[Link], None], line: str | None = None
+    ) -> Link:
+        return await self._connector.connect(user, system, lost, line)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL)
             for key, lane in list(self._lanes.items()):
                 now = time.monotonic()
-                lane.close_idle(now - self._settings.pool.idle)
-                lane.retire_old(now - self._settings.pool.max_age)
+                lane.tend(now - self._settings.pool.idle, now - self._settings.pool.max_age)
                 if lane.empty:
                     del self._lanes[key]
 
 
-def read_known_hosts(path: Path) -> asyncssh.SSHKnownHosts:
-    """:raises ConfigError: the file cannot be used"""
-    try:
-        return asyncssh.read_known_hosts([str(path)])
-    except (ValueError, OSError, asyncssh.Error) as error:
-        raise ConfigError([f"ssh.known_hosts: {path}: {error}"]) from error
-
-
-def translate(error: Exception) -> FirecrestError:
-    """What an error of asyncssh or of the network means to the caller."""
-    if isinstance(error, asyncssh.PermissionDenied):
-        return AccessDenied(error.reason)
-    text = str(error) or type(error).__name__
-    refused = isinstance(error, asyncssh.Error) and "timeout" not in text
-    return SystemUnavailable(text, answered=refused or _REFUSED in text)
+def _denial(user: str, system: str) -> AccessDenied:
+    return AccessDenied(f"Permission denied for user {user} in {system}")

@@ -12,7 +12,9 @@ import asyncssh
 from firecrest.commands.base import Completed
 from firecrest.config.settings import System
 from firecrest.errors import TIMED_OUT, CommandFailed, Fault, SystemUnavailable
-from firecrest.ssh.pool import Link, Pool, translate
+from firecrest.ssh.connecting import translate
+from firecrest.ssh.link import Link
+from firecrest.ssh.pool import Pool
 
 T = TypeVar("T")
 
@@ -43,7 +45,7 @@ async def exchange(
     :raises CommandFailed: ``OUTPUT_LIMIT``, ``TIMEOUT``
     """
     for pause in _PAUSES:
-        async with pool.channel(user, system, long=seconds is None) as link:
+        async with pool.channel(user, system, line=command_line, long=seconds is None) as link:
             try:
                 async with asyncio.timeout(seconds):
                     process = await _started(link, command_line, environment)
@@ -146,7 +148,8 @@ async def _begun(
     """A process and its connection, whose channel is given back with the stack."""
     for pause in _PAUSES:
         async with AsyncExitStack() as attempt:
-            link = await attempt.enter_async_context(pool.channel(user, system))
+            channel = pool.channel(user, system, line=command_line)
+            link = await attempt.enter_async_context(channel)
             try:
                 async with asyncio.timeout(seconds):
                     process = await _started(link, command_line, environment)
@@ -167,7 +170,7 @@ async def _started(
     link: Link, command_line: str, environment: Mapping[str, str]
 ) -> asyncssh.SSHClientProcess[bytes]:
     # a path may hold bytes that are not UTF-8
-    line = command_line.encode("utf-8", "surrogateescape")
+    line = (link.spoken or command_line).encode("utf-8", "surrogateescape")
     return await link.connection.create_process(line, env=dict(environment), encoding=None)
 
 

@@ -151,7 +151,7 @@ MaxSessions 10
 MaxStartups 1000
 {how}
 """
-#: The wrapper of auth §7, without its log: what it does not know it refuses.
+#: The rules of the wrapper in a shell, without its log, for tests that run thousands of commands.
 _WRAPPER = """\
 #!/bin/sh
 set -f
@@ -175,13 +175,41 @@ eval "$line"
 """
 
 
+_SHIPPED_WRAPPER = Path(__file__).parents[2] / "scripts" / "cluster" / "firecrest_wrapper.py"
+
+
+class Syslog(asyncio.DatagramProtocol):
+    """What the wrapper says.
+
+    :ivar lines: messages so far
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self.lines.append(data.decode())
+
+    async def told(self, *words: str) -> str:
+        """A message with all of the words, as soon as there is one."""
+
+        async def look() -> str | None:
+            return next((ln for ln in self.lines if all(word in ln for word in words)), None)
+
+        return await eventually(look, f"syslog has {words}")
+
+
 class SshServer(Daemon):
-    """An sshd of the cluster's machine that trusts the cluster's certificate authority."""
+    """An sshd of the cluster's machine that trusts the cluster's certificate authority.
+
+    :ivar syslog: of the shipped wrapper
+    """
 
     def __init__(self, directory: Path, port: int, host_key: str) -> None:
         argv = ["/usr/sbin/sshd", "-D", "-e", "-f", str(directory / "sshd_config")]
         super().__init__(argv, port, directory / "sshd.log")
         self._host_key = host_key
+        self.syslog = Syslog()
 
     def known_as(self, *ports: int) -> str:
         """Lines of a known_hosts file, for itself and for wires to it."""
@@ -190,20 +218,32 @@ class SshServer(Daemon):
 
 @asynccontextmanager
 async def ssh_server(
-    directory: Path, ca_key: Path, tools: Path, *, wrapped: bool = False, zone: str = ""
+    directory: Path,
+    ca_key: Path,
+    tools: Path,
+    *,
+    wrapped: bool = False,
+    shipped: bool = False,
+    zone: str = "",
+    how: str = "Subsystem sftp internal-sftp",
 ) -> AsyncIterator[SshServer]:
     """An sshd in working order.
 
     :param tools: programs in this directory are found before those of the machine
     :param zone: of the times that commands tell; empty: the machine's
     :param wrapped: it offers no SFTP, and runs only what a wrapper permits (auth §7)
+    :param shipped: so does this one, by the wrapper that the project ships, and with its log
+    :param how: more of its configuration
     """
-    how = "Subsystem sftp internal-sftp"
     if wrapped:
         wrapper = directory / "wrapper"
         wrapper.write_text(_WRAPPER)
         wrapper.chmod(0o755)
         how = f"ForceCommand {wrapper}"
+    if shipped:
+        wrapper = Path(shutil.copy(_SHIPPED_WRAPPER, directory / "firecrest-wrapper"))
+        options = f"--path {tools}:{os.defpath} --syslog {directory}/syslog"
+        how = f"ExposeAuthInfo yes\nForceCommand {wrapper} {options}"
     port = free_port()
     host_key = asyncssh.generate_private_key("ssh-ed25519")
     host_key.write_private_key(directory / "host_key")
@@ -219,11 +259,17 @@ async def ssh_server(
         )
     )
     server = SshServer(directory, port, host_key.export_public_key().decode())
+    loop = asyncio.get_running_loop()
+    log, _ = await loop.create_datagram_endpoint(
+        lambda: server.syslog, str(directory / "syslog"), family=socket.AF_UNIX
+    )
+    (directory / "syslog").chmod(0o666)
     await server.start()
     try:
         yield server
     finally:
         await server.stop()
+        log.close()
 
 
 class Tool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from firecrest.app import authorities
+from firecrest.app import delegations
 from firecrest.config.services import S3, Events, JobInterval, Storage, Tasks
 from firecrest.config.settings import Auth, Scheduler, Settings, Ssh, System
 from firecrest.config.values import Address, Secret
@@ -63,7 +63,7 @@ def settings_for(
 
 def machines_for(settings: Settings, scheduler: ScriptedScheduler | Slurm) -> tuple[Pool, Machines]:
     """The machines of the settings, all with this batch system."""
-    pool = Pool(settings.ssh, authorities(settings))
+    pool = Pool(settings.ssh, delegations(settings))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("firecrest.machines.resolve", lambda _: scheduler)
         return pool, Machines(pool, settings)
