@@ -65,9 +65,13 @@ class Machine:
     ) -> None:
         self._pool = pool
         self._limit = settings.utilities.max_file_size
-        self._commands = RemoteCommands(pool, settings, system, user, self._audited, aside)
+        # where SFTP is not offered, a wrapper may permit no shell either
+        alone = system.utilities.access == "exec" or settings.ssh.per_command(system)
+        self._commands = RemoteCommands(
+            *(pool, settings, system, user, self._audited, aside), shells=not alone
+        )
         self._files: Files
-        if system.utilities.access == "exec" or settings.ssh.per_command(system):
+        if alone:
             self._files = ByCommands(self._commands)
         else:
             more = (directories, self._audited)

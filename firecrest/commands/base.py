@@ -30,6 +30,9 @@ class Command(ABC, Generic[T]):
 
     #: Run under the remote ``timeout`` program with the configured limit (rest-v1 §4.1).
     limited: ClassVar[bool] = True
+    #: Whether it reads nothing, ends soon and leaves nothing running, so that a shell which is
+    #: there already may run it.
+    small: ClassVar[bool] = False
     #: Whether the caller named a source and a target; what cannot be made is one of both then.
     two_paths: ClassVar[bool] = False
 

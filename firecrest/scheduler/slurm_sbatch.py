@@ -13,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from firecrest.commands.base import Argv, Completed
 from firecrest.commands.faults import clean
@@ -49,6 +50,7 @@ class Sbatch(Tool[Accepted]):
     submission: Submission
     user: str
     options: tuple[str, ...] = ()
+    small: ClassVar[bool] = True
 
     def argv(self) -> Argv:
         return self._words(self.submission.environment)

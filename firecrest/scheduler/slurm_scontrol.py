@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from firecrest.commands.base import Argv
 from firecrest.commands.faults import clean
@@ -35,6 +35,8 @@ _NO_RESERVATIONS = "No reservations in the system"
 
 class Timed(Tool[T]):
     """A tool that prints timestamps; otherwise the site or the user chooses their form."""
+
+    small: ClassVar[bool] = True
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -28,6 +28,7 @@ class RemoteCommands:
     """Methods raise ``SystemUnavailable``, ``AccessDenied`` and what the command says.
 
     :param aside: computes what takes long, outside the event loop
+    :param shells: whether a shell may run what is small
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class RemoteCommands:
         user: str,
         audited: Audited,
         aside: Executor,
+        *,
+        shells: bool,
     ) -> None:
         self._pool = pool
         self._settings = settings
@@ -45,6 +48,7 @@ class RemoteCommands:
         self._user = user
         self._audited = audited
         self._aside = aside
+        self._shells = shells
         self._environment = {"LC_ALL": settings.ssh.locale}
         #: Seconds a command may take, or a step of a stream.
         self.limit = settings.utilities.timeout + MARGIN
@@ -66,6 +70,7 @@ class RemoteCommands:
                 limit=self._settings.utilities.max_file_size,
                 # the remote limit cannot end what hangs in a file system
                 seconds=limit + MARGIN if command.limited else None,
+                small=self._shells and command.small,
             )
             if len(completed.stdout) < _MUCH:
                 return command.result(completed)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncssh
 
 from firecrest.ssh.inquiry import Inquiry
+from firecrest.ssh.shell import Shell
 
 #: Seconds between attempts to begin file transfer on a connection with many commands.
 _SFTP_PAUSES = (0.01, 0.05, 0.25)
+_MOST_SHELLS = 3
 
 
 class Link:
@@ -25,6 +27,9 @@ class Link:
         self._sftp_lock = asyncio.Lock()
         self._inquiry: Inquiry | None = None
         self._inquiry_lock = asyncio.Lock()
+        self._shells: list[Shell] = []
+        self._shells_lent = 0
+        self._runs_shells = True
         self._steps: set[asyncio.Task[Any]] = set()
         self._ended = False
         self._retired = False
@@ -67,10 +72,52 @@ class Link:
                     return None  # too many commands at the moment
         return self._inquiry if self._inquiry.works else None
 
+    @asynccontextmanager
+    async def shell(self, environment: Mapping[str, str]) -> AsyncIterator[Shell | None]:
+        """A shell for one small command.
+
+        None if all are busy and there are enough, or the machine runs none.
+        """
+        self._shells = [shell for shell in self._shells if shell.alive]
+        shell = self._shells.pop() if self._shells else await self._new_shell(environment)
+        if shell is None:
+            yield None
+            return
+        self._shells_lent += 1
+        try:
+            yield shell
+        except BaseException:
+            shell.end()
+            raise
+        else:
+            self._shells.append(shell)
+        finally:
+            self._shells_lent -= 1
+
+    async def _new_shell(self, environment: Mapping[str, str]) -> Shell | None:
+        if not self._runs_shells or self._shells_lent >= _MOST_SHELLS:
+            return None
+        self._shells_lent += 1  # so that not too many begin at once
+        try:
+            shell = await Shell.begin(self.connection, environment)
+        except asyncssh.ChannelOpenError:
+            return None  # too many commands at the moment
+        finally:
+            self._shells_lent -= 1
+        self._runs_shells = shell is not None
+        return shell
+
+    def end_shells(self, idle_since: float) -> None:
+        """End those that were not used since then, in monotonic seconds."""
+        for shell in [shell for shell in self._shells if shell.idle_since < idle_since]:
+            self._shells.remove(shell)
+            shell.end()
+
     @property
     def kept(self) -> int:
         """Channels that are in use beside those that were asked for, and file transfer's."""
-        return int(self._inquiry is not None and self._inquiry.works)
+        inquiry = self._inquiry is not None and self._inquiry.works
+        return int(inquiry) + len(self._shells)
 
     def keep(self, step: asyncio.Task[Any]) -> None:
         """Hold on to work that nobody may be waiting for any more, until it ends."""

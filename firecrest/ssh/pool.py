@@ -96,6 +96,8 @@ class _Lane:
         for link in [ln for ln in self._links if not ln.busy and ln.idle_since < idle_since]:
             self._links.remove(link)
             link.close()
+        for link in self._links:
+            link.end_shells(idle_since)
         for link in [link for link in self._links if link.since < made_before]:
             link.retire()
             if not link.busy:

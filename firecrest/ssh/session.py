@@ -15,6 +15,7 @@ from firecrest.errors import TIMED_OUT, CommandFailed, Fault, SystemUnavailable
 from firecrest.ssh.connecting import translate
 from firecrest.ssh.link import Link
 from firecrest.ssh.pool import Pool
+from firecrest.ssh.shell import Budget
 
 T = TypeVar("T")
 
@@ -35,12 +36,14 @@ async def exchange(
     environment: Mapping[str, str],
     limit: int,
     seconds: float | None,
+    small: bool = False,
 ) -> Completed:
     """Run a command line to its end.
 
     :param environment: session variables to ask for; sshd may ignore them
     :param limit: bytes of stdout and stderr together; more aborts the command
     :param seconds: how long it may take once there is a channel; None: as long as it likes
+    :param small: a shell that is there already may run it; it must not read ``stdin``
     :raises SystemUnavailable, AccessDenied: no connection, or it was cut meanwhile
     :raises CommandFailed: ``OUTPUT_LIMIT``, ``TIMEOUT``
     """
@@ -48,6 +51,10 @@ async def exchange(
         async with pool.channel(user, system, line=command_line, long=seconds is None) as link:
             try:
                 async with asyncio.timeout(seconds):
+                    if small:
+                        async with link.shell(environment) as shell:
+                            if shell is not None:
+                                return await shell.run(_encoded(command_line), limit=limit)
                     process = await _started(link, command_line, environment)
                     return await _collect(process, stdin, limit)
             except TimeoutError as error:
@@ -169,9 +176,12 @@ async def _begun(
 async def _started(
     link: Link, command_line: str, environment: Mapping[str, str]
 ) -> asyncssh.SSHClientProcess[bytes]:
-    # a path may hold bytes that are not UTF-8
-    line = (link.spoken or command_line).encode("utf-8", "surrogateescape")
+    line = _encoded(link.spoken or command_line)
     return await link.connection.create_process(line, env=dict(environment), encoding=None)
+
+
+def _encoded(line: str) -> bytes:
+    return line.encode("utf-8", "surrogateescape")  # a path may hold bytes that are not UTF-8
 
 
 def _surely_not_begun(error: Exception) -> bool:
@@ -185,12 +195,12 @@ def _surely_not_begun(error: Exception) -> bool:
 async def _collect(
     process: asyncssh.SSHClientProcess[bytes], stdin: bytes, limit: int
 ) -> Completed:
-    budget = [limit]
+    budget = Budget(limit)
     try:
         _, stdout, stderr = await asyncio.gather(
             _feed(process.stdin, stdin),
-            _read(process.stdout, budget, limit),
-            _read(process.stderr, budget, limit),
+            _read(process.stdout, budget),
+            _read(process.stderr, budget),
         )
         await process.wait_closed()
     except (asyncssh.Error, OSError) as error:
@@ -217,13 +227,9 @@ async def _feed(writer: asyncssh.SSHWriter[bytes], data: bytes) -> None:
         pass  # the command ended without reading everything; its status tells why
 
 
-async def _read(reader: asyncssh.SSHReader[bytes], budget: list[int], limit: int) -> bytes:
+async def _read(reader: asyncssh.SSHReader[bytes], budget: Budget) -> bytes:
     parts = []
     while part := await reader.read(_CHUNK):
-        budget[0] -= len(part)
-        if budget[0] < 0:
-            raise CommandFailed(
-                Fault.OUTPUT_LIMIT, f"Command output exceeded buffer limit ({limit})"
-            )
+        budget.take(part)
         parts.append(part)
     return b"".join(parts)

@@ -1,8 +1,9 @@
-"""Fixtures for parts that live on Redis: this worker's own, emptied."""
+"""Fixtures for parts that live on Redis (this worker's own, emptied) or on connections."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from redis import asyncio as aioredis
@@ -10,7 +11,10 @@ from redis import asyncio as aioredis
 from firecrest.config.settings import Events, Redis, Tasks
 from firecrest.redis_client import connect_redis
 from firecrest.tasks.store import TaskStore
+from tests.conftest import Wires
 from tests.harness.daemons import RedisServer
+from tests.harness.testbed import Testbed
+from tests.parts.ssh_bench import Bench, bench_on
 
 
 @pytest.fixture
@@ -25,3 +29,9 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[aioredis.Redis]:
 @pytest.fixture
 def store(redis: aioredis.Redis) -> TaskStore:
     return TaskStore(redis, Tasks(storage_expiration=600), Events())
+
+
+@pytest.fixture
+async def bench(testbed: Testbed, wires: Wires, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with bench_on(testbed, wires, tmp_path) as made:
+        yield made

@@ -4,73 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from firecrest.config.settings import Pool as PoolSettings
-from firecrest.config.settings import Scheduler, Ssh, System
-from firecrest.config.values import Address
+from firecrest.config.settings import Ssh
 from firecrest.errors import AccessDenied, CommandFailed, Fault, SystemUnavailable
 from firecrest.ssh import pool as pool_module
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.ssh.link import Link
 from firecrest.ssh.pool import Pool
-from firecrest.ssh.session import exchange
-from tests.conftest import Wires
-from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.network import Wire
 from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A pool, the machine it connects to, and the wire between them."""
-
-    pool: Pool
-    system: System
-    wire: Wire
-    sshd: SshServer
-
-    async def run(self, text: str, user: str = "alice", *, seconds: float | None = 30) -> str:
-        done = await exchange(
-            *(self.pool, user, self.system, text),
-            stdin=b"",
-            environment={},
-            limit=1 << 20,
-            seconds=seconds,
-        )
-        assert done.status == 0, done
-        return done.stdout.decode().strip()
-
-
-@pytest.fixture
-async def bench(testbed: Testbed, wires: Wires, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with ssh_server(tmp_path, testbed.ca_key, tmp_path) as sshd:
-        wire = await wires("127.0.0.1", sshd.port)
-        known_hosts = tmp_path / "known_hosts"
-        known_hosts.write_text(sshd.known_as(wire.port))
-        settings = Ssh(
-            ca_key_path=testbed.ca_key,
-            known_hosts=known_hosts,
-            connect_timeout=3.0,
-            pool=PoolSettings(max_connections_per_user=2, channels_per_connection=3, idle=60.0),
-        )
-        authority = CertificateAuthority(testbed.ca_key, 300, "")
-        pool = Pool(settings, {"cluster": authority})
-        pool.start()
-        system = System(
-            name="cluster",
-            address=Address("127.0.0.1", wire.port),
-            scheduler=Scheduler(base_fs=Path("/home")),
-        )
-        yield Bench(pool, system, wire, sshd)
-        await pool.stop()
+from tests.parts.ssh_bench import Bench
 
 
 async def test_a_connection_is_used_again(bench: Bench) -> None:

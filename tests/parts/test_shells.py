@@ -1,0 +1,142 @@
+"""Shells that run small commands one after another, on a real sshd."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from firecrest.commands.base import Completed
+from firecrest.errors import CommandFailed, Fault, SystemUnavailable
+from tests.conftest import Wires
+from tests.harness.daemons import ended
+from tests.harness.testbed import Testbed
+from tests.harness.waiting import eventually
+from tests.parts.ssh_bench import Bench, bench_on
+
+#: Tells which shell runs it.
+WHO = "sh -c 'echo $PPID'"
+
+
+async def small(bench: Bench, text: str, *, seconds: float = 30) -> Completed:
+    return await bench.exchange(text, seconds=seconds, small=True)
+
+
+async def shell_of(bench: Bench) -> int:
+    """The process id of the shell that is used next."""
+    return int((await small(bench, WHO)).stdout)
+
+
+async def held(mark: Path) -> int:
+    """The process id that a command writes there, as soon as it has."""
+
+    async def look() -> int | None:
+        return int(mark.read_text() or 0) if mark.exists() else None
+
+    return await eventually(look, f"{mark} is written")
+
+
+async def test_commands_one_after_another_have_one_shell(bench: Bench) -> None:
+    assert len({await shell_of(bench) for _ in range(4)}) == 1
+    assert bench.wire.connections == 1
+
+
+async def test_commands_at_once_have_answers_of_their_own(bench: Bench) -> None:
+    done = await asyncio.gather(*(small(bench, f"echo {n}; echo {-n} >&2") for n in range(40)))
+    assert [(d.stdout, d.stderr) for d in done] == [(b"%d\n" % n, b"%d\n" % -n) for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("true", Completed(0, b"", b"")),
+        ("false", Completed(1, b"", b"")),
+        ("sh -c 'kill -9 $$'", Completed(128 + 9, b"", b"Killed\n")),
+        ("no-such-program", 127),
+        ("sh -c 'exit 118'", Completed(118, b"", b"")),
+        ("printf 'a\\0b\\n\\0 3\\n'", Completed(0, b"a\0b\n\0 3\n", b"")),
+        ("printf x", Completed(0, b"x", b"")),
+        ("cat", Completed(0, b"", b"")),
+        ("A='b c' sh -c 'echo $A $LC_ALL'", Completed(0, b"b c C.UTF-8\n", b"")),
+        ("printf %s 'new\nline \udcff'", Completed(0, b"new\nline \xff", b"")),
+        ("head -c 900000 /dev/zero", Completed(0, bytes(900_000), b"")),
+    ],
+)
+async def test_what_is_said_is_told_as_it_is(
+    bench: Bench, text: str, expected: Completed | int
+) -> None:
+    before = await shell_of(bench)
+    done = await small(bench, text)
+    assert expected == (done if isinstance(expected, Completed) else done.status)
+    assert await shell_of(bench) == before
+
+
+async def test_too_much_output_ends_the_command_and_its_shell(bench: Bench) -> None:
+    before = await shell_of(bench)
+    with pytest.raises(CommandFailed) as caught:
+        await small(bench, "timeout 60 yes")
+    assert caught.value.fault is Fault.OUTPUT_LIMIT
+    await ended([before])
+    assert await shell_of(bench) != before
+
+
+async def test_who_gives_up_ends_what_runs(bench: Bench, workdir: Path) -> None:
+    before, mark = await shell_of(bench), workdir / "mark"
+    asking = asyncio.create_task(small(bench, f"timeout 60 sh -c 'echo $$ > {mark}; sleep 60'"))
+    running = await held(mark)
+    asking.cancel()
+    await asyncio.wait([asking])
+    await ended([before, running])
+    assert await shell_of(bench) != before
+
+
+async def test_what_takes_too_long_is_ended(bench: Bench, workdir: Path) -> None:
+    before, mark = await shell_of(bench), workdir / "mark"
+    with pytest.raises(CommandFailed) as caught:
+        await small(bench, f"timeout 60 sh -c 'echo $$ > {mark}; sleep 60'", seconds=1)
+    assert caught.value.fault is Fault.TIMEOUT
+    await ended([before, await held(mark)])
+
+
+async def test_a_shell_that_was_killed_is_replaced(bench: Bench) -> None:
+    before = await shell_of(bench)
+    os.kill(before, signal.SIGKILL)
+    await ended([before])
+
+    async def another() -> bool:
+        with suppress(SystemUnavailable):  # its end has not been heard of yet
+            return await shell_of(bench) != before
+        return False
+
+    await eventually(another, "another shell serves")
+
+
+async def test_shells_nobody_uses_are_ended(bench: Bench) -> None:
+    before = await shell_of(bench)
+    async with bench.pool.channel("alice", bench.system) as link:
+        assert link.kept == 1
+        link.end_shells(time.monotonic() - 60)
+        assert link.kept == 1
+        link.end_shells(time.monotonic())
+        assert link.kept == 0
+    await ended([before])
+
+
+async def test_where_no_shell_is_permitted_commands_are_run_by_themselves(
+    testbed: Testbed, wires: Wires
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="firecrest-sshd-") as name:
+        place = Path(name)
+        place.chmod(0o755)
+        async with bench_on(testbed, wires, place, wrapped=True) as bench:
+            for _ in range(3):
+                done = await small(bench, "timeout 5 id -un")
+                assert (done.status, done.stdout) == (0, b"alice\n")
+            async with bench.pool.channel("alice", bench.system) as link:
+                assert link.kept == 0
