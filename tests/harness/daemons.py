@@ -211,6 +211,11 @@ class SshServer(Daemon):
         self._host_key = host_key
         self.syslog = Syslog()
 
+    @property
+    def log(self) -> str:
+        """What sshd itself has said."""
+        return self._log.read_text()
+
     def known_as(self, *ports: int) -> str:
         """Lines of a known_hosts file, for itself and for wires to it."""
         return "".join(f"[127.0.0.1]:{port} {self._host_key}" for port in (self.port, *ports))

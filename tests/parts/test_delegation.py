@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import tempfile
 import time
@@ -273,6 +274,45 @@ class TestSigningService:
         async with asking(service, sshd, tmp_path) as pool:
             with pytest.raises(AccessDenied):
                 await run(pool, sshd)
+
+
+def documented(first_word: str, **replaced: str) -> str:
+    """A section of sshd_config as the operators' guide shows it."""
+    text = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    (block,) = re.findall(rf"\n\n((?:    \w.*\n)*    {first_word} (?:.*\n    )*.*\n)\n", text)
+    for old, new in replaced.items():
+        assert old in block
+        block = block.replace(old, new)
+    return "\n".join(line.strip() for line in block.splitlines())
+
+
+async def test_the_documented_sshd_lets_the_gateway_in(testbed: Testbed, tmp_path: Path) -> None:
+    how = documented("TrustedUserCAKeys", **{"/etc/ssh/firecrest_ca.pub": f"{tmp_path}/ca.pub"})
+    async with (
+        ssh_server(tmp_path, testbed.ca_key, tmp_path, how=how) as sshd,
+        pool_for(sshd, CertificateAuthority(testbed.ca_key, 300, ""), tmp_path) as pool,
+    ):
+        assert await run(pool, sshd) == "alice"
+        async with pool.channel("alice", system_on(sshd)) as link:
+            assert await (await link.sftp()).realpath("/") == "/"
+        assert "alice@cluster:" in sshd.log
+
+
+async def test_the_documented_sshd_accepts_a_service_key(testbed: Testbed, tmp_path: Path) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(tmp_path / "service_key")
+    with tempfile.TemporaryDirectory(prefix="firecrest-keys-") as name:
+        Path(name).chmod(0o755)  # nobody looks into it
+        file = Path(name, "key.pub")
+        file.write_bytes(b'restrict,from="127.0.0.1" ' + key.export_public_key())
+        places = {"/etc/ssh/firecrest_service_key.pub": str(file)}
+        how = documented("AuthorizedKeysFile", **places)
+        async with (
+            ssh_server(tmp_path, testbed.ca_key, tmp_path, how=how) as sshd,
+            pool_for(sshd, ServiceKey(tmp_path / "service_key"), tmp_path) as pool,
+        ):
+            assert await run(pool, sshd) == "alice"
+            assert await run(pool, sshd, user="bob") == "bob"
 
 
 async def test_a_service_key_logs_in_where_it_is_accepted(testbed: Testbed, tmp_path: Path) -> None:

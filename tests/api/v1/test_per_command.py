@@ -10,8 +10,10 @@ import tempfile
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import asyncio as aioredis
 
 from tests.api.v1.both_ways import by_commands
 from tests.api.v1.test_without_sftp import (  # fixtures, and tests that hold here, too
@@ -54,6 +56,7 @@ async def strict_gateway(
     by_commands(config, sshd, directory)
     del config["systems"][0]["utilities"]
     config["ssh"] |= {"session_mode": "per-command", "wrapper_enabled": True}
+    config["logging"] = {"level": "debug", "audit_json": True}
     async with running_gateway(config, directory) as running:
         yield running
 
@@ -100,6 +103,43 @@ async def test_many_at_once_are_served(client: Client, workdir: Path) -> None:
         *(client.get("/utilities/view", params={"targetPath": f"{workdir}/f"}) for _ in range(20)),
     )
     assert {(answer.status, answer.json["output"]) for answer in answers} == {(200, "content")}
+
+
+async def test_no_key_and_no_certificate_is_written_down(
+    gateway: Gateway, strict_gateway: Gateway, client: Client, config: Config, testbed: Testbed
+) -> None:
+    receipt = await client.upload("/compute/jobs", b"#!/bin/sh\n", "job.sh")
+    assert (await client.finished(receipt))["status"] == "200"
+    stored = await everything_in(config["redis"])
+    assert receipt.json["task_id"] in stored
+    assert "connected to cluster as alice" in strict_gateway.log
+    body = testbed.ca_key.read_text().splitlines()[1:-1]
+    # the last two are how public keys and certificates begin
+    signs = ["PRIVATE KEY", "-cert-v01", "AAAAC3NzaC1lZDI1NTE5", "AAAAIHNzaC1lZDI1NTE5LWNlcnQ"]
+    for text in (gateway.log, strict_gateway.log, stored):
+        assert [sign for sign in (*body, *signs) if sign in text] == []
+
+
+async def everything_in(redis: dict[str, Any]) -> str:
+    """All keys and values, as text."""
+    found: list[Any] = []
+    async with aioredis.Redis(**redis, decode_responses=True) as client:
+        async for key in client.scan_iter():
+            found.append(key)
+            match await client.type(key):
+                case "string":
+                    found.append(await client.get(key))
+                case "hash":
+                    found.append(await client.hgetall(key))
+                case "stream":
+                    found.append(await client.xrange(key))
+                case "zset":
+                    found.append(await client.zrange(key, 0, -1))
+                case "set":
+                    found.append(await client.smembers(key))
+                case kind:
+                    assert kind == "none", key  # it has expired meanwhile
+    return repr(found)
 
 
 async def test_only_shells_were_refused(client: Client, sshd: SshServer, workdir: Path) -> None:
