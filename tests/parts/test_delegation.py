@@ -5,12 +5,9 @@ Contract: auth §6.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-import secrets
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,7 +28,7 @@ from firecrest.ssh.pool import Pool
 from firecrest.ssh.service_key import ServiceKey
 from firecrest.ssh.session import exchange
 from tests.harness.daemons import SshServer, ssh_server
-from tests.harness.services import served
+from tests.harness.services import SigningService, served
 from tests.harness.testbed import Testbed
 
 TOKEN = "the-token-of-the-gateway"
@@ -80,65 +77,21 @@ async def run(pool: Pool, sshd: SshServer, line: str = "id -un", user: str = "al
     return done.stdout.decode().strip()
 
 
-class Service:
-    """A signing service.
-
-    :ivar asked: what it was sent
-    :ivar change: makes a different question of it, before it signs
-    :ivar answer: instead of a certificate
-    """
-
-    def __init__(self, ca_key: asyncssh.SSHKey) -> None:
-        self.url = ""
-        self.key = ca_key
-        self.asked: list[dict[str, Any]] = []
-        self.tokens: list[str | None] = []
-        self.options: Extensions = {}
-        self.principals: list[str] | None = None
-        self.answer: Callable[[], web.StreamResponse] | None = None
-        self.away = asyncio.Event()
-        self.away.set()
-
-    async def respond(self, request: web.Request) -> web.StreamResponse:
-        self.tokens.append(request.headers.get("Authorization"))
-        question = await request.json()
-        self.asked.append(question)
-        await self.away.wait()
-        if self.answer is not None:
-            return self.answer()
-        return web.json_response({"certificate": self.sign(question)})
-
-    def sign(self, question: dict[str, Any]) -> str:
-        now = int(time.time())
-        none = ("x11_forwarding", "agent_forwarding", "port_forwarding", "pty", "user_rc")
-        options: Extensions = {
-            "serial": secrets.randbits(63),
-            "principals": [question["principal"]],
-            "valid_after": now - 60,
-            "valid_before": now + question["validity"],
-            "force_command": question["force_command"],
-            "source_address": question["source_address"] and [question["source_address"]],
-            **{f"permit_{name}": False for name in none},
-        }
-        options |= self.options
-        user_key = options.pop("user_key", None) or asyncssh.import_public_key(
-            question["public_key"]
-        )
-        key_id = options.pop("key_id", question["key_id"])
-        signed = self.key.generate_user_certificate(user_key, key_id, **options)
-        return signed.export_certificate().decode()
-
-
 @pytest.fixture
-async def service(testbed: Testbed) -> AsyncIterator[Service]:
-    made = Service(asyncssh.read_private_key(testbed.ca_key))
+async def service(testbed: Testbed) -> AsyncIterator[SigningService]:
+    made = SigningService(asyncssh.read_private_key(testbed.ca_key))
     async with served(made.respond) as made.url:
         yield made
 
 
 @asynccontextmanager
 async def asking(
-    service: Service, sshd: SshServer, tmp_path: Path, *, timeout: float = 30, **settings: Any
+    service: SigningService,
+    sshd: SshServer,
+    tmp_path: Path,
+    *,
+    timeout: float = 30,
+    **settings: Any,
 ) -> AsyncIterator[Pool]:
     how = DelegationSettings(
         type="signing_service", url=f"{service.url}/sign", token=Secret(TOKEN), timeout=timeout
@@ -153,7 +106,7 @@ async def asking(
 
 class TestSigningService:
     async def test_its_certificate_is_used(
-        self, service: Service, sshd: SshServer, tmp_path: Path
+        self, service: SigningService, sshd: SshServer, tmp_path: Path
     ) -> None:
         settings: dict[str, Any] = {"source_address": "127.0.0.0/8", "cert_validity": 120}
         async with asking(service, sshd, tmp_path, **settings) as pool:
@@ -171,7 +124,7 @@ class TestSigningService:
         assert service.tokens == [f"Bearer {TOKEN}"]
 
     async def test_for_one_command_too(
-        self, service: Service, sshd: SshServer, tmp_path: Path
+        self, service: SigningService, sshd: SshServer, tmp_path: Path
     ) -> None:
         async with asking(service, sshd, tmp_path, session_mode="per-command") as pool:
             assert await run(pool, sshd, "echo 'é'") == "é"
@@ -201,7 +154,7 @@ class TestSigningService:
     )
     async def test_any_other_certificate_is_not(
         self,
-        service: Service,
+        service: SigningService,
         sshd: SshServer,
         tmp_path: Path,
         caplog: pytest.LogCaptureFixture,
@@ -219,7 +172,7 @@ class TestSigningService:
 
     @pytest.mark.parametrize("lost", ["force_command", "source_address"])
     async def test_what_was_asked_for_must_be_there(
-        self, service: Service, sshd: SshServer, tmp_path: Path, lost: str
+        self, service: SigningService, sshd: SshServer, tmp_path: Path, lost: str
     ) -> None:
         service.options = {lost: None}
         settings: dict[str, Any] = {
@@ -245,7 +198,7 @@ class TestSigningService:
     )
     async def test_no_certificate_is_a_machine_that_is_not_available(
         self,
-        service: Service,
+        service: SigningService,
         sshd: SshServer,
         tmp_path: Path,
         answer: Callable[[], web.StreamResponse],
@@ -258,7 +211,7 @@ class TestSigningService:
             assert await run(pool, sshd) == "alice"
 
     async def test_silence_is_given_up(
-        self, service: Service, sshd: SshServer, tmp_path: Path
+        self, service: SigningService, sshd: SshServer, tmp_path: Path
     ) -> None:
         service.away.clear()
         async with asking(service, sshd, tmp_path, timeout=0.2) as pool:
@@ -268,7 +221,7 @@ class TestSigningService:
         service.away.set()
 
     async def test_a_signature_of_somebody_elses_is_the_machines_to_refuse(
-        self, service: Service, sshd: SshServer, tmp_path: Path
+        self, service: SigningService, sshd: SshServer, tmp_path: Path
     ) -> None:
         service.key = asyncssh.generate_private_key("ssh-ed25519")
         async with asking(service, sshd, tmp_path) as pool:

@@ -417,7 +417,8 @@ class TestFiles:
         (tmp_path / "ca_key").write_text("key")
         (tmp_path / "ca_key").chmod(0o600)
         (tmp_path / "known_hosts").write_text("")
-        return load("", "ssh.known_hosts=known_hosts", "systems.0.ca_key_path=ca_key")
+        keys = ["systems.0.ca_key_path=ca_key", "systems.0.delegation.key_path=ca_key"]
+        return load("", "ssh.known_hosts=known_hosts", *keys)
 
     @pytest.mark.parametrize("mode", [0o400, 0o600])
     def test_a_key_only_its_owner_can_touch_is_fine(
@@ -434,9 +435,10 @@ class TestFiles:
         self, settings: Settings, tmp_path: Path, mode: int, message: str
     ) -> None:
         (tmp_path / "ca_key").chmod(mode)
-        first, second = check_files(settings)
+        first, second, third = check_files(settings)
         assert first.startswith("ssh.ca_key_path: ")
         assert second.startswith("systems.0.ca_key_path: ")
+        assert third.startswith("systems.0.delegation.key_path: ")
         assert message in first
 
     def test_files_must_be_there(self, settings: Settings, tmp_path: Path) -> None:
@@ -444,7 +446,7 @@ class TestFiles:
         (tmp_path / "ca_key").mkdir()
         (tmp_path / "known_hosts").unlink()
         told = [problem.partition(f"{tmp_path}/")[2] for problem in check_files(settings)]
-        assert told == ["ca_key: not a file", "ca_key: not a file", "known_hosts: no such file"]
+        assert told == ["ca_key: not a file"] * 3 + ["known_hosts: no such file"]
 
 
 def all_items(cls: type[Any], prefix: str = "") -> Iterator[tuple[str, Item]]:
