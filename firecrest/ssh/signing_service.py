@@ -37,6 +37,7 @@ _MAX_BYTES = 64 * 1024
 #: From its beginning, which is in the past, to its end, in seconds.
 _LONGEST_LIFE = BACKDATE + 300
 _USER_CERTIFICATE = 1
+_ALGORITHM = b"ssh-ed25519-cert-v01@openssh.com"
 
 
 class SigningService:
@@ -124,7 +125,9 @@ def check(data: bytes, key: asyncssh.SSHKey, question: dict[str, Any]) -> None:
     :raises ValueError: it permits something else, or more, or for longer
     """
     fields = _Fields(data)
-    algorithm, _nonce, point = fields.text(), fields.text(), fields.text()
+    if fields.text() != _ALGORITHM:
+        raise ValueError("it is for another key")
+    _nonce, point = fields.text(), fields.text()
     _serial, kind, key_id = fields.number(8), fields.number(4), fields.text()
     principals = list(_Fields(fields.text()).texts())
     begins, ends = fields.number(8), fields.number(8)
@@ -138,8 +141,7 @@ def check(data: bytes, key: asyncssh.SSHKey, question: dict[str, Any]) -> None:
         wanted[b"source-address"] = critical.get(b"source-address", b"")
     rules = {
         "it is no user certificate": kind == _USER_CERTIFICATE,
-        "it is for another key": algorithm == b"ssh-ed25519-cert-v01@openssh.com"
-        and _packed(b"ssh-ed25519") + _packed(point) == key.public_data,
+        "it is for another key": _packed(b"ssh-ed25519") + _packed(point) == key.public_data,
         "it is not for the user alone": principals == [question["principal"].encode()],
         "it has another key id": key_id == question["key_id"].encode(),
         "it is not valid now": begins <= time.time() < ends,

@@ -272,11 +272,22 @@ def run(program: Program, options: Options) -> "NoReturn":
         except OSError as error:
             _say(program.appends_to, error.strerror)
             sys.exit(1)
+    if program.words[0] == b"curl":
+        _end_with_sshd()
     try:
         os.execvpe(program.words[0], program.words, environment)
     except OSError as error:
         _say(program.words[0], error.strerror)
         sys.exit(NOT_FOUND)
+
+
+def _end_with_sshd() -> None:
+    """Be ended when the connection ends: sshd ends no forced command, and no time limit does."""
+    import ctypes
+    import signal
+
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM, 0, 0, 0)
 
 
 def _named(name: str, kept: str) -> bool:

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -211,6 +211,11 @@ class SshServer(Daemon):
         self._host_key = host_key
         self.syslog = Syslog()
 
+    @property
+    def log(self) -> str:
+        """What sshd itself has said."""
+        return self._log.read_text()
+
     def known_as(self, *ports: int) -> str:
         """Lines of a known_hosts file, for itself and for wires to it."""
         return "".join(f"[127.0.0.1]:{port} {self._host_key}" for port in (self.port, *ports))
@@ -226,6 +231,7 @@ async def ssh_server(
     shipped: bool = False,
     zone: str = "",
     how: str = "Subsystem sftp internal-sftp",
+    certified: Callable[[asyncssh.SSHKey], asyncssh.SSHCertificate] | None = None,
 ) -> AsyncIterator[SshServer]:
     """An sshd in working order.
 
@@ -234,6 +240,7 @@ async def ssh_server(
     :param wrapped: it offers no SFTP, and runs only what a wrapper permits (auth §7)
     :param shipped: so does this one, by the wrapper that the project ships, and with its log
     :param how: more of its configuration
+    :param certified: makes the certificate of its host key; None: it has none
     """
     if wrapped:
         wrapper = directory / "wrapper"
@@ -248,6 +255,9 @@ async def ssh_server(
     host_key = asyncssh.generate_private_key("ssh-ed25519")
     host_key.write_private_key(directory / "host_key")
     (directory / "host_key").chmod(0o600)
+    if certified is not None:
+        certified(host_key).write_certificate(directory / "host_key-cert.pub")
+        how += f"\nHostCertificate {directory}/host_key-cert.pub"
     asyncssh.read_private_key(ca_key).write_public_key(directory / "ca.pub")
     (directory / "sshd_config").write_text(
         _SSHD_CONFIG.format(

@@ -1,13 +1,16 @@
-"""Services beside the gateway, spoken to over HTTP: an issuer, a policy."""
+"""Services beside the gateway, spoken to over HTTP: an issuer, a policy, a signer."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncssh
 import jwt
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -75,6 +78,55 @@ class Issuer:
             shared = {"kty": "oct", "kid": "shared", "k": "c2VjcmV0"}
             return web.json_response({"keys": [encryption, shared, *self.published, {}]})
         return web.Response(status=404)
+
+
+class SigningService:
+    """Signs user certificates for a gateway that asks.
+
+    :ivar asked: what it was sent, and with which tokens
+    :ivar options: of certificates, instead of what was asked for
+    :ivar answer: instead of a certificate
+    :ivar away: cleared, it keeps silent
+    """
+
+    def __init__(self, ca_key: asyncssh.SSHKey) -> None:
+        self.url = ""
+        self.key = ca_key
+        self.asked: list[dict[str, Any]] = []
+        self.tokens: list[str | None] = []
+        self.options: dict[str, Any] = {}
+        self.answer: Callable[[], web.StreamResponse] | None = None
+        self.away = asyncio.Event()
+        self.away.set()
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        self.tokens.append(request.headers.get("Authorization"))
+        question = await request.json()
+        self.asked.append(question)
+        await self.away.wait()
+        if self.answer is not None:
+            return self.answer()
+        return web.json_response({"certificate": self.sign(question)})
+
+    def sign(self, question: dict[str, Any]) -> str:
+        now = int(time.time())
+        none = ("x11_forwarding", "agent_forwarding", "port_forwarding", "pty", "user_rc")
+        options: dict[str, Any] = {
+            "serial": secrets.randbits(63),
+            "principals": [question["principal"]],
+            "valid_after": now - 60,
+            "valid_before": now + question["validity"],
+            "force_command": question["force_command"],
+            "source_address": question["source_address"] and [question["source_address"]],
+            **{f"permit_{name}": False for name in none},
+        }
+        options |= self.options
+        user_key = options.pop("user_key", None) or asyncssh.import_public_key(
+            question["public_key"]
+        )
+        key_id = options.pop("key_id", question["key_id"])
+        signed = self.key.generate_user_certificate(user_key, key_id, **options)
+        return signed.export_certificate().decode()
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from aiohttp import web
 
 from firecrest.commands.base import Completed
 from firecrest.config.settings import Pool as PoolSettings
@@ -30,6 +31,7 @@ from firecrest.telemetry.logs import ON_BEHALF_OF
 from tests.conftest import Wires
 from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.network import Wire
+from tests.harness.services import served
 from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
 
@@ -250,6 +252,28 @@ class TestWrapper:
         assert file.stat().st_uid == workdir.stat().st_uid
         done = await wrapped.exchange("cat >> /etc/passwd", b"x")
         assert (done.status, done.stderr) == (1, b"/etc/passwd: Permission denied\n")
+
+    async def test_a_transfer_given_up_is_ended(self, wrapped: Bench) -> None:
+        """Though it has no time limit there, and sshd passes no signal to a forced command."""
+        requests: list[web.Request] = []
+        asked, over = asyncio.Event(), asyncio.Event()
+
+        async def silent(request: web.Request) -> web.StreamResponse:
+            requests.append(request)
+            asked.set()
+            await over.wait()
+            return web.Response()
+
+        async def gone() -> bool:
+            return requests[0].transport is None
+
+        async with served(silent) as url:
+            transfer = asyncio.create_task(wrapped.run("curl --config -", f"url = {url}".encode()))
+            await asked.wait()
+            assert not await gone()
+            transfer.cancel()
+            await eventually(gone, "curl has ended")
+            over.set()
 
     async def test_a_program_that_is_not_there(self, wrapped: Bench) -> None:
         done = await wrapped.exchange("timeout 5 rsvmgmt")

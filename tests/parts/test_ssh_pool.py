@@ -230,6 +230,55 @@ async def test_a_stopped_pool_keeps_no_connection(bench: Bench) -> None:
     await eventually(closed, "every connection is closed", limit=5)
 
 
+async def test_what_is_withdrawn_ends_and_nothing_is_begun_in_its_place(bench: Bench) -> None:
+    assert await bench.run("id -un", "bob") == "bob"
+    # three of them have their share of long work, one waits for it
+    long = [asyncio.create_task(bench.run("sleep 60", seconds=None)) for _ in range(4)]
+    await eventually(lambda: _busy(bench.pool, 3), "long work has begun")
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(bench.pool.channel("alice", bench.system))
+        waiting = asyncio.create_task(bench.run("echo never"))  # all channels are busy
+        await asyncio.sleep(0)
+        before = bench.wire.connections
+        bench.pool.end_for("alice")
+        ended = await asyncio.gather(*long, waiting, return_exceptions=True)
+    assert all(isinstance(error, (SystemUnavailable, AccessDenied)) for error in ended), ended
+    assert isinstance(ended[-1], AccessDenied)
+    assert bench.wire.connections == before
+    await eventually(lambda: _open(bench.wire, 1), "alice's connections are closed")
+    assert await bench.run("id -un", "bob") == "bob"
+    assert await bench.run("id -un", "alice") == "alice"  # nobody says that she may not
+
+
+async def test_a_denied_user_has_nothing_and_gets_nothing(bench: Bench) -> None:
+    assert await bench.run("id -un") == "alice"
+    bench.pool.deny(["root", "alice"])
+    with pytest.raises(AccessDenied, match="Permission denied for user alice in cluster"):
+        await bench.run("id -un")
+    await eventually(lambda: _open(bench.wire, 0), "the connection is closed")
+    assert bench.wire.connections == 1
+    bench.pool.deny(["root"])
+    assert await bench.run("id -un") == "alice"
+
+
+async def test_who_is_denied_while_the_policy_is_asked_does_not_get_in(bench: Bench) -> None:
+    asked, told = asyncio.Event(), asyncio.Event()
+
+    async def permit(user: str, system: str) -> None:
+        asked.set()
+        await told.wait()
+
+    bench.pool._permit = permit
+    call = asyncio.create_task(bench.run("id -un"))
+    await asked.wait()
+    bench.pool.deny(["alice"])
+    told.set()
+    with pytest.raises(AccessDenied):
+        await call
+    assert bench.wire.connections == 0
+
+
 async def test_the_cipher_is_one_the_processor_computes(bench: Bench) -> None:
     async with bench.pool.channel("alice", bench.system) as link:
         assert link.connection.get_extra_info("send_cipher") == "aes128-gcm@openssh.com"

@@ -65,6 +65,25 @@ def problems(load: Load, tmp_path: Path) -> Callable[..., list[str]]:
 Problems = Callable[..., list[str]]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], False),
+        (["ssh.session_mode=per-command"], True),
+        (["systems.0.session_mode=per-command", "ssh.wrapper_enabled=true"], True),
+        (["ssh.session_mode=per-command", "systems.0.session_mode=pooled"], False),
+    ],
+)
+def test_a_session_mode_of_its_own(load: Load, overrides: list[str], expected: bool) -> None:
+    settings = load("", *overrides)
+    assert settings.ssh.per_command(settings.systems[0]) is expected
+
+
+def test_no_ca_key_is_needed_where_nothing_is_signed(load: Load) -> None:
+    service = "systems.0.delegation={type: signing_service, url: 'https://ca.example/sign'}"
+    assert load("", "ssh.ca_key_path=null", service).ssh.ca_key_path is None
+
+
 def test_what_is_left_out_has_its_default(load: Load) -> None:
     settings = load()
     assert settings.server.port == 8000
@@ -324,6 +343,30 @@ colour: red
                 "--set: auth.issuers.0.secret: HS256 needs a secret of at least 32 bytes",
             ),
             (
+                ["ssh.ca_key_path=null"],
+                "config.yaml:9: systems.0.ca_key_path:"
+                " a CA key is needed, here or as ssh.ca_key_path",
+            ),
+            (
+                ["systems.0.delegation.type=service_key"],
+                "--set: systems.0.delegation.key_path: the service key is needed",
+            ),
+            (
+                [
+                    "systems.0.delegation={type: service_key, key_path: key}",
+                    "systems.0.session_mode=per-command",
+                ],
+                "--set: systems.0.delegation.type: a service key cannot permit one command only",
+            ),
+            (
+                ["systems.0.delegation.type=signing_service"],
+                "--set: systems.0.delegation.url: the URL of the signing service is needed",
+            ),
+            (
+                ["ssh.wrapper_enabled=true"],
+                "--set: ssh.wrapper_enabled: no system has session_mode per-command",
+            ),
+            (
                 ["auth.issuers.0.algorithm=HS256", f"auth.issuers.0.secret={'x' * 32}"],
                 "config.yaml:4: auth.issuers.0.public_keys: HS256 uses secret instead",
             ),
@@ -374,7 +417,8 @@ class TestFiles:
         (tmp_path / "ca_key").write_text("key")
         (tmp_path / "ca_key").chmod(0o600)
         (tmp_path / "known_hosts").write_text("")
-        return load("", "ssh.known_hosts=known_hosts", "systems.0.ca_key_path=ca_key")
+        keys = ["systems.0.ca_key_path=ca_key", "systems.0.delegation.key_path=ca_key"]
+        return load("", "ssh.known_hosts=known_hosts", *keys)
 
     @pytest.mark.parametrize("mode", [0o400, 0o600])
     def test_a_key_only_its_owner_can_touch_is_fine(
@@ -391,9 +435,10 @@ class TestFiles:
         self, settings: Settings, tmp_path: Path, mode: int, message: str
     ) -> None:
         (tmp_path / "ca_key").chmod(mode)
-        first, second = check_files(settings)
+        first, second, third = check_files(settings)
         assert first.startswith("ssh.ca_key_path: ")
         assert second.startswith("systems.0.ca_key_path: ")
+        assert third.startswith("systems.0.delegation.key_path: ")
         assert message in first
 
     def test_files_must_be_there(self, settings: Settings, tmp_path: Path) -> None:
@@ -401,7 +446,7 @@ class TestFiles:
         (tmp_path / "ca_key").mkdir()
         (tmp_path / "known_hosts").unlink()
         told = [problem.partition(f"{tmp_path}/")[2] for problem in check_files(settings)]
-        assert told == ["ca_key: not a file", "ca_key: not a file", "known_hosts: no such file"]
+        assert told == ["ca_key: not a file"] * 3 + ["known_hosts: no such file"]
 
 
 def all_items(cls: type[Any], prefix: str = "") -> Iterator[tuple[str, Item]]:

@@ -270,8 +270,8 @@ async def test_an_upload_whose_client_goes_away_leaves_nothing(
     await eventually(lambda: _nothing(workdir), "it is gone, and so is who wrote it")
 
 
-async def _names(directory: Path) -> list[str]:
-    return [path.name for path in directory.iterdir()]
+async def _names(directory: Path) -> list[str] | None:
+    return [path.name for path in directory.iterdir()] or None
 
 
 async def _nothing(directory: Path) -> bool:
