@@ -59,6 +59,24 @@ class Daemon:
         """Undo :meth:`freeze`."""
         self._signal(signal.SIGCONT)
 
+    @asynccontextmanager
+    async def down(self) -> AsyncIterator[None]:
+        """It is stopped, and started again at the end."""
+        await self.stop()
+        try:
+            yield
+        finally:
+            await self.start()
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[None]:
+        """It answers nobody, see :meth:`freeze`."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
     def _signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)
@@ -190,14 +208,22 @@ class SshServer(Daemon):
 
 @asynccontextmanager
 async def ssh_server(
-    directory: Path, ca_key: Path, tools: Path, *, wrapped: bool = False, zone: str = ""
+    directory: Path,
+    ca_key: Path,
+    tools: Path,
+    *,
+    wrapped: bool = False,
+    zone: str = "",
+    slurm_conf: Path | None = None,
 ) -> AsyncIterator[SshServer]:
     """An sshd in working order.
 
     :param tools: programs in this directory are found before those of the machine
     :param zone: of the times that commands tell; empty: the machine's
     :param wrapped: it offers no SFTP, and runs only what a wrapper permits (auth §7)
+    :param slurm_conf: of the Slurm that its tools ask; default: the testbed's
     """
+    environment = {"TZ": zone, "SLURM_CONF": str(slurm_conf or "")}
     how = "Subsystem sftp internal-sftp"
     if wrapped:
         wrapper = directory / "wrapper"
@@ -214,7 +240,7 @@ async def ssh_server(
             port=port,
             directory=directory,
             path=f"{tools}:{os.defpath}",
-            environment=f"TZ={zone}" if zone else "",
+            environment=" ".join(f"{name}={value}" for name, value in environment.items() if value),
             how=how,
         )
     )
