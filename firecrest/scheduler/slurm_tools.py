@@ -12,7 +12,7 @@ from __future__ import annotations
 import posixpath
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TypeVar
 
 from firecrest.commands.base import Argv, Completed
@@ -50,6 +50,8 @@ _QUEUED = {
 #: and of those that tell where a job's files lie
 _FILES = ("Command", "STDOUT", "STDERR", "JobID")
 _FIELDS = (*_QUEUED.values(), *_FILES)
+#: its letters for a QueuedJob's
+_LETTERS = dict(zip(_QUEUED, "iPjuTMSLDR", strict=True))
 #: sacct's names of the attributes of an AccountedJob
 _ACCOUNTED = {
     "job_id": "jobid",
@@ -72,26 +74,33 @@ _NOT_OWN_JOB = 210
 
 
 @dataclass(frozen=True)
-class Squeue(Timed[list[QueuedJob]]):
+class _Squeue(Timed[list[QueuedJob]]):
     """The jobs that Slurm holds.
 
     :param separator: between fields; a word that occurs in no job (see :func:`separator`)
-    :param user: whose jobs, with their files; None: everybody's, without
+    :param user: whose jobs; None: everybody's
     """
 
     separator: str
     user: str | None = None
     job_ids: tuple[str, ...] = ()
 
-    def argv(self) -> Argv:
+    def _words(self, form: str) -> Argv:
         words = ["squeue"]
         if self.user is not None:
             words.append(f"--user={self.user}")
         if self.job_ids:
             words.append(f"--jobs={','.join(self.job_ids)}")
+        return (*words, form, "--noheader")
+
+
+class Squeue(_Squeue):
+    """With the files of a user's jobs, but not of everybody's."""
+
+    def argv(self) -> Argv:
         # a field with something behind its colon, but no width, is as wide as it needs
         form = ",".join(f"{field}:{self.separator}" for field in self._fields)
-        return (*words, f"--Format={form}", "--noheader")
+        return self._words(f"--Format={form}")
 
     def parse(self, stdout: bytes) -> list[QueuedJob]:
         return [
@@ -124,6 +133,20 @@ class Squeue(Timed[list[QueuedJob]]):
             stderr=told(stderr),
         )
         return QueuedJob(**values, details=details)
+
+
+class SqueueByLetters(_Squeue):
+    """Without files, which this form has no letter for: the way of Slurm before 20.02."""
+
+    def argv(self) -> Argv:
+        form = self.separator.join(f"%{letter}" for letter in _LETTERS.values())
+        return self._words(f"--format={form}")
+
+    def parse(self, stdout: bytes) -> list[QueuedJob]:
+        return [
+            QueuedJob(**dict(zip(_LETTERS, row, strict=True)), details=None)
+            for row in rows(stdout, self.separator, width=len(_LETTERS))
+        ]
 
 
 @dataclass(frozen=True)
@@ -159,7 +182,7 @@ class Sacct(Timed[list[AccountedJob]]):
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Search(Timed[int | None]):
     """The newest of the user's jobs in a working directory, or with a comment.
 
@@ -167,6 +190,7 @@ class _Search(Timed[int | None]):
     """
 
     separator: str
+    _: KW_ONLY
     directory: str | None = None
     comment: str | None = None
 
@@ -188,12 +212,25 @@ class _Search(Timed[int | None]):
         return posixpath.normpath(value) == posixpath.normpath(self.directory)
 
 
+@dataclass(frozen=True, kw_only=True)
 class SqueueSearch(_Search):
-    """Look for it among the jobs Slurm holds, ended ones and hidden partitions included."""
+    """Look for it among the jobs Slurm holds, ended ones and hidden partitions included.
+
+    :param user: whose they are: ``--me`` is of 20.02
+    """
+
+    user: str
 
     def argv(self) -> Argv:
         form = self.separator.join(("%i", "%k" if self.directory is None else "%Z"))
-        return ("squeue", "--me", "--all", "--states=all", f"--format={form}", "--noheader")
+        words = ("squeue", f"--user={self.user}", "--all", "--states=all")
+        return (*words, f"--format={form}", "--noheader")
+
+    def result(self, completed: Completed) -> int | None:
+        # it exits with 0 then, and "no job" would be believed
+        if b"Invalid user" in completed.stderr:
+            raise self.failure(completed)
+        return super().result(completed)
 
 
 class SacctSearch(_Search):

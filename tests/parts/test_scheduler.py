@@ -6,6 +6,7 @@ Everything runs as a user of the cluster on this machine, as it would through SS
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import os
 import secrets
@@ -50,6 +51,13 @@ class LocalUser:
             "SLURM_CONF": slurm_conf,
             "USER": USER,
         }
+
+    def with_tools(self, directory: Path) -> LocalUser:
+        """The same user, who finds the programs of a directory before the others."""
+        other = copy.copy(self)
+        path = f"{directory}:{self._environment['PATH']}"
+        other._environment = {**self._environment, "PATH": path}
+        return other
 
     async def run(self, command: Command[T]) -> T:
         process = await asyncio.create_subprocess_exec(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -12,6 +13,7 @@ from firecrest.errors import AccessDenied, CommandFailed, Fault, SchedulerRefuse
 from firecrest.model.jobs import Accepted, AccountingQuery, JobDetails, QueuedJob, Submission
 from firecrest.scheduler.base import Runner
 from firecrest.scheduler.slurm import Slurm
+from firecrest.scheduler.slurm_features import SlurmVersion
 from firecrest.scheduler.slurm_names import FileNames
 from firecrest.scheduler.slurm_sbatch import Sbatch
 from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
@@ -19,6 +21,7 @@ from firecrest.scheduler.slurm_tools import (
     Sacct,
     SacctSearch,
     Squeue,
+    SqueueByLetters,
     SqueueSearch,
     rows,
 )
@@ -94,7 +97,7 @@ def details_output(
 
 
 class Canned:
-    """A machine that answers every command with the next prepared output."""
+    """A machine with Slurm 22.05 that answers commands with prepared outputs, one by one."""
 
     user = "alice"
 
@@ -103,6 +106,8 @@ class Canned:
         self.commands: list[object] = []
 
     async def run(self, command: Command[T]) -> T:
+        if command.argv() == SlurmVersion().argv():
+            return command.result(Completed(0, b"slurm-wlm 22.05.8\n", b""))
         self.commands.append(command)
         separator = getattr(command, "separator", "")
         text = "".join(separator.join(row) + "\n" for row in self.answers.pop(0))
@@ -148,6 +153,15 @@ class TestCalls:
             "--noheader",
         )
         assert Squeue("~").argv()[1].endswith("NumNodes:~,ReasonList:~")  # nobody's files
+
+    def test_squeue_before_20_02(self) -> None:
+        assert SqueueByLetters("~", "alice", ("3", "4_1")).argv() == (
+            "squeue",
+            "--user=alice",
+            "--jobs=3,4_1",
+            "--format=%i~%P~%j~%u~%T~%M~%S~%L~%D~%R",
+            "--noheader",
+        )
 
     def test_sacct(self) -> None:
         query = AccountingQuery(job_ids=("3", "4"), start="11/24/26-08:00", end="03:00 PM")
@@ -266,8 +280,19 @@ class TestListings:
         (job,) = Squeue(SEPARATOR).parse(squeue_output((*queued("15", "ok.sh")[:10], "")))
         assert (job.job_id, job.reason_or_nodes, job.details) == ("15", "n1", None)
 
+    @pytest.mark.parametrize("name", NASTY_NAMES)
+    def test_a_queue_before_20_02(self, name: str) -> None:
+        """Its rows are those of ``--Format`` but for what it has no letter for."""
+        output = squeue_output(*(queued(job_id, name)[:10] for job_id in ("16", "17")))
+        jobs = SqueueByLetters(SEPARATOR, "alice").parse(output)
+        expected = Squeue(SEPARATOR, "alice").parse(
+            squeue_output(*(queued(job_id, name) for job_id in ("16", "17")))
+        )
+        assert jobs == [replace(job, details=None) for job in expected]
+
     def test_nothing(self) -> None:
         assert Squeue(SEPARATOR, "alice").parse(b"") == []
+        assert SqueueByLetters(SEPARATOR, "alice").parse(b"") == []
         assert Sacct(SEPARATOR, AccountingQuery()).parse(b"") == []
 
     @pytest.mark.parametrize("name", NASTY_NAMES)
@@ -363,6 +388,31 @@ class TestDetails:
         output = details_output().replace(b" Power= ", b"")
         assert ScontrolShowJob("15").parse(output).stdout == "/home/alice/slurm-15.out"
 
+    # The order of keys is that of slurm_sprint_job_info (src/api/job_info.c) of each version.
+    @pytest.mark.parametrize(
+        "behind",
+        [
+            " Switches=1@00:05:00 BurstBuffer=#BB create Power= GresEnforceBind=Yes",  # 19.05
+            " Switches=1@00:05:00 Power= TresPerNode=gpu:1 MailUser=a MailType=END",  # 22.05
+            " SegmentSize=4 Switches=2 GresAllowTaskSharing=Yes OOMKillStep=0 TresPerTask=cpu=1",
+            " KillOInInvalidDependent=Yes SELinuxContext=x",  # as it was spelled
+            " ResvPorts=12000-12001 ",
+        ],
+    )
+    def test_what_stands_behind_the_outputs_is_no_part_of_them(self, behind: str) -> None:
+        output = details_output(stdout="/home/alice/o 1").replace(b" Power= ", behind.encode())
+        assert ScontrolShowJob("15").parse(output).stdout == "/home/alice/o 1"
+
+    def test_slurm_26_05(self) -> None:
+        """What has come since 22.05 stands before: an id, the way it was submitted, a text."""
+        output = (
+            details_output(comment="Comment=a Extra=b=c StdErr=/no ")
+            .replace(b" UserId=", b" SLUID=s6ZV7JPJ4ZY600 UserId=", 1)
+            .replace(b" WorkDir=", b" SubmitLine=sbatch -o /no StdOut=/no x.sh WorkDir=", 1)
+            .replace(b" Power= ", b" OOMKillStep=0")
+        )
+        assert ScontrolShowJob("15").parse(output) == ScontrolShowJob("15").parse(details_output())
+
     def test_something_else(self) -> None:
         with pytest.raises(SchedulerRefused, match="No jobs"):
             ScontrolShowJob("15").parse(b"No jobs in the system\n")
@@ -381,6 +431,13 @@ class TestFind:
 
     async def test_nowhere(self) -> None:
         assert await Slurm().find(Canned([], []), "/d") is None
+
+    def test_a_user_that_squeue_does_not_know_has_not_been_looked_for(self) -> None:
+        """It exits with 0, and the job would be submitted again."""
+        search = SqueueSearch(SEPARATOR, user="alice", directory="/d")
+        assert search.argv()[:4] == ("squeue", "--user=alice", "--all", "--states=all")
+        with pytest.raises(SchedulerRefused, match="Invalid user: alice"):
+            search.result(Completed(0, b"", b"squeue: error: Invalid user: alice\n\n"))
 
 
 @pytest.mark.parametrize(
