@@ -97,6 +97,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                 permit = (await stack.enter_async_context(policy.connect(settings.opa))).permit
             pool = Pool(settings.ssh, authorities(settings), permit)
             machines = Machines(pool, settings)
+            stack.push_async_callback(machines.aclose)
             staging = await stack.enter_async_context(s3.connect(settings.storage))
 
             hub = Hub(redis, log, settings.events.queue)

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import os
 import secrets
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,7 @@ from firecrest.commands.base import Command, Completed, line
 from firecrest.config.settings import Scheduler as Settings
 from firecrest.errors import SchedulerRefused
 from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob, Submission
-from firecrest.scheduler.base import Scheduler, resolve
+from firecrest.scheduler.base import Closing, Scheduler, resolve
 from firecrest.scheduler.slurm import Slurm
 from firecrest.schema import load
 from tests.harness.slurm import slurm
@@ -137,14 +138,19 @@ def settings(type_: str, **rest: str) -> Settings:
 
 
 @pytest.fixture(params=["slurm", "slurm_rest", "direct"])
-def cluster(request: pytest.FixtureRequest, user: LocalUser, workdir: Path) -> Cluster:
+async def cluster(
+    request: pytest.FixtureRequest, user: LocalUser, workdir: Path
+) -> AsyncIterator[Cluster]:
     rest = {}
     if request.param == "slurm_rest":
         rest = {
             "url": os.environ["TESTBED_SLURMRESTD_URL"],
             "key_path": os.environ["TESTBED_SLURM_JWT_KEY"],
         }
-    return Cluster(resolve(settings(request.param, **rest)), user, workdir)
+    scheduler = resolve(settings(request.param, **rest))
+    yield Cluster(scheduler, user, workdir)
+    if isinstance(scheduler, Closing):
+        await scheduler.aclose()
 
 
 class TestScheduler:
