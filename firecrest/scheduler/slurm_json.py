@@ -59,6 +59,7 @@ def queued_job(row: Row) -> QueuedJob:
     start, limit = number(row.get("start_time")), number(row.get("time_limit"))
     state, details = word(row["job_state"]), job_details(row)
     began = state != "PENDING" and start
+    reason = row.get("state_description") or row["state_reason"]
     elapsed = max(int(time.time()) - start, 0) if began else 0
     return QueuedJob(
         job_id=details.job_id,
@@ -70,7 +71,7 @@ def queued_job(row: Row) -> QueuedJob:
         start=timestamp(start, "N/A"),
         time_left=brief(60 * limit - elapsed) if limit else "UNLIMITED",
         nodes=str(number(row.get("node_count"))),
-        reason_or_nodes=row["nodes"] if began else f"({row['state_reason']})",
+        reason_or_nodes=row["nodes"] if began else f"({reason})",
         details=details,
     )
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -44,10 +44,14 @@ from firecrest.scheduler.slurm import Slurm
 from firecrest.scheduler.slurm_json import Row
 from firecrest.scheduler.slurm_names import base, expand_hosts, is_part
 
+J = TypeVar("J", QueuedJob, JobDetails)
+
 _SECONDS = 10.0
 #: Connections that are kept; slurmrestd has some twenty threads for all who ask it.
 _CONNECTIONS = 16
 _INVALID = "Invalid job id specified"
+#: How the list of an array's tasks ends if it goes on.
+_CUT = "..."
 _OVER = "Job/step already completing or completed"
 #: The states of a job that was cancelled a moment ago.
 _BEING_ENDED = ("CANCELLED", "COMPLETING")
@@ -139,7 +143,7 @@ class SlurmRest:
         """The jobs Slurm holds; see :meth:`firecrest.scheduler.slurm.Slurm.queue`."""
         rows = await self._rows(on, "/jobs", "jobs")
         jobs = [slurm_json.queued_job(row) for row in rows]
-        wanted = [job for job in jobs if not job_ids or _is_any(job.job_id, job_ids)]
+        wanted = _those(jobs, job_ids) if job_ids else jobs
         if len(job_ids) == 1 and not wanted:
             raise SchedulerRefused(INVALID_JOB_ID)
         return [
@@ -210,8 +214,7 @@ class SlurmRest:
     async def _job(self, on: Runner, job_id: str) -> list[JobDetails]:
         """What there is of a job: of an array, a row for each task that has begun."""
         rows = await self._rows(on, f"/job/{base(job_id)}", "jobs")
-        found = [slurm_json.job_details(row) for row in rows]
-        found = [details for details in found if is_part(details.job_id, job_id)]
+        found = _those([slurm_json.job_details(row) for row in rows], (job_id,))
         if not found:
             raise SchedulerRefused(_INVALID)
         return found
@@ -232,8 +235,11 @@ class SlurmRest:
                 raise
 
 
-def _is_any(job_id: str, wanted: tuple[str, ...]) -> bool:
-    return any(is_part(job_id, one) for one in wanted)
+def _those(jobs: list[J], job_ids: tuple[str, ...]) -> list[J]:
+    """The jobs of these ids; or else the arrays whose lists are too long to tell."""
+    found = [job for job in jobs if any(is_part(job.job_id, one) for one in job_ids)]
+    numbers = {base(job_id) for job_id in job_ids}
+    return found or [job for job in jobs if _CUT in job.job_id and base(job.job_id) in numbers]
 
 
 def create(settings: SchedulerSettings) -> SlurmRest:

@@ -87,6 +87,11 @@ class TestReading:
         assert slurm_json.word(states) == state
         assert slurm_json.is_queued(state)
 
+    def test_a_description_says_more_than_a_reason(self) -> None:
+        words = "ReqNodeNotAvail, UnavailableNodes:n1"
+        job = slurm_json.queued_job({**JOB, "state_description": words})
+        assert job.reason_or_nodes == f"({words})"
+
     def test_the_job_id_of_a_federation(self) -> None:
         job = slurm_json.queued_job({**JOB, "job_id": 134217735, "array_job_id": 134217733})
         assert job.job_id == "134217733_0"
