@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
+import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from tests.conftest import Connect, Wires
 from tests.faults.jobs import check_truthful, jobs_of
 from tests.harness.client import Client
-from tests.harness.daemons import RedisServer
+from tests.harness.daemons import RedisServer, Tool, ended
 from tests.harness.gateway import Config, Gateway, running_gateway
 from tests.harness.slurm_cluster import SlurmCluster, slurm_cluster
 from tests.harness.testbed import Testbed
@@ -70,11 +71,18 @@ def _looked_at(daemons: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sbatch(daemons: SlurmCluster) -> Iterator[Path]:
-    """Where a test may put an sbatch of its own."""
-    path = daemons.tools / "sbatch"
-    yield path
-    path.unlink(missing_ok=True)
+def tools(daemons: SlurmCluster) -> Iterator[Callable[[str], Tool]]:
+    """Programs to be held, each once; they are the machine's again after the test."""
+    names = []
+
+    def take(name: str) -> Tool:
+        names.append(name)
+        return Tool(daemons.tools, name)
+
+    yield take
+    for name in names:
+        for path in daemons.tools.glob(f"{name}*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 async def asked(client: Client, method: str, path: str) -> tuple[str, Any]:
@@ -181,13 +189,12 @@ async def test_a_submission_to_a_slurmctld_that_hangs_waits_for_it_and_is_one_jo
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 async def test_a_slurmctld_that_ends_between_a_job_and_its_answer_leaves_one_job_or_none(
-    how: str, client: Client, daemons: SlurmCluster, sbatch: Path, wires: Wires
+    how: str, client: Client, daemons: SlurmCluster, tools: Callable[[str], Tool], wires: Wires
 ) -> None:
     await works(client)
     wire = await wires("127.0.0.1", daemons.ctld.port)
     conf = daemons.reach_ctld_at(wire.port)
-    sbatch.write_text(f'#!/bin/sh\nSLURM_CONF={conf} exec /usr/bin/sbatch "$@"\n')
-    sbatch.chmod(0o755)
+    tools("sbatch").replace(f'SLURM_CONF={conf} exec "$real" "$@"')
     wire.mute()
     receipt = await client.upload("/compute/jobs", HELD, "run.sh")
     await wire.held()
@@ -205,6 +212,38 @@ async def test_a_slurmctld_that_ends_between_a_job_and_its_answer_leaves_one_job
     await check_truthful(task)
     if how == "stopped":
         assert {task["data"]["jobid"]} == queued, task
+
+
+async def test_tools_that_hang_are_ended_and_told_as_a_time_out(
+    client: Client, daemons: SlurmCluster, tools: Callable[[str], Tool]
+) -> None:
+    hanging = [tools(name) for name in ("squeue", "sacct", "scancel", "scontrol")]
+    for tool in hanging:
+        tool.hold_before()
+    questions = [*QUESTIONS, ("GET", "acct")]
+    answers = await asyncio.gather(*(asked(client, *question) for question in questions))
+    assert dict(zip(questions, answers, strict=True)) == dict.fromkeys(
+        questions, ("400", TIMED_OUT)
+    )
+    for tool in hanging:
+        assert tool.runs
+        await ended(tool.runs)
+
+
+async def test_a_script_that_becomes_unreadable_is_told_in_sbatchs_words(
+    client: Client, daemons: SlurmCluster, tools: Callable[[str], Tool], workdir: Path
+) -> None:
+    script = workdir / "run.sh"
+    script.write_bytes(HELD)
+    sbatch = tools("sbatch")
+    sbatch.hold_before()
+    receipt = await client.post("/compute/jobs/path", data={"targetPath": str(script)})
+    await sbatch.held()
+    script.chmod(0)  # root's
+    sbatch.release()
+    task = await client.finished(receipt)
+    assert task["status"] == "400"
+    assert f"sbatch: error: Unable to open file {script}" in task["data"]
 
 
 async def test_a_job_that_left_the_queue_while_the_accounting_is_down_has_not_ended_for_anybody(
