@@ -87,7 +87,7 @@ def tools(daemons: SlurmCluster) -> Iterator[Callable[[str], Tool]]:
 
 async def asked(client: Client, method: str, path: str) -> tuple[str, Any]:
     """Status and data of the finished task."""
-    task = await client.finished(await client.request(method, f"/compute/{path}"), limit=25)
+    task = await client.finished(await client.request(method, f"/compute/{path}"), limit=20)
     return task["status"], task["data"]
 
 
@@ -187,14 +187,20 @@ async def test_a_submission_to_a_slurmctld_that_hangs_waits_for_it_and_is_one_jo
     await check_truthful(task)
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", ["stopped", "killed", "restored"])
 async def test_a_slurmctld_that_ends_between_a_job_and_its_answer_leaves_one_job_or_none(
-    how: str, client: Client, daemons: SlurmCluster, tools: Callable[[str], Tool], wires: Wires
+    how: str,
+    client: Client,
+    daemons: SlurmCluster,
+    tools: Callable[[str], Tool],
+    wires: Wires,
+    workdir: Path,
 ) -> None:
     await works(client)
     wire = await wires("127.0.0.1", daemons.ctld.port)
     conf = daemons.reach_ctld_at(wire.port)
     tools("sbatch").replace(f'SLURM_CONF={conf} exec "$real" "$@"')
+    saved = daemons.save(workdir / "saved")
     wire.mute()
     receipt = await client.upload("/compute/jobs", HELD, "run.sh")
     await wire.held()
@@ -203,7 +209,9 @@ async def test_a_slurmctld_that_ends_between_a_job_and_its_answer_leaves_one_job
     if how == "stopped":
         await daemons.ctld.stop()
     else:
-        await daemons.ctld.kill()  # what it had not saved yet it has forgotten
+        await daemons.ctld.kill()
+    if how == "restored":
+        daemons.restore(saved)  # from before there was the job
     wire.flow()
     wire.drop()
     await daemons.ctld.start()
@@ -212,6 +220,8 @@ async def test_a_slurmctld_that_ends_between_a_job_and_its_answer_leaves_one_job
     await check_truthful(task)
     if how == "stopped":
         assert {task["data"]["jobid"]} == queued, task
+    if how == "restored":
+        assert task["data"]["job_file"].endswith("/attempt-2/run.sh"), task
 
 
 async def test_tools_that_hang_are_ended_and_told_as_a_time_out(

@@ -29,6 +29,7 @@ _PATIENCE = 2
 class SlurmCluster:
     """The daemons, and a machine whose sessions see them.
 
+    :ivar state: where slurmctld saves what it knows
     :ivar conf: what the tools read, ``SLURM_CONF``
     :ivar tools: programs in this directory are found before those of the machine
     """
@@ -36,6 +37,7 @@ class SlurmCluster:
     ctld: Daemon
     dbd: Daemon
     sshd: SshServer
+    state: Path
     conf: Path
     tools: Path
 
@@ -44,6 +46,21 @@ class SlurmCluster:
         conf = self.conf.with_name(f"wired-{port}.conf")
         conf.write_text(_changed(self.conf.read_text(), SlurmctldPort=str(port)))
         return conf
+
+    def save(self, copy: Path) -> Path:
+        """A copy of what slurmctld, which must be up, has saved."""
+        self.ctld.freeze()  # else it may change while it is copied
+        try:
+            return shutil.copytree(self.state, copy)
+        finally:
+            self.ctld.thaw()
+
+    def restore(self, copy: Path) -> None:
+        """Let slurmctld, which must be down, know what it did when the copy was made."""
+        shutil.rmtree(self.state)
+        shutil.copytree(copy, self.state)
+        for path in (self.state, *self.state.iterdir()):
+            shutil.chown(path, "slurm", "slurm")
 
     async def works(self) -> None:
         """Wait until both daemons answer and the node takes jobs."""
@@ -138,7 +155,7 @@ async def slurm_cluster(directory: Path, ca_key: Path) -> AsyncIterator[SlurmClu
             ctld.start(),
             node.start(),
         )
-        cluster = SlurmCluster(ctld, dbd, sshd, conf, tools)
+        cluster = SlurmCluster(ctld, dbd, sshd, state / "ctld", conf, tools)
         await cluster.works()
         yield cluster
 
