@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from firecrest.commands.base import Argv
-from firecrest.errors import CommandFailed, Fault
+from firecrest.errors import CommandFailed, Fault, FirecrestError
 from firecrest.scheduler.base import Runner, Tool
 
 #: Seconds for which an answer holds: an upgrade is noticed then.
@@ -60,7 +60,10 @@ class SlurmVersion(Tool[Version | None]):
 
 @dataclass
 class Detected:
-    """The features of one system; what nobody could tell is taken for current."""
+    """The features of one system; what nobody could tell is taken for current.
+
+    Until there is a first answer everybody asks: what troubles one user holds up no other.
+    """
 
     clock: Callable[[], float] = time.monotonic
     _known: Features | None = field(default=None, init=False)
@@ -69,15 +72,17 @@ class Detected:
     async def of(self, on: Runner) -> Features:
         """What is known, or what a question says.
 
-        :raises FirecrestError: the machine cannot be asked for anything
+        :raises FirecrestError: nothing is known, and the machine cannot be asked for anything
         """
         if self._known is not None and self.clock() < self._until:
             return self._known
         self._until = self.clock() + _ASKING
         try:
             version = await on.run(SlurmVersion())
-        except CommandFailed as error:
-            if error.fault is Fault.TIMEOUT:
+        except FirecrestError as error:
+            if self._known is not None:
+                return self._known
+            if not isinstance(error, CommandFailed) or error.fault is Fault.TIMEOUT:
                 raise
             version = None  # a wrapper may permit scontrol, but not this
         self._known = CURRENT if version is None else Features(suffixes=version >= _SUFFIXES)

@@ -8,7 +8,13 @@ from typing import TypeVar
 import pytest
 
 from firecrest.commands.base import Command, Completed
-from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefused
+from firecrest.errors import (
+    CommandFailed,
+    Fault,
+    FirecrestError,
+    SchedulerRefused,
+    SystemUnavailable,
+)
 from firecrest.scheduler.slurm import Slurm
 from firecrest.scheduler.slurm_features import Detected, SlurmVersion
 from firecrest.scheduler.slurm_tools import Squeue, SqueueByLetters
@@ -167,3 +173,23 @@ async def test_a_machine_that_does_not_answer_has_told_nothing() -> None:
     machine.trouble = None
     await slurm.queue(machine, user="alice")
     assert machine.ran == [SqueueByLetters]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [CommandFailed(Fault.TIMEOUT, "timeout"), SystemUnavailable("no route")],
+)
+async def test_what_is_known_holds_while_the_machine_does_not_answer(
+    trouble: FirecrestError,
+) -> None:
+    clock, machine = Clock(), Machine("slurm 19.05.8")
+    detected = Detected(clock)
+    await detected.of(machine)
+    clock.now += 4000
+    machine.version, machine.trouble = "slurm 24.05.1", trouble
+    assert not (await detected.of(machine)).suffixes
+    machine.trouble = None
+    assert not (await detected.of(machine)).suffixes
+    clock.now += 61
+    assert (await detected.of(machine)).suffixes
+    assert machine.asked == 3
