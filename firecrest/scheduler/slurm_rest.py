@@ -52,6 +52,8 @@ _CONNECTIONS = 16
 _INVALID = "Invalid job id specified"
 #: How the list of an array's tasks ends if it goes on.
 _CUT = "..."
+#: Its error, "Unspecified error", where the question did not get through.
+_NO_ANSWER = -1
 _OVER = "Job/step already completing or completed"
 #: The states of a job that was cancelled a moment ago.
 _BEING_ENDED = ("CANCELLED", "COMPLETING")
@@ -278,6 +280,8 @@ def _answer(status: int, content: bytes) -> dict[str, Any]:
         first = errors[0]
         code = first.get("error_number", first.get("errno"))
         words = first.get("error") or first.get("description") or f"error {code}"
+        if code == _NO_ANSWER:
+            words = f"Slurm's REST daemon got no answer from slurmctld ({words})"
         raise SchedulerRefused(words)
     if status != 200:
         raise SchedulerRefused(f"Slurm's REST daemon answered with status {status}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import re
 import shutil
 import tempfile
@@ -24,7 +25,10 @@ from tests.harness.waiting import eventually
 
 HELD = b"#!/bin/sh\n#SBATCH --hold\n"
 TIMED_OUT = "Command has finished with timeout signal"
-NO_CONTROLLER = "Unable to contact slurm controller|Connection refused|Communication"
+NO_CONTROLLER = (
+    "Unable to contact slurm controller|Connection refused|Communication"
+    "|got no answer from slurmctld"
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,12 @@ async def private(
     config = copy.deepcopy(base_config)
     config["redis"] = {"host": "127.0.0.1", "port": redis_server.port}
     config["ssh"]["known_hosts"] = str(known_hosts)
-    config["systems"][0]["address"] = f"127.0.0.1:{daemons.sshd.port}"
+    (system,) = config["systems"]
+    system["address"] = f"127.0.0.1:{daemons.sshd.port}"
+    key = os.environ["TESTBED_SLURM_JWT_KEY"]
+    by_rest = {"url": f"http://127.0.0.1:{daemons.rest.port}", "key_path": key}
+    scheduler = {"type": "slurm_rest", "base_fs": "/home", "rest": by_rest}
+    config["systems"].append({**system, "name": "rest", "scheduler": scheduler})
     config["compute"] = {"share": 0}
     config["utilities"] = {"timeout": 4}
     config["events"] = {"job_interval": {"shortest": 0.2, "longest": 0.5}}
@@ -62,6 +71,12 @@ async def private(
 @pytest.fixture
 async def client(private: Gateway, connect: Connect) -> Client:
     return connect(private)
+
+
+@pytest.fixture
+async def rest(private: Gateway, connect: Connect) -> Client:
+    """Asks the same Slurm by its REST daemon."""
+    return connect(private, machine="rest")
 
 
 @pytest.fixture(autouse=True)
@@ -118,14 +133,28 @@ async def check_no_controller(client: Client) -> None:
 
 
 async def test_without_slurmctld_questions_end_in_its_tools_words_or_in_a_time_out(
-    client: Client, daemons: SlurmCluster
+    client: Client, rest: Client, daemons: SlurmCluster
 ) -> None:
-    await works(client)
+    await asyncio.gather(works(client), works(rest))
     async with daemons.ctld.down():
-        await check_no_controller(client)
+        await asyncio.gather(check_no_controller(client), check_no_controller(rest))
         # the accounting has a daemon of its own
         assert (await asked(client, "GET", "acct"))[0] == "200"
-    await works(client)
+    await asyncio.gather(works(client), works(rest))
+
+
+async def test_without_slurmrestd_it_is_said_and_the_next_one_is_found(
+    rest: Client, daemons: SlurmCluster
+) -> None:
+    """Connections that are kept end with it."""
+    await works(rest)
+    async with daemons.rest.down():
+        for question in (("GET", "jobs"), ("DELETE", "jobs/99999999")):
+            status, words = await asked(rest, *question)
+            assert (status, "REST daemon cannot be reached" in words) == ("400", True), words
+        # what it cannot do goes by other ways
+        assert (await asked(rest, "GET", "acct"))[0] == "200"
+    assert (await asked(rest, "GET", "jobs"))[0] == "200"
 
 
 async def test_without_slurmdbd_the_accounting_says_so_and_the_queue_is_told(
@@ -142,17 +171,18 @@ async def test_without_slurmdbd_the_accounting_says_so_and_the_queue_is_told(
     await works(client, "acct")
 
 
-async def test_daemons_that_hang_are_a_time_out(client: Client, daemons: SlurmCluster) -> None:
-    await works(client)
+async def test_daemons_that_hang_are_a_time_out(
+    client: Client, rest: Client, daemons: SlurmCluster
+) -> None:
+    await asyncio.gather(works(client), works(rest))
     await works(client, "acct")
     async with daemons.ctld.frozen(), daemons.dbd.frozen():
-        (status, words), _ = await asyncio.gather(
-            asked(client, "GET", "acct"), check_no_controller(client)
+        (status, words), *_ = await asyncio.gather(
+            asked(client, "GET", "acct"), check_no_controller(client), check_no_controller(rest)
         )
         assert status == "400"
         assert words == TIMED_OUT or "database" in words, words
-    await works(client)
-    await works(client, "acct")
+    await asyncio.gather(works(client), works(rest), works(client, "acct"))
 
 
 async def test_a_submission_without_slurmctld_is_refused_in_sbatchs_words_and_then_is_one_job(

@@ -36,6 +36,7 @@ class SlurmCluster:
 
     ctld: Daemon
     dbd: Daemon
+    rest: Daemon
     sshd: SshServer
     state: Path
     conf: Path
@@ -82,7 +83,7 @@ async def slurm_cluster(directory: Path, ca_key: Path) -> AsyncIterator[SlurmClu
     """
     name = f"firecrest_test_{secrets.token_hex(4)}"
     base = Path(os.environ["SLURM_CONF"]).parent
-    ctld_port, dbd_port, node_port = (free_port() for _ in range(3))
+    ctld_port, dbd_port, node_port, rest_port = (free_port() for _ in range(4))
     etc, state, tools = (directory / part for part in ("etc", "state", "tools"))
     for path in (etc, state, state / "ctld", tools):
         path.mkdir()
@@ -139,6 +140,17 @@ async def slurm_cluster(directory: Path, ca_key: Path) -> AsyncIterator[SlurmClu
         node_port,
         log,
     )
+    # not Slurm's user, nor root: it asks in the name of its callers only
+    rest = Daemon(
+        [
+            *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+            *("env", f"SLURM_CONF={conf}", "SLURM_JWT=daemon"),
+            *("slurmrestd", "-a", "rest_auth/jwt", "-s", "openapi/v0.0.38"),
+            f"127.0.0.1:{rest_port}",
+        ],
+        rest_port,
+        log,
+    )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(
             _sql, f"drop database {name}; revoke all on {name}.* from 'slurm'@'127.0.0.1'"
@@ -147,15 +159,16 @@ async def slurm_cluster(directory: Path, ca_key: Path) -> AsyncIterator[SlurmClu
         stack.push_async_callback(dbd.stop)
         await dbd.start()
         await _run(*seen, "sacctmgr", "-i", "add", "cluster", name)
-        for daemon in (ctld, node):
+        for daemon in (ctld, node, rest):
             stack.push_async_callback(daemon.stop)
         stack.push_async_callback(_end_jobs, conf)
         sshd, *_ = await asyncio.gather(
             stack.enter_async_context(ssh_server(directory, ca_key, tools, slurm_conf=conf)),
             ctld.start(),
             node.start(),
+            rest.start(),
         )
-        cluster = SlurmCluster(ctld, dbd, sshd, state / "ctld", conf, tools)
+        cluster = SlurmCluster(ctld, dbd, rest, sshd, state / "ctld", conf, tools)
         await cluster.works()
         yield cluster
 

@@ -224,6 +224,11 @@ class TestDaemon:
             (500, '{"errors": [{"error": "no", "error_number": 1}]}', "no"),
             (500, '{"errors": [{"description": "why", "errno": 2}]}', "why"),
             (200, '{"errors": [{"errno": 3}], "jobs": []}', "error 3"),
+            (
+                500,
+                '{"errors": [{"error": "Unspecified error", "errno": -1}]}',
+                "Slurm's REST daemon got no answer from slurmctld (Unspecified error)",
+            ),
             (503, "{}", "Slurm's REST daemon answered with status 503"),
             (
                 400,
