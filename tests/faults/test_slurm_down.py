@@ -157,17 +157,22 @@ async def test_without_slurmrestd_it_is_said_and_the_next_one_is_found(
     assert (await asked(rest, "GET", "jobs"))[0] == "200"
 
 
-async def test_without_slurmdbd_the_accounting_says_so_and_the_queue_is_told(
+async def test_without_slurmdbd_the_accounting_says_so_and_jobs_go_on(
     client: Client, daemons: SlurmCluster
 ) -> None:
     await works(client, "acct")
     async with daemons.dbd.down():
-        (status, words), (queue, _) = await asyncio.gather(
-            asked(client, "GET", "acct"), asked(client, "GET", "jobs")
+        receipt = await client.upload("/compute/jobs", HELD, "run.sh")
+        (status, words), task = await asyncio.gather(
+            asked(client, "GET", "acct"), client.finished(receipt)
         )
-        assert queue == "200"
         assert status == "400"
         assert words == TIMED_OUT or "Problem talking to the database" in words, words
+        assert task["status"] == "200", task
+        job_id = task["data"]["jobid"]
+        status, rows = await asked(client, "GET", f"jobs/{job_id}")
+        assert (status, rows["0"]["state"]) == ("200", "PENDING")
+        assert (await asked(client, "DELETE", f"jobs/{job_id}"))[0] == "200"
     await works(client, "acct")
 
 
