@@ -450,7 +450,6 @@ class TestSlurm:
             "#SBATCH -o %x-%j-%u.out -J 'a b: c'",
             "#SBATCH --output=/dev/null --error=none",
             "#SBATCH -o 'with blank' -D /tmp",
-            "#SBATCH -o /tmp/%%j",
         ],
     )
     async def test_sbatch_tells_what_scontrol_does(
