@@ -107,6 +107,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             pool = Pool(settings.ssh, found, permit)
             pool.deny(settings.auth.denied_users)
             machines = Machines(pool, settings)
+            stack.push_async_callback(machines.aclose)
             staging = await stack.enter_async_context(s3.connect(settings.storage))
 
             hub = Hub(redis, log, settings.events.queue)

@@ -15,7 +15,7 @@ from firecrest.commands.base import Command
 from firecrest.config.settings import Settings, System
 from firecrest.errors import FirecrestError, UnknownSystem
 from firecrest.model.files import Excerpt
-from firecrest.scheduler.base import Scheduler, resolve
+from firecrest.scheduler.base import Closing, Scheduler, resolve
 from firecrest.ssh.access import Files
 from firecrest.ssh.by_commands import ByCommands
 from firecrest.ssh.by_sftp import BySftp
@@ -228,3 +228,9 @@ class Machines:
             self._directories,
             self._aside,
         )
+
+    async def aclose(self) -> None:
+        """Close what batch systems keep open beside the pool."""
+        for scheduler in self._schedulers.values():
+            if isinstance(scheduler, Closing):
+                await scheduler.aclose()

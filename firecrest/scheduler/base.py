@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from firecrest.commands.base import Argv, Command, Completed
 from firecrest.config.settings import Scheduler as SchedulerSettings
@@ -111,6 +111,14 @@ class Scheduler(Protocol):
 
     async def reservations(self, on: Runner) -> list[Reservation]:
         """All reservations."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """What a scheduler offers, too, if it keeps anything open."""
+
+    async def aclose(self) -> None:
+        """Let go of it; nobody asks any more."""
 
 
 def is_job_id(text: str) -> bool:

@@ -5,9 +5,10 @@ Contract: rest-v1 §7.2 to §7.7, events §6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from firecrest.config.settings import Scheduler as SchedulerSettings
+from firecrest.errors import SchedulerRefused
 from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.jobs import (
     Accepted,
@@ -18,6 +19,7 @@ from firecrest.model.jobs import (
     Submission,
 )
 from firecrest.scheduler.base import Runner
+from firecrest.scheduler.slurm_features import Detected, Features
 from firecrest.scheduler.slurm_sbatch import Sbatch
 from firecrest.scheduler.slurm_scontrol import (
     ScontrolShowJob,
@@ -30,6 +32,7 @@ from firecrest.scheduler.slurm_tools import (
     SacctSearch,
     Scancel,
     Squeue,
+    SqueueByLetters,
     SqueueSearch,
     separator,
 )
@@ -40,9 +43,11 @@ class Slurm:
     """The :class:`~firecrest.scheduler.base.Scheduler` of Slurm.
 
     :param submit_options: options added to every submission
+    :param detected: what this Slurm can do
     """
 
     submit_options: tuple[str, ...] = ()
+    detected: Detected = field(default_factory=Detected)
 
     async def submit(self, on: Runner, submission: Submission) -> Accepted:
         """Queue the job (Contract: rest-v1 §7.2)."""
@@ -50,20 +55,20 @@ class Slurm:
 
     async def find(self, on: Runner, directory: str) -> int | None:
         """The newest job of the user in this directory (Contract: events §6)."""
-        held = await on.run(SqueueSearch(separator=separator(), directory=directory))
+        held = await on.run(SqueueSearch(separator(), user=on.user, directory=directory))
         if held is not None:
             return held
-        return await on.run(SacctSearch(separator=separator(), directory=directory))
+        return await on.run(SacctSearch(separator(), directory=directory))
 
     async def find_marked(self, on: Runner, comment: str) -> int | None:
         """The newest job of the user with this comment (Contract: events §6).
 
         The accounting has comments only where the site stores them.
         """
-        held = await on.run(SqueueSearch(separator=separator(), comment=comment))
+        held = await on.run(SqueueSearch(separator(), user=on.user, comment=comment))
         if held is not None:
             return held
-        return await on.run(SacctSearch(separator=separator(), comment=comment))
+        return await on.run(SacctSearch(separator(), comment=comment))
 
     async def queue(
         self, on: Runner, *, user: str | None, job_ids: tuple[str, ...] = ()
@@ -73,7 +78,18 @@ class Slurm:
         A single id that Slurm does not know is ``SchedulerRefused``; among several it is
         left out, and so is a job that has ended but is still known.
         """
-        return await on.run(Squeue(separator(), user, job_ids))
+
+        async def ask(features: Features) -> list[QueuedJob]:
+            squeue = Squeue if features.suffixes else SqueueByLetters
+            return await on.run(squeue(separator(), user, job_ids))
+
+        try:
+            return await ask(await self.detected.of(on))
+        except SchedulerRefused as refusal:
+            other = await self.detected.after(refusal.message, on)
+            if other is None:
+                raise
+        return await ask(other)
 
     async def details(self, on: Runner, job_id: str) -> JobDetails:
         """Script and output files of one job (Contract: rest-v1 §7.3)."""

@@ -1,7 +1,8 @@
 """What Slurm's REST daemon says, in the words of Slurm's tools.
 
-Contract: rest-v1 §7.3, §7.4, §7.7. Tried with v0.0.38 (Slurm 22.05); later versions wrap
-numbers (``{"set": true, "number": 1}``) and list states, which is read too.
+Contract: rest-v1 §7.3, §7.4, §7.7. Tried with v0.0.38 (Slurm 22.05); later versions, up to
+v0.0.45 (26.05), wrap numbers (``{"set": true, "number": 1}``), list states and sort what they
+tell of a partition, which is read too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,21 @@ _ENDED = {
     "REVOKED",
     "TIMEOUT",
 }
+#: What may go with a state, in the order in which squeue prefers it.
+_FLAGS = (
+    "COMPLETING",
+    "STAGE_OUT",
+    "CONFIGURING",
+    "RESIZING",
+    "REQUEUED",
+    "REQUEUE_FED",
+    "REQUEUE_HOLD",
+    "SPECIAL_EXIT",
+    "STOPPED",
+    "REVOKED",
+    "RESV_DEL_HOLD",
+    "SIGNALING",
+)
 _TIMESTAMP = "%Y-%m-%dT%H:%M:%S"
 
 
@@ -43,6 +59,7 @@ def queued_job(row: Row) -> QueuedJob:
     start, limit = number(row.get("start_time")), number(row.get("time_limit"))
     state, details = word(row["job_state"]), job_details(row)
     began = state != "PENDING" and start
+    reason = row.get("state_description") or row["state_reason"]
     elapsed = max(int(time.time()) - start, 0) if began else 0
     return QueuedJob(
         job_id=details.job_id,
@@ -54,7 +71,7 @@ def queued_job(row: Row) -> QueuedJob:
         start=timestamp(start, "N/A"),
         time_left=brief(60 * limit - elapsed) if limit else "UNLIMITED",
         nodes=str(number(row.get("node_count"))),
-        reason_or_nodes=row["nodes"] if began else f"({row['state_reason']})",
+        reason_or_nodes=row["nodes"] if began else f"({reason})",
         details=details,
     )
 
@@ -99,9 +116,9 @@ def partition(row: Row) -> Partition:
     default = "default" in [flag.lower() for flag in row["flags"]]
     return Partition(
         name=row["name"],
-        state=word(row["state"]),
-        total_cpus=str(number(row["total_cpus"])),
-        total_nodes=str(number(row["total_nodes"])),
+        state=word(row["state"] if "state" in row else row["partition"]["state"]),
+        total_cpus=_total(row, "cpus"),
+        total_nodes=_total(row, "nodes"),
         default="YES" if default else "NO",
     )
 
@@ -127,8 +144,10 @@ def number(value: Any) -> int:
 
 
 def word(value: Any) -> str:
-    """A state, plain or the first of a list."""
-    return str(value[0] if isinstance(value, list) else value)
+    """A state, plain or of a list, which begins with it and goes on with flags."""
+    if not isinstance(value, list):
+        return str(value)
+    return next((flag for flag in _FLAGS if flag in value), str(value[0]))
 
 
 def timestamp(epoch: int, none: str) -> str:
@@ -156,6 +175,12 @@ def _job_id(row: Row) -> str:
     if array:
         return f"{array}_{number(row['array_task_id'])}"
     return str(number(row["job_id"]))
+
+
+def _total(row: Row, what: str) -> str:
+    """How many CPUs or nodes a partition has."""
+    plain = f"total_{what}"
+    return str(number(row[plain] if plain in row else row[what]["total"]))
 
 
 def _listed(value: Any) -> tuple[str, ...] | None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,16 +44,27 @@ from firecrest.scheduler.slurm import Slurm
 from firecrest.scheduler.slurm_json import Row
 from firecrest.scheduler.slurm_names import base, expand_hosts, is_part
 
-T = TypeVar("T")
+J = TypeVar("J", QueuedJob, JobDetails)
 
 _SECONDS = 10.0
+#: Connections that are kept; slurmrestd has some twenty threads for all who ask it.
+_CONNECTIONS = 16
 _INVALID = "Invalid job id specified"
+#: How the list of an array's tasks ends if it goes on.
+_CUT = "..."
+#: Its error, "Unspecified error", where the question did not get through.
+_NO_ANSWER = -1
+_OVER = "Job/step already completing or completed"
+#: The states of a job that was cancelled a moment ago.
+_BEING_ENDED = ("CANCELLED", "COMPLETING")
 INVALID_JOB_ID = f"slurm_load_jobs error: {_INVALID}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Daemon:
     """Speaks to slurmrestd in the name of users.
+
+    Connections are kept for whoever asks next: each request says anew in whose name it comes.
 
     :param url: up to and including the version
     :param key: Slurm's ``jwt_key``
@@ -63,6 +74,7 @@ class Daemon:
     url: str
     key: bytes = field(repr=False)
     lifetime: float
+    _session: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
 
     def token(self, user: str) -> str:
         """What proves to slurmctld that the bearer is this user."""
@@ -78,16 +90,31 @@ class Daemon:
         """
         headers = {"X-SLURM-USER-NAME": user, "X-SLURM-USER-TOKEN": self.token(user)}
         try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_SECONDS)) as session,
-                session.request(method, f"{self.url}{path}", headers=headers) as response,
-            ):
+            async with self._kept().request(
+                method, f"{self.url}{path}", headers=headers, allow_redirects=False
+            ) as response:
                 content = await response.read()
         except TimeoutError as error:
             raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
         except aiohttp.ClientError as error:
             raise SchedulerRefused("Slurm's REST daemon cannot be reached") from error
         return _answer(response.status, content)
+
+    async def aclose(self) -> None:
+        """Let go of the connections; who asks after that opens new ones."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _kept(self) -> aiohttp.ClientSession:
+        # not made before there is a loop; without cookies, for it is many users'
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(_SECONDS),
+            )
+        return self._session
 
 
 @dataclass(frozen=True)
@@ -118,7 +145,7 @@ class SlurmRest:
         """The jobs Slurm holds; see :meth:`firecrest.scheduler.slurm.Slurm.queue`."""
         rows = await self._rows(on, "/jobs", "jobs")
         jobs = [slurm_json.queued_job(row) for row in rows]
-        wanted = [job for job in jobs if not job_ids or _is_any(job.job_id, job_ids)]
+        wanted = _those(jobs, job_ids) if job_ids else jobs
         if len(job_ids) == 1 and not wanted:
             raise SchedulerRefused(INVALID_JOB_ID)
         return [
@@ -167,14 +194,20 @@ class SlurmRest:
 
     async def partitions(self, on: Runner) -> list[Partition]:
         """All partitions (Contract: rest-v1 §7.7)."""
-        return await self._all(on, "partitions", slurm_json.partition)
+        rows = await self._rows(on, "/partitions", "partitions")
+        if any("flags" not in row for row in rows):
+            # v0.0.39 to v0.0.44: which one is the default is not told
+            return await self.commands.partitions(on)
+        return [slurm_json.partition(row) for row in rows]
 
     async def reservations(self, on: Runner) -> list[Reservation]:
         """All reservations (Contract: rest-v1 §7.7)."""
-        return await self._all(on, "reservations", slurm_json.reservation)
+        rows = await self._rows(on, "/reservations", "reservations")
+        return [slurm_json.reservation(row) for row in rows]
 
-    async def _all(self, on: Runner, what: str, read: Callable[[Row], T]) -> list[T]:
-        return [read(row) for row in await self._rows(on, f"/{what}", what)]
+    async def aclose(self) -> None:
+        """Let go of the connections to the daemon."""
+        await self.daemon.aclose()
 
     async def _rows(self, on: Runner, path: str, key: str) -> Sequence[Row]:
         rows: Sequence[Row] = (await self.daemon.ask(on.user, path)).get(key) or ()
@@ -183,8 +216,7 @@ class SlurmRest:
     async def _job(self, on: Runner, job_id: str) -> list[JobDetails]:
         """What there is of a job: of an array, a row for each task that has begun."""
         rows = await self._rows(on, f"/job/{base(job_id)}", "jobs")
-        found = [slurm_json.job_details(row) for row in rows]
-        found = [details for details in found if is_part(details.job_id, job_id)]
+        found = _those([slurm_json.job_details(row) for row in rows], (job_id,))
         if not found:
             raise SchedulerRefused(_INVALID)
         return found
@@ -193,12 +225,23 @@ class SlurmRest:
         found = await self._job(on, job_id)
         if not any(slurm_json.is_queued(details.state) for details in found):
             # slurmctld would not say so to everybody
-            raise SchedulerRefused("Job/step already completing or completed")
-        await self.daemon.ask(on.user, f"/job/{quote(job_id)}", "DELETE")
+            raise SchedulerRefused(_OVER)
+        try:
+            await self.daemon.ask(on.user, f"/job/{quote(job_id)}", "DELETE")
+        except SchedulerRefused as refusal:
+            if refusal.message != _OVER:
+                raise
+            # the request is repeated if its connection ends before the answer
+            found = await self._job(on, job_id)
+            if any(details.state not in _BEING_ENDED for details in found):
+                raise
 
 
-def _is_any(job_id: str, wanted: tuple[str, ...]) -> bool:
-    return any(is_part(job_id, one) for one in wanted)
+def _those(jobs: list[J], job_ids: tuple[str, ...]) -> list[J]:
+    """The jobs of these ids; or else the arrays whose lists are too long to tell."""
+    found = [job for job in jobs if any(is_part(job.job_id, one) for one in job_ids)]
+    numbers = {base(job_id) for job_id in job_ids}
+    return found or [job for job in jobs if _CUT in job.job_id and base(job.job_id) in numbers]
 
 
 def create(settings: SchedulerSettings) -> SlurmRest:
@@ -237,6 +280,8 @@ def _answer(status: int, content: bytes) -> dict[str, Any]:
         first = errors[0]
         code = first.get("error_number", first.get("errno"))
         words = first.get("error") or first.get("description") or f"error {code}"
+        if code == _NO_ANSWER:
+            words = f"Slurm's REST daemon got no answer from slurmctld ({words})"
         raise SchedulerRefused(words)
     if status != 200:
         raise SchedulerRefused(f"Slurm's REST daemon answered with status {status}")

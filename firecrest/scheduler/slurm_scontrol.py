@@ -25,10 +25,14 @@ T = TypeVar("T")
 # The only free text before JobState; the keys behind it always follow it.
 _JOB_NAME = re.compile(r"JobName=.*? (?=UserId=\S+\(\d+\) GroupId=)", re.DOTALL)
 _NEXT_JOB = re.compile(r"\n+JobId=\d+ ")
+# Those that may stand behind StdOut are of Slurm 19.05 to 26.05.
 _KEY = re.compile(
     r" (JobState|Reason|Command|SubmitLine|WorkDir|AdminComment|SystemComment|Comment|Extra"
-    r"|StdErr|StdIn|StdOut|Power|CpusPerTres|MemPerTres|TresBind|TresFreq|TresPer\w+"
-    r"|NtasksPerTRES|MailUser|MailType|SelectTypeParameters|OOMKillStep)="
+    r"|StdErr|StdIn|StdOut|SegmentSize|Switches|BurstBuffer|BurstBufferState|Power"
+    r"|Gres(?:AllowTaskSharing|EnforceBind|OneTaskPerSharing)|KillO\w+InvalidDependent"
+    r"|SpreadJob|ExpeditedRequeue|OOMKillStep|CpusPerTres|MemPerTres|TresBind|TresFreq"
+    r"|TresPer\w+|MailUser|MailType|NtasksPerTRES|Container|ContainerID|ContainerType"
+    r"|SelectTypeParameters|SELinuxContext|ResvPorts)="
 )
 _NO_RESERVATIONS = "No reservations in the system"
 

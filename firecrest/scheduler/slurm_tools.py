@@ -12,7 +12,7 @@ from __future__ import annotations
 import posixpath
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TypeVar
 
 from firecrest.commands.base import Argv, Completed
@@ -25,7 +25,7 @@ from firecrest.model.jobs import (
     QueuedJob,
 )
 from firecrest.scheduler.base import Tool
-from firecrest.scheduler.slurm_names import FileNames
+from firecrest.scheduler.slurm_names import FileNames, base
 from firecrest.scheduler.slurm_scontrol import (
     Timed,
     told,
@@ -47,9 +47,12 @@ _QUEUED = {
     "nodes": "NumNodes",
     "reason_or_nodes": "ReasonList",
 }
+#: of the tasks of an array: an id that is longer than 31 characters is cut, and these are not
+_TASKS = "ArrayTaskID"
 #: and of those that tell where a job's files lie
 _FILES = ("Command", "STDOUT", "STDERR", "JobID")
-_FIELDS = (*_QUEUED.values(), *_FILES)
+#: its letters for a QueuedJob's attributes and for the tasks
+_LETTERS = (*"iPjuTMSLDR", "K")
 #: sacct's names of the attributes of an AccountedJob
 _ACCOUNTED = {
     "job_id": "jobid",
@@ -72,58 +75,85 @@ _NOT_OWN_JOB = 210
 
 
 @dataclass(frozen=True)
-class Squeue(Timed[list[QueuedJob]]):
+class _Squeue(Timed[list[QueuedJob]]):
     """The jobs that Slurm holds.
 
     :param separator: between fields; a word that occurs in no job (see :func:`separator`)
-    :param user: whose jobs, with their files; None: everybody's, without
+    :param user: whose jobs; None: everybody's
     """
 
     separator: str
     user: str | None = None
     job_ids: tuple[str, ...] = ()
 
-    def argv(self) -> Argv:
+    def _words(self, form: str) -> Argv:
         words = ["squeue"]
         if self.user is not None:
             words.append(f"--user={self.user}")
         if self.job_ids:
             words.append(f"--jobs={','.join(self.job_ids)}")
+        return (*words, form, "--noheader")
+
+
+class Squeue(_Squeue):
+    """With the files of a user's jobs, but not of everybody's."""
+
+    def argv(self) -> Argv:
         # a field with something behind its colon, but no width, is as wide as it needs
         form = ",".join(f"{field}:{self.separator}" for field in self._fields)
-        return (*words, f"--Format={form}", "--noheader")
+        return self._words(f"--Format={form}")
 
     def parse(self, stdout: bytes) -> list[QueuedJob]:
         return [
-            self._job(row[: len(_QUEUED)], *row[len(_QUEUED) : -1])
             # the last field, too, is followed by a separator
+            self._job(row[:-1])
             for row in rows(stdout, self.separator, width=len(self._fields) + 1)
         ]
 
     @property
     def _fields(self) -> tuple[str, ...]:
         # a list of everybody's jobs may be long, and their files are nobody else's business
-        return tuple(_QUEUED.values()) if self.user is None else _FIELDS
+        files = () if self.user is None else _FILES
+        return (*_QUEUED.values(), _TASKS, *files)
 
     @staticmethod
-    def _job(row: tuple[str, ...], *files: str) -> QueuedJob:
-        values = dict(zip(_QUEUED, row, strict=True))
+    def _job(row: tuple[str, ...]) -> QueuedJob:
+        job = _queued_job(row[: len(_QUEUED) + 1])
+        files = row[len(_QUEUED) + 1 :]
         if not files:
-            return QueuedJob(**values, details=None)
+            return job
         script, stdout, stderr, number = files
         if "%" in stdout or "%" in stderr:
-            names = FileNames(
-                job_id=values["job_id"], number=number, user=values["user"], name=values["name"]
-            )
+            names = FileNames(job_id=job.job_id, number=number, user=job.user, name=job.name)
             stdout, stderr = names.expanded(stdout), names.expanded(stderr)
         details = JobDetails(
-            job_id=values["job_id"],
-            state=values["state"],
+            job_id=job.job_id,
+            state=job.state,
             script=told(script),
             stdout=told(stdout),
             stderr=told(stderr),
         )
-        return QueuedJob(**values, details=details)
+        return replace(job, details=details)
+
+
+class SqueueByLetters(_Squeue):
+    """Without files, which this form has no letter for: the way of Slurm before 20.02."""
+
+    def argv(self) -> Argv:
+        form = self.separator.join(f"%{letter}" for letter in _LETTERS)
+        return self._words(f"--format={form}")
+
+    def parse(self, stdout: bytes) -> list[QueuedJob]:
+        return [_queued_job(row) for row in rows(stdout, self.separator, width=len(_LETTERS))]
+
+
+def _queued_job(row: tuple[str, ...]) -> QueuedJob:
+    """A job of the values of a QueuedJob and the tasks it has."""
+    *values, tasks = row
+    if "_[" in values[0] and not values[0].endswith("]"):
+        # of a long list Slurm tells the beginning, and three dots
+        values[0] = f"{base(values[0])}_[{tasks}]"
+    return QueuedJob(**dict(zip(_QUEUED, values, strict=True)), details=None)
 
 
 @dataclass(frozen=True)
@@ -159,7 +189,7 @@ class Sacct(Timed[list[AccountedJob]]):
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Search(Timed[int | None]):
     """The newest of the user's jobs in a working directory, or with a comment.
 
@@ -167,6 +197,7 @@ class _Search(Timed[int | None]):
     """
 
     separator: str
+    _: KW_ONLY
     directory: str | None = None
     comment: str | None = None
 
@@ -188,12 +219,25 @@ class _Search(Timed[int | None]):
         return posixpath.normpath(value) == posixpath.normpath(self.directory)
 
 
+@dataclass(frozen=True, kw_only=True)
 class SqueueSearch(_Search):
-    """Look for it among the jobs Slurm holds, ended ones and hidden partitions included."""
+    """Look for it among the jobs Slurm holds, ended ones and hidden partitions included.
+
+    :param user: whose they are: ``--me`` is of 20.02
+    """
+
+    user: str
 
     def argv(self) -> Argv:
         form = self.separator.join(("%i", "%k" if self.directory is None else "%Z"))
-        return ("squeue", "--me", "--all", "--states=all", f"--format={form}", "--noheader")
+        words = ("squeue", f"--user={self.user}", "--all", "--states=all")
+        return (*words, f"--format={form}", "--noheader")
+
+    def result(self, completed: Completed) -> int | None:
+        # it exits with 0 then, and "no job" would be believed
+        if b"Invalid user" in completed.stderr:
+            raise self.failure(completed)
+        return super().result(completed)
 
 
 class SacctSearch(_Search):

@@ -2,7 +2,8 @@
 
 Watched are ``7``, ``7_3`` (a task of an array), ``7_[1-4]`` (some of its tasks) and ``7+1``
 (a component). The queue has one row for each task that has begun, and one for all those that
-wait, like ``7_[3,5-9:2%4]``; the accounting does the same.
+wait, like ``7_[3,5-9:2%4]``; the accounting does the same. If these are many, the row has the first
+of them only: ``7_[3,5,8,1...]``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 
 _NUMBER = re.compile(r"\d+")
+_CUT = "..."
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -32,9 +34,16 @@ def covers(watched: str, row_id: str) -> bool:
     )
 
 
+def is_cut(row_id: str) -> bool:
+    """Whether a row stands for more tasks than its id tells."""
+    return _CUT in row_id
+
+
 def _tasks(job_id: str) -> list[tuple[int, int]]:
     """Ranges of the tasks that an id names, both ends included; steps are filled up."""
     numbers = job_id.partition("_")[2].strip("[]")
+    if is_cut(job_id):
+        numbers = numbers.rpartition(",")[0]  # the last one may be the beginning of a number
     # 4 tasks at once (%4) and steps (:2) are not numbers of tasks
     ranges = _RANGE.findall(re.sub(r"[%:]\d+", "", numbers))
     return [(int(first), int(last or first)) for first, last in ranges]

@@ -23,7 +23,7 @@ from firecrest.events.job_log import UNKNOWN
 from firecrest.machines import Machines
 from firecrest.model.job_rows import accounting_row, queue_row
 from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob
-from firecrest.watch.ids import base, covers
+from firecrest.watch.ids import base, covers, is_cut
 
 J = TypeVar("J", QueuedJob, AccountedJob)
 
@@ -118,6 +118,8 @@ class Survey:
                 missing[user].append(job_id)
                 look.vanished |= (user, job_id) not in self._missing
                 still[user, job_id] = self._missing.get((user, job_id), time.monotonic())
+                if any(is_cut(job.job_id) for job in held[user, base(job_id)]):
+                    still[user, job_id] = time.monotonic()  # it may well be there
         self._missing = still
         await self._look_up(missing, look)
         return look

@@ -13,6 +13,7 @@ import pytest
 from tests.api.v1.both_ways import config as config  # fixtures
 from tests.api.v1.both_ways import way as way
 from tests.conftest import Connect, Gateways
+from tests.faults.jobs import jobs_of
 from tests.faults.transfers import finish, offered, send
 from tests.harness.client import Client
 from tests.harness.gateway import Config
@@ -108,3 +109,26 @@ async def test_a_job_directory_without_room_fails_the_submission(
     script = b"#!/bin/sh\n" + b"#" * len(CONTENT)
     task = await client.finished(await client.upload("/compute/jobs", script, "run.sh"))
     assert (task["status"], task["data"]) == ("400", "Failed to upload file")
+
+
+async def test_a_home_without_room_for_a_directory_fails_the_submission(
+    config: Config, gateways: Gateways, connect: Connect, small: Path
+) -> None:
+    config["systems"][0]["scheduler"]["base_fs"] = str(small)
+    home = small / "alice"
+    home.mkdir()
+    shutil.chown(home, "alice", "alice")
+    (small / "run.sh").write_text("#!/bin/sh\n")
+    client = connect(await gateways(config))
+    assert (await client.get("/utilities/ls", params={"targetPath": str(small)})).status == 200
+    await _run("mount", "-o", "remount,nr_inodes=4", str(small))
+    for receipt in (
+        await client.upload("/compute/jobs", b"#!/bin/sh\n", "run.sh"),
+        await client.post("/compute/jobs/path", data={"targetPath": str(small / "run.sh")}),
+    ):
+        assert receipt.status == 201, receipt
+        task = await client.finished(receipt)
+        assert task["status"] == "400"
+        assert task["data"] == "Failed to upload file" or "No space left" in task["data"], task
+        assert await jobs_of(task) == set()
+    assert list(home.glob("firecrest/*/*")) == []

@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import Connect, Gateways
+from tests.conftest import Connect, Gateways, Wires
 from tests.faults.conftest import Cluster
 from tests.faults.jobs import SCRIPT, check_truthful
 from tests.faults.transfers import begin_download, offered, send
 from tests.harness.daemons import RedisServer, ended
 from tests.harness.gateway import Config, Gateway
+from tests.harness.slurm import job_attribute, slurm
 from tests.harness.waiting import eventually
 
 LS = "/utilities/ls?targetPath=/usr"
@@ -197,6 +198,41 @@ async def test_a_query_is_run_again_within_two_leases(
     client = connect(await gateways(config))
     assert (await client.finished(receipt, limit=2 * LEASE))["status"] == "200"
     assert len(squeue.runs) == 2
+
+
+@pytest.mark.parametrize("way", ["slurm", "slurm_rest"])
+async def test_a_job_cancelled_by_one_that_was_killed_is_cancelled_for_the_next(
+    way: str,
+    config: Config,
+    cluster: Cluster,
+    gateways: Gateways,
+    connect: Connect,
+    wires: Wires,
+) -> None:
+    """Slurm refuses to cancel it twice, but that is what was asked for."""
+    said = await slurm("sbatch", "--hold", "--parsable", "--output=/dev/null", "--wrap=true")
+    job_id = said.stdout.strip()
+    scancel = cluster.tool("scancel")
+    scancel.hold_after()
+    daemon = urlsplit(os.environ["TESTBED_SLURMRESTD_URL"])
+    assert daemon.hostname
+    assert daemon.port
+    wire = await wires(daemon.hostname, daemon.port)
+    if way == "slurm_rest":
+        key = os.environ["TESTBED_SLURM_JWT_KEY"]
+        rest = {"url": f"http://127.0.0.1:{wire.port}", "key_path": key}
+        config["systems"][0]["scheduler"] |= {"type": way, "rest": rest}
+    gateway = await gateways(config)
+    wire.mute(after=1)  # the first question is whether there is such a job
+    receipt = await connect(gateway).request("DELETE", f"/compute/jobs/{job_id}")
+    await (scancel.held() if way == "slurm" else wire.held())
+    await gateway.kill()
+    wire.flow()
+    wire.drop()
+    scancel.release()
+    task = await connect(await gateways(config)).finished(receipt)
+    assert (task["status"], task["data"]) == ("200", f"scancel: Terminating job {job_id}")
+    assert await job_attribute(job_id, "%T") in ("", "CANCELLED")
 
 
 async def test_an_upload_killed_while_it_waits_is_polled_by_the_next(

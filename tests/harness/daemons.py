@@ -59,6 +59,24 @@ class Daemon:
         """Undo :meth:`freeze`."""
         self._signal(signal.SIGCONT)
 
+    @asynccontextmanager
+    async def down(self) -> AsyncIterator[None]:
+        """It is stopped, and started again at the end."""
+        await self.stop()
+        try:
+            yield
+        finally:
+            await self.start()
+
+    @asynccontextmanager
+    async def frozen(self) -> AsyncIterator[None]:
+        """It answers nobody, see :meth:`freeze`."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
     def _signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)
@@ -230,6 +248,7 @@ async def ssh_server(
     wrapped: bool = False,
     shipped: bool = False,
     zone: str = "",
+    slurm_conf: Path | None = None,
     how: str = "Subsystem sftp internal-sftp",
     certified: Callable[[asyncssh.SSHKey], asyncssh.SSHCertificate] | None = None,
 ) -> AsyncIterator[SshServer]:
@@ -239,9 +258,11 @@ async def ssh_server(
     :param zone: of the times that commands tell; empty: the machine's
     :param wrapped: it offers no SFTP, and runs only what a wrapper permits (auth §7)
     :param shipped: so does this one, by the wrapper that the project ships, and with its log
+    :param slurm_conf: of the Slurm that its tools ask; default: the testbed's
     :param how: more of its configuration
     :param certified: makes the certificate of its host key; None: it has none
     """
+    environment = {"TZ": zone, "SLURM_CONF": str(slurm_conf or "")}
     if wrapped:
         wrapper = directory / "wrapper"
         wrapper.write_text(_WRAPPER)
@@ -264,7 +285,7 @@ async def ssh_server(
             port=port,
             directory=directory,
             path=f"{tools}:{os.defpath}",
-            environment=f"TZ={zone}" if zone else "",
+            environment=" ".join(f"{name}={value}" for name, value in environment.items() if value),
             how=how,
         )
     )
@@ -303,6 +324,11 @@ class Tool:
         """Its runs wait for :meth:`release` before they do anything."""
         self._install('mark; wait_for_release; exec "$real" "$@"')
 
+    def hold_from(self, number: int) -> None:
+        """The same, but the first ones are not held."""
+        before = f"$(ls {self._marks} | wc -l)"
+        self._install(f'mark; [ {before} -lt {number} ] || wait_for_release; exec "$real" "$@"')
+
     def hold_after(self) -> None:
         """Its runs wait for :meth:`release` when all is done, and have not said a word yet."""
         self._install(
@@ -312,6 +338,13 @@ class Tool:
     def replace(self, body: str) -> None:
         """Its runs are counted, and do this instead."""
         self._install(f"mark; {body}")
+
+    def replace_first(self, body: str) -> None:
+        """The same, but only the first of them."""
+        taken = self._marks.with_suffix(".first")
+        taken.mkdir()
+        taken.chmod(0o777)
+        self._install(f'mark; mkdir {taken}/taken 2>/dev/null || exec "$real" "$@"\n{body}')
 
     def watch(self) -> None:
         """Its runs are not held, but counted."""

@@ -308,6 +308,18 @@ class TestArrays:
         assert (last["state"], last["jobid"], last["job"]["jobid"]) == ("TIMEOUT", "7", "7_2")
         assert await told.states("7_2") == ["PENDING", "TIMEOUT"]
 
+    async def test_a_task_that_a_long_list_does_not_tell_is_not_given_up(
+        self, hasty: JobWatch, batch: ScriptedScheduler, told: Told
+    ) -> None:
+        batch.held = [queued("7_[3,5,8,1...]", "PENDING")]
+        await hasty.watch("alice", "cluster", ["7_99", "7_5", "8"])
+        assert (await told.ended("8"))["state"] == "UNKNOWN"  # the grace is over
+        await batch.looks()
+        assert await told.states("7_99") == []
+        assert await told.states("7_5") == ["PENDING"]
+        batch.held.append(queued("7_99", "RUNNING"))
+        await told.until("RUNNING", job_id="7_99")
+
     async def test_an_array_that_succeeded(
         self, watch: JobWatch, batch: ScriptedScheduler, told: Told
     ) -> None:

@@ -6,12 +6,14 @@ Everything runs as a user of the cluster on this machine, as it would through SS
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import os
 import secrets
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -19,10 +21,9 @@ from firecrest.commands.base import Command, Completed, line
 from firecrest.config.settings import Scheduler as Settings
 from firecrest.errors import SchedulerRefused
 from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob, Submission
-from firecrest.scheduler.base import Scheduler, resolve
+from firecrest.scheduler.base import Closing, Scheduler, resolve
 from firecrest.scheduler.slurm import Slurm
 from firecrest.schema import load
-from tests.harness.slurm import slurm
 from tests.harness.waiting import eventually
 
 T = TypeVar("T")
@@ -50,6 +51,13 @@ class LocalUser:
             "SLURM_CONF": slurm_conf,
             "USER": USER,
         }
+
+    def with_tools(self, directory: Path) -> LocalUser:
+        """The same user, who finds the programs of a directory before the others."""
+        other = copy.copy(self)
+        path = f"{directory}:{self._environment['PATH']}"
+        other._environment = {**self._environment, "PATH": path}
+        return other
 
     async def run(self, command: Command[T]) -> T:
         process = await asyncio.create_subprocess_exec(
@@ -121,22 +129,27 @@ def user(workdir: Path) -> LocalUser:
     return LocalUser(workdir, os.environ["SLURM_CONF"])
 
 
-def settings(type_: str, **rest: str) -> Settings:
-    """Those of a system with such a scheduler."""
-    values = {"type": type_, "base_fs": "/home", "rest": rest}
+def settings(type_: str, *options: str) -> Settings:
+    """Those of a system with such a scheduler.
+
+    :param options: added to every submission
+    """
+    values: dict[str, Any] = {"type": type_, "base_fs": "/home", "submit_options": [*options]}
+    if type_ == "slurm_rest":
+        url, key = os.environ["TESTBED_SLURMRESTD_URL"], os.environ["TESTBED_SLURM_JWT_KEY"]
+        values["rest"] = {"url": url, "key_path": key}
     loaded: Settings = load(Settings, values)
     return loaded
 
 
 @pytest.fixture(params=["slurm", "slurm_rest", "direct"])
-def cluster(request: pytest.FixtureRequest, user: LocalUser, workdir: Path) -> Cluster:
-    rest = {}
-    if request.param == "slurm_rest":
-        rest = {
-            "url": os.environ["TESTBED_SLURMRESTD_URL"],
-            "key_path": os.environ["TESTBED_SLURM_JWT_KEY"],
-        }
-    return Cluster(resolve(settings(request.param, **rest)), user, workdir)
+async def cluster(
+    request: pytest.FixtureRequest, user: LocalUser, workdir: Path
+) -> AsyncIterator[Cluster]:
+    scheduler = resolve(settings(request.param))
+    yield Cluster(scheduler, user, workdir)
+    if isinstance(scheduler, Closing):
+        await scheduler.aclose()
 
 
 class TestScheduler:
@@ -429,53 +442,6 @@ class TestSlurm:
     async def test_unknown_user(self, user: LocalUser) -> None:
         """squeue complains, but exits with 0."""
         assert await Slurm().queue(user, user="nobodyx") == []
-
-    async def test_array(self, user: LocalUser, workdir: Path) -> None:
-        cluster = Cluster(Slurm(("--array=1-2",)), user, workdir)
-        job_id = await cluster.submit(WAITING)
-        assert (await cluster.queued(f"{job_id}_2", "RUNNING")).name == "run.sh"
-        details = await cluster.scheduler.details(user, f"{job_id}_2")
-        assert details.stdout == f"{workdir}/slurm-{job_id}_2.out"
-        assert await cluster.scheduler.find(user, str(workdir)) == int(job_id)
-        (workdir / "go").touch()
-        assert await cluster.ended(f"{job_id}_1") == "COMPLETED"
-        assert await cluster.ended(f"{job_id}_2") == "COMPLETED"
-
-    async def test_an_array_that_waits_is_one_row(self, user: LocalUser, workdir: Path) -> None:
-        cluster = Cluster(Slurm(("--array=1-3,7", "--hold")), user, workdir)
-        job_id = await cluster.submit(WAITING)
-        jobs = await cluster.scheduler.queue(user, user=USER, job_ids=(job_id,))
-        assert [job.job_id for job in jobs] == [f"{job_id}_[1-3,7]"]
-        assert jobs[0].reason_or_nodes == "(JobHeldUser)"
-        assert jobs[0].details
-        assert jobs[0].details.script == f"{workdir}/run.sh"
-        await cluster.scheduler.cancel(user, (f"{job_id}_[1-2]",))
-        jobs = await cluster.scheduler.queue(user, user=USER, job_ids=(job_id,))
-        assert [job.job_id for job in jobs] == [f"{job_id}_[3,7]"]
-        await cluster.scheduler.cancel(user, (job_id,))
-
-    async def test_parts_of_a_heterogeneous_job(self, user: LocalUser, workdir: Path) -> None:
-        cluster = Cluster(Slurm(), user, workdir)
-        job_id = await cluster.submit(
-            "#!/bin/sh\n#SBATCH --hold -N1\n#SBATCH hetjob\n#SBATCH -N1 -o %x-%j\n"
-        )
-        jobs = await cluster.scheduler.queue(user, user=USER, job_ids=(job_id,))
-        found = {job.job_id: job.details for job in jobs}
-        assert set(found) == {f"{job_id}+0", f"{job_id}+1"}
-        for part, details in found.items():
-            assert await cluster.scheduler.details(user, part) == details
-        assert await cluster.scheduler.find(user, str(workdir)) in (int(job_id), int(job_id) + 1)
-        await cluster.scheduler.cancel(user, (job_id,))
-
-    async def test_a_requeued_job_waits_again(self, user: LocalUser, workdir: Path) -> None:
-        cluster = Cluster(Slurm(("--requeue",)), user, workdir)
-        job_id = await cluster.submit(WAITING)
-        await cluster.queued(job_id, "RUNNING")
-        said = await slurm("scontrol", "requeuehold", job_id, user="root")
-        assert said.status == 0, said
-        queued = await cluster.queued(job_id, "PENDING")
-        assert "held" in queued.reason_or_nodes.lower()
-        await cluster.scheduler.cancel(user, (job_id,))
 
     @pytest.mark.parametrize(
         "directives",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from firecrest.watch.ids import base, covers
+from firecrest.watch.ids import base, covers, is_cut
 
 
 @pytest.mark.parametrize("job_id", ["7", "7_3", "7_[1-4]", "7+1", "7_[2,4-9:2%3]"])
@@ -19,6 +19,8 @@ def test_rows_of_a_job_are_found_by_its_number(job_id: str) -> None:
         ("7", "7_3"),
         ("7", "7_[1-4%2]"),
         ("7", "7+0"),
+        ("7", "7_[1,3,5,1...]"),
+        ("7_3", "7_[1,3,5,1...]"),
         ("7+1", "7+1"),
         ("7_3", "7_3"),
         ("7_3", "7_[1-4]"),
@@ -48,8 +50,15 @@ def test_rows_of_a_watched_job(watched: str, row: str) -> None:
         ("7+1", "7_1"),
         ("7+1", "7+0"),
         ("7_[1-4]", "7_5"),
+        ("7_1", "7_[3,5,1...]"),  # the beginning of a number
+        ("7_1", "7_[1...]"),
         ("7_[1-4]", "8_2"),
     ],
 )
 def test_rows_of_others(watched: str, row: str) -> None:
     assert not covers(watched, row)
+
+
+def test_a_row_that_is_cut_stands_for_more_than_it_tells() -> None:
+    assert is_cut("7_[3,5,1...]")
+    assert not is_cut("7_[3,5,1%2]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from firecrest.commands.base import Command, Completed, line
 from firecrest.errors import AccessDenied, CommandFailed, Fault, SchedulerRefused
 from firecrest.model.jobs import Accepted, AccountingQuery, JobDetails, QueuedJob, Submission
-from firecrest.scheduler.base import Runner
+from firecrest.scheduler.base import Runner, is_job_id
 from firecrest.scheduler.slurm import Slurm
+from firecrest.scheduler.slurm_features import SlurmVersion
 from firecrest.scheduler.slurm_names import FileNames
 from firecrest.scheduler.slurm_sbatch import Sbatch
 from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
@@ -19,6 +21,7 @@ from firecrest.scheduler.slurm_tools import (
     Sacct,
     SacctSearch,
     Squeue,
+    SqueueByLetters,
     SqueueSearch,
     rows,
 )
@@ -68,7 +71,7 @@ def squeue_output(*fields: tuple[str, ...]) -> bytes:
 def queued(job_id: str, name: str) -> tuple[str, ...]:
     """A row as ``squeue --Format`` prints it."""
     start = "2026-11-24T07:19:57"
-    row = (job_id, "part01", name, "alice", "RUNNING", "0:03", start, "29:57", "1", "n1")
+    row = (job_id, "part01", name, "alice", "RUNNING", "0:03", start, "29:57", "1", "n1", "N/A")
     output = "/home/alice/slurm-15.out"
     return (*row, "/home/alice/ok.sh", output, "/home/alice/err-%j", job_id.partition("_")[0], "")
 
@@ -94,7 +97,7 @@ def details_output(
 
 
 class Canned:
-    """A machine that answers every command with the next prepared output."""
+    """A machine with Slurm 22.05 that answers commands with prepared outputs, one by one."""
 
     user = "alice"
 
@@ -103,6 +106,8 @@ class Canned:
         self.commands: list[object] = []
 
     async def run(self, command: Command[T]) -> T:
+        if command.argv() == SlurmVersion().argv():
+            return command.result(Completed(0, b"slurm-wlm 22.05.8\n", b""))
         self.commands.append(command)
         separator = getattr(command, "separator", "")
         text = "".join(separator.join(row) + "\n" for row in self.answers.pop(0))
@@ -144,10 +149,19 @@ class TestCalls:
             "--user=alice",
             "--jobs=3,4_1",
             "--Format=JobArrayID:~,Partition:~,Name:~,UserName:~,State:~,TimeUsed:~,StartTime:~,"
-            "TimeLeft:~,NumNodes:~,ReasonList:~,Command:~,STDOUT:~,STDERR:~,JobID:~",
+            "TimeLeft:~,NumNodes:~,ReasonList:~,ArrayTaskID:~,Command:~,STDOUT:~,STDERR:~,JobID:~",
             "--noheader",
         )
-        assert Squeue("~").argv()[1].endswith("NumNodes:~,ReasonList:~")  # nobody's files
+        assert Squeue("~").argv()[1].endswith("ReasonList:~,ArrayTaskID:~")  # nobody's files
+
+    def test_squeue_before_20_02(self) -> None:
+        assert SqueueByLetters("~", "alice", ("3", "4_1")).argv() == (
+            "squeue",
+            "--user=alice",
+            "--jobs=3,4_1",
+            "--format=%i~%P~%j~%u~%T~%M~%S~%L~%D~%R~%K",
+            "--noheader",
+        )
 
     def test_sacct(self) -> None:
         query = AccountingQuery(job_ids=("3", "4"), start="11/24/26-08:00", end="03:00 PM")
@@ -192,10 +206,17 @@ class TestSbatch:
             b"Submitted batch job 15\n",
             b"sbatch: hello from a plugin\nSubmitted batch job 15\n",
             b"submitted BATCH job 15 on cluster daint\n",
+            b"Submitted batch job 15 on cluster c1,c2\n",
         ],
     )
     def test_job_id(self, output: bytes) -> None:
         assert self.submission().result(Completed(0, output, b"sbatch: warning\n")) == Accepted(15)
+
+    def test_job_id_of_a_federation(self) -> None:
+        output = b"Submitted batch job 201326599 on cluster c3\n"
+        accepted = self.submission().result(Completed(0, output, b""))
+        assert accepted == Accepted(201326599)
+        assert is_job_id("201326599_[1-3]")
 
     @pytest.mark.parametrize("output", [b"", b"fine\n"])
     def test_missing_job_id(self, output: bytes) -> None:
@@ -263,11 +284,22 @@ class TestListings:
         ]
 
     def test_everybodys_queue(self) -> None:
-        (job,) = Squeue(SEPARATOR).parse(squeue_output((*queued("15", "ok.sh")[:10], "")))
+        (job,) = Squeue(SEPARATOR).parse(squeue_output((*queued("15", "ok.sh")[:11], "")))
         assert (job.job_id, job.reason_or_nodes, job.details) == ("15", "n1", None)
+
+    @pytest.mark.parametrize("name", NASTY_NAMES)
+    def test_a_queue_before_20_02(self, name: str) -> None:
+        """Its rows are those of ``--Format`` but for what it has no letter for."""
+        output = squeue_output(*(queued(job_id, name)[:11] for job_id in ("16", "17")))
+        jobs = SqueueByLetters(SEPARATOR, "alice").parse(output)
+        expected = Squeue(SEPARATOR, "alice").parse(
+            squeue_output(*(queued(job_id, name) for job_id in ("16", "17")))
+        )
+        assert jobs == [replace(job, details=None) for job in expected]
 
     def test_nothing(self) -> None:
         assert Squeue(SEPARATOR, "alice").parse(b"") == []
+        assert SqueueByLetters(SEPARATOR, "alice").parse(b"") == []
         assert Sacct(SEPARATOR, AccountingQuery()).parse(b"") == []
 
     @pytest.mark.parametrize("name", NASTY_NAMES)
@@ -288,6 +320,47 @@ class TestListings:
             ("16", name, "00:00:36"),
             ("17", "plain", "00:00:36"),
         ]
+
+    # recorded; the second is how squeue ends an id of more than 31 characters
+    @pytest.mark.parametrize(
+        ("job_id", "tasks", "expected"),
+        [
+            ("31_[1-9%2]", "1-9%2", "31_[1-9%2]"),
+            ("28502_[3,10,23,27,30,32,65,97,1", "3,10,23,2...", "28502_[3,10,23,2...]"),
+            ("31_7", "7", "31_7"),
+            ("134217735+1", "N/A", "134217735+1"),
+        ],
+    )
+    def test_no_id_is_cut_in_silence(self, job_id: str, tasks: str, expected: str) -> None:
+        row = list(queued(job_id, "a"))
+        row[10] = tasks
+        (own,) = Squeue(SEPARATOR, "alice").parse(squeue_output(tuple(row)))
+        assert own.details
+        assert (own.job_id, own.details.job_id) == (expected, expected)
+        (job,) = SqueueByLetters(SEPARATOR).parse(squeue_output(tuple(row[:11])))
+        assert job.job_id == expected
+
+    def test_headings_of_the_clusters_of_a_federation(self) -> None:
+        """Who asks for several clusters (SLURM_CLUSTERS) is told where each list begins."""
+        lists = [squeue_output(queued(job_id, "a")) for job_id in ("67108865", "134217735")]
+        output = b"CLUSTER: c1\n" + lists[0] + b"\nCLUSTER: c2\n" + lists[1]
+        jobs = Squeue(SEPARATOR, "alice").parse(output)
+        assert [job.job_id for job in jobs] == ["67108865", "134217735"]
+        assert {job.details.script for job in jobs if job.details} == {"/home/alice/ok.sh"}
+
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            "(None)",
+            "(ReqNodeNotAvail, UnavailableNodes:n[1-2])",
+            "(Nodes required for job are DOWN)",
+        ],
+    )
+    def test_why_a_job_waits(self, reason: str) -> None:
+        row = list(queued("15", "a"))
+        row[4], row[9] = "PENDING", reason
+        (job,) = Squeue(SEPARATOR, "alice").parse(squeue_output(tuple(row)))
+        assert (job.state, job.reason_or_nodes) == ("PENDING", reason)
 
     def test_words_of_a_login_before_the_first_row(self) -> None:
         output = b"welcome\n" + squeue_output(queued("15", "ok.sh"))
@@ -363,6 +436,37 @@ class TestDetails:
         output = details_output().replace(b" Power= ", b"")
         assert ScontrolShowJob("15").parse(output).stdout == "/home/alice/slurm-15.out"
 
+    # The order of keys is that of slurm_sprint_job_info (src/api/job_info.c) of each version.
+    @pytest.mark.parametrize(
+        "behind",
+        [
+            " Switches=1@00:05:00 BurstBuffer=#BB create Power= GresEnforceBind=Yes",  # 19.05
+            " Switches=1@00:05:00 Power= TresPerNode=gpu:1 MailUser=a MailType=END",  # 22.05
+            " SegmentSize=4 Switches=2 GresAllowTaskSharing=Yes OOMKillStep=0 TresPerTask=cpu=1",
+            " KillOInInvalidDependent=Yes SELinuxContext=x",  # as it was spelled
+            " ResvPorts=12000-12001 ",
+        ],
+    )
+    def test_what_stands_behind_the_outputs_is_no_part_of_them(self, behind: str) -> None:
+        output = details_output(stdout="/home/alice/o 1").replace(b" Power= ", behind.encode())
+        assert ScontrolShowJob("15").parse(output).stdout == "/home/alice/o 1"
+
+    def test_slurm_26_05(self) -> None:
+        """What has come since 22.05 stands before: an id, the way it was submitted, a text."""
+        output = (
+            details_output(comment="Comment=a Extra=b=c StdErr=/no ")
+            .replace(b" UserId=", b" SLUID=s6ZV7JPJ4ZY600 UserId=", 1)
+            .replace(b" WorkDir=", b" SubmitLine=sbatch -o /no StdOut=/no x.sh WorkDir=", 1)
+            .replace(b" Power= ", b" OOMKillStep=0")
+        )
+        assert ScontrolShowJob("15").parse(output) == ScontrolShowJob("15").parse(details_output())
+
+    def test_a_job_of_a_federation(self) -> None:
+        """With the line that slurm_sprint_job_info adds, in front of the nodes."""
+        fed = b" FedOrigin=c1 FedViableSiblings=c1,c2 FedActiveSiblings=c1 NumNodes="
+        output = details_output().replace(b" NumNodes=", fed)
+        assert ScontrolShowJob("15").parse(output) == ScontrolShowJob("15").parse(details_output())
+
     def test_something_else(self) -> None:
         with pytest.raises(SchedulerRefused, match="No jobs"):
             ScontrolShowJob("15").parse(b"No jobs in the system\n")
@@ -381,6 +485,13 @@ class TestFind:
 
     async def test_nowhere(self) -> None:
         assert await Slurm().find(Canned([], []), "/d") is None
+
+    def test_a_user_that_squeue_does_not_know_has_not_been_looked_for(self) -> None:
+        """It exits with 0, and the job would be submitted again."""
+        search = SqueueSearch(SEPARATOR, user="alice", directory="/d")
+        assert search.argv()[:4] == ("squeue", "--user=alice", "--all", "--states=all")
+        with pytest.raises(SchedulerRefused, match="Invalid user: alice"):
+            search.result(Completed(0, b"", b"squeue: error: Invalid user: alice\n\n"))
 
 
 @pytest.mark.parametrize(

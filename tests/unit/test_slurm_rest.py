@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jwt
 import pytest
 from aiohttp import web
 
+from firecrest.commands.base import Command
 from firecrest.config.settings import Scheduler as Settings
 from firecrest.errors import ConfigError, SchedulerRefused
+from firecrest.model.inventory import Partition
 from firecrest.scheduler import slurm_json
+from firecrest.scheduler.slurm import Slurm
 from firecrest.scheduler.slurm_names import base, expand_hosts, is_part
-from firecrest.scheduler.slurm_rest import Daemon, create
+from firecrest.scheduler.slurm_rest import Daemon, SlurmRest, create
+from firecrest.scheduler.slurm_scontrol import ScontrolShowPartitions
 from firecrest.schema import load
+
+T = TypeVar("T")
 
 KEY = b"0123456789abcdef0123456789abcdef\n"
 
@@ -65,6 +72,29 @@ class TestReading:
             "time_limit": wrapped(30),
         }
         assert slurm_json.queued_job(later) == slurm_json.queued_job(JOB)
+
+    # What PARSER_FLAG_ARRAY(JOB_STATE) of v0.0.40 lists is what job_state_string chooses from.
+    @pytest.mark.parametrize(
+        ("states", "state"),
+        [
+            (["RUNNING"], "RUNNING"),
+            (["COMPLETED", "COMPLETING"], "COMPLETING"),
+            (["RUNNING", "CONFIGURING"], "CONFIGURING"),
+            (["PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT"], "REQUEUE_HOLD"),
+        ],
+    )
+    def test_flags_of_a_state_are_told_as_squeue_does(self, states: list[str], state: str) -> None:
+        assert slurm_json.word(states) == state
+        assert slurm_json.is_queued(state)
+
+    def test_a_description_says_more_than_a_reason(self) -> None:
+        words = "ReqNodeNotAvail, UnavailableNodes:n1"
+        job = slurm_json.queued_job({**JOB, "state_description": words})
+        assert job.reason_or_nodes == f"({words})"
+
+    def test_the_job_id_of_a_federation(self) -> None:
+        job = slurm_json.queued_job({**JOB, "job_id": 134217735, "array_job_id": 134217733})
+        assert job.job_id == "134217733_0"
 
     @pytest.mark.parametrize(
         ("changes", "job_id", "output"),
@@ -127,10 +157,17 @@ class Answering:
     def __init__(self) -> None:
         self.answer = web.json_response({"jobs": []})
         self.asked: list[web.Request] = []
+        self.peers: set[Any] = set()
+        self.respond: Callable[[web.Request], Awaitable[web.Response]] = self._told
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         self.asked.append(request)
+        assert request.transport
+        self.peers.add(request.transport.get_extra_info("peername"))
+        return await self.respond(request)
+
+    async def _told(self, request: web.Request) -> web.Response:
         return self.answer
 
 
@@ -149,9 +186,27 @@ async def answering() -> AsyncIterator[Answering]:
     await runner.cleanup()
 
 
+Reach = Callable[[str], Daemon]
+
+
+@pytest.fixture
+async def reach() -> AsyncIterator[Reach]:
+    """A daemon at a URL, closed at the end."""
+    async with AsyncExitStack() as stack:
+
+        def make(url: str) -> Daemon:
+            daemon = Daemon(url, KEY, 30)
+            stack.push_async_callback(daemon.aclose)
+            return daemon
+
+        yield make
+
+
 class TestDaemon:
-    async def test_it_is_asked_in_the_name_of_the_user(self, answering: Answering) -> None:
-        daemon = Daemon(f"{answering.url}/slurm/v0.0.38", KEY, 30)
+    async def test_it_is_asked_in_the_name_of_the_user(
+        self, answering: Answering, reach: Reach
+    ) -> None:
+        daemon = reach(f"{answering.url}/slurm/v0.0.38")
         assert await daemon.ask("alice", "/jobs") == {"jobs": []}
         (request,) = answering.asked
         assert request.path == "/slurm/v0.0.38/jobs"
@@ -169,6 +224,11 @@ class TestDaemon:
             (500, '{"errors": [{"error": "no", "error_number": 1}]}', "no"),
             (500, '{"errors": [{"description": "why", "errno": 2}]}', "why"),
             (200, '{"errors": [{"errno": 3}], "jobs": []}', "error 3"),
+            (
+                500,
+                '{"errors": [{"error": "Unspecified error", "errno": -1}]}',
+                "Slurm's REST daemon got no answer from slurmctld (Unspecified error)",
+            ),
             (503, "{}", "Slurm's REST daemon answered with status 503"),
             (
                 400,
@@ -179,21 +239,134 @@ class TestDaemon:
         ],
     )
     async def test_what_it_refuses_is_told(
-        self, answering: Answering, status: int, body: str, words: str
+        self, answering: Answering, reach: Reach, status: int, body: str, words: str
     ) -> None:
         answering.answer = web.Response(status=status, text=body)
         with pytest.raises(SchedulerRefused) as raised:
-            await Daemon(answering.url, KEY, 30).ask("alice", "/jobs")
+            await reach(answering.url).ask("alice", "/jobs")
         assert raised.value.message == words
 
-    async def test_a_name_that_is_no_text_spoils_no_list(self, answering: Answering) -> None:
+    async def test_a_name_that_is_no_text_spoils_no_list(
+        self, answering: Answering, reach: Reach
+    ) -> None:
         answering.answer = web.Response(body=b'{"jobs": [{"name": "caf\xe9"}]}')
-        answer = await Daemon(answering.url, KEY, 30).ask("alice", "/jobs")
+        answer = await reach(answering.url).ask("alice", "/jobs")
         assert answer == {"jobs": [{"name": "caf\N{REPLACEMENT CHARACTER}"}]}
 
-    async def test_one_that_is_not_there_is_told(self) -> None:
+    async def test_one_that_is_not_there_is_told(self, reach: Reach) -> None:
         with pytest.raises(SchedulerRefused, match="cannot be reached"):
-            await Daemon("http://127.0.0.1:1", KEY, 30).ask("alice", "/jobs")
+            await reach("http://127.0.0.1:1").ask("alice", "/jobs")
+
+    async def test_users_share_connections_but_no_name(
+        self, answering: Answering, reach: Reach
+    ) -> None:
+        answering.answer.set_cookie("session", "alice's")
+        daemon = reach(answering.url)
+        for user in ("alice", "bob", "alice"):
+            await daemon.ask(user, "/jobs")
+            answering.answer = web.json_response({"jobs": []})
+        assert [request.headers["X-SLURM-USER-NAME"] for request in answering.asked] == [
+            *("alice", "bob", "alice")
+        ]
+        assert {request.headers.get("Cookie") for request in answering.asked} == {None}
+        assert len(answering.peers) == 1
+
+    async def test_a_closed_one_keeps_nothing_and_can_be_asked_again(
+        self, answering: Answering, reach: Reach
+    ) -> None:
+        daemon = reach(answering.url)
+        for _ in range(2):
+            assert await daemon.ask("alice", "/jobs") == {"jobs": []}
+            await daemon.aclose()
+            answering.answer = web.json_response({"jobs": []})
+        assert len(answering.peers) == 2
+
+    async def test_a_token_follows_no_redirection(self, answering: Answering, reach: Reach) -> None:
+        answering.answer = web.Response(status=302, headers={"Location": f"{answering.url}/other"})
+        with pytest.raises(SchedulerRefused):
+            await reach(answering.url).ask("alice", "/jobs")
+        assert len(answering.asked) == 1
+
+
+class Asking:
+    """A user whose commands are not run, but written down."""
+
+    user = "alice"
+
+    def __init__(self) -> None:
+        self.ran: list[type] = []
+
+    async def run(self, command: Command[T]) -> T:
+        self.ran.append(type(command))
+        return command.parse(b"PartitionName=p State=UP TotalCPUs=8 TotalNodes=2 Default=YES\n")
+
+
+@pytest.fixture
+def rest(answering: Answering, reach: Reach) -> SlurmRest:
+    return SlurmRest(Slurm(), reach(answering.url))
+
+
+class TestPartitions:
+    """Shapes of what ``PARSER_ARRAY(PARTITION_INFO)`` of each data_parser plugin makes."""
+
+    expected = Partition(name="p", state="UP", total_cpus="8", total_nodes="2", default="YES")
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            {"state": "UP", "total_cpus": 8, "total_nodes": 2, "flags": ["default"]},
+            {
+                "partition": {"state": ["UP"]},
+                "cpus": {"total": 8, "task_binding": 0},
+                "nodes": {"total": 2, "configured": "n[1-2]"},
+                "flags": ["DEFAULT"],
+            },
+        ],
+        ids=["v0.0.38", "v0.0.45"],
+    )
+    async def test_the_daemon_tells_all(
+        self, answering: Answering, rest: SlurmRest, row: dict[str, Any]
+    ) -> None:
+        answering.answer = web.json_response({"partitions": [{"name": "p", **row}]})
+        on = Asking()
+        assert await rest.partitions(on) == [self.expected]
+        assert on.ran == []
+
+    async def test_what_it_does_not_tell_is_asked_of_scontrol(
+        self, answering: Answering, rest: SlurmRest
+    ) -> None:
+        row = {"name": "p", "cpus": {"total": 8}, "nodes": {"total": 2}}  # v0.0.39
+        answering.answer = web.json_response({"partitions": [row]})
+        on = Asking()
+        assert await rest.partitions(on) == [self.expected]
+        assert on.ran == [ScontrolShowPartitions]
+
+
+class TestCancelling:
+    """A request whose connection ends before the answer is repeated."""
+
+    OVER = "Job/step already completing or completed"
+
+    @pytest.mark.parametrize("later", ["CANCELLED", "COMPLETING", "COMPLETED"])
+    async def test_a_job_that_was_cancelled_the_first_time(
+        self, answering: Answering, rest: SlurmRest, later: str
+    ) -> None:
+        states = ["RUNNING", later]
+
+        async def respond(request: web.Request) -> web.Response:
+            if request.method == "DELETE" and len(states) == 1:
+                return web.json_response({"errors": [{"error": self.OVER}]}, status=500)
+            job = {**JOB, "job_state": states.pop(0)}
+            if request.method == "GET":
+                return web.json_response({"jobs": [job]})
+            raise AssertionError(request.method)
+
+        answering.respond = respond
+        if later == "COMPLETED":
+            with pytest.raises(SchedulerRefused, match=f"job id 12: {self.OVER}"):
+                await rest.cancel(Asking(), ("12",))
+        else:
+            assert await rest.cancel(Asking(), ("12",)) == "scancel: Terminating job 12"
 
 
 class TestConfiguration:

@@ -1,0 +1,101 @@
+"""What the installed Slurm can do, found out once per system.
+
+Nearly all that is asked here is older than any Slurm in use: ``squeue --format`` and
+``scontrol -o`` always were, ``sacct --parsable2 --delimiter`` is of Slurm 2, and ``workdir`` of
+17.11, the oldest that is served. One thing is not: a text behind a field of ``squeue --Format``
+(20.02). An older squeue takes it without a word, and prints fields with nothing between them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from firecrest.commands.base import Argv
+from firecrest.errors import CommandFailed, Fault, FirecrestError
+from firecrest.scheduler.base import Runner, Tool
+
+#: Seconds for which an answer holds: an upgrade is noticed then.
+_HOLDS = 3600.0
+#: Seconds for which others go by the old answer while one asks again.
+_ASKING = 60.0
+#: A package's name and its version.
+_VERSION = re.compile(r"^slurm\S*\s+(\d+)\.(\d+)", re.MULTILINE)
+_SUFFIXES = (20, 2)
+#: How the tools say that they do not know an option or a field.
+_NOT_KNOWN = re.compile(
+    r"unrecognized option|invalid option|Invalid job format specification"
+    r"|Invalid field requested|Unrecognized option"
+)
+
+Version = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Features:
+    """How a Slurm can be asked.
+
+    :param suffixes: squeue puts a text of the caller's choice behind a field of ``--Format``,
+        the only form of its that tells where a job's files lie
+    """
+
+    suffixes: bool = True
+
+
+CURRENT = Features()
+
+
+class SlurmVersion(Tool[Version | None]):
+    """The version of the tools, which no daemon is asked for; None if it is not told."""
+
+    def argv(self) -> Argv:
+        return ("scontrol", "--version")
+
+    def parse(self, stdout: bytes) -> Version | None:
+        found = _VERSION.search(stdout.decode("utf-8", "replace"))
+        return None if found is None else (int(found[1]), int(found[2]))
+
+
+@dataclass
+class Detected:
+    """The features of one system; what nobody could tell is taken for current.
+
+    Until there is a first answer everybody asks: what troubles one user holds up no other.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _known: Features | None = field(default=None, init=False)
+    _until: float = field(default=0.0, init=False)
+
+    async def of(self, on: Runner) -> Features:
+        """What is known, or what a question says.
+
+        :raises FirecrestError: nothing is known, and the machine cannot be asked for anything
+        """
+        if self._known is not None and self.clock() < self._until:
+            return self._known
+        self._until = self.clock() + _ASKING
+        try:
+            version = await on.run(SlurmVersion())
+        except FirecrestError as error:
+            if self._known is not None:
+                return self._known
+            if not isinstance(error, CommandFailed) or error.fault is Fault.TIMEOUT:
+                raise
+            version = None  # a wrapper may permit scontrol, but not this
+        self._known = CURRENT if version is None else Features(suffixes=version >= _SUFFIXES)
+        self._until = self.clock() + _HOLDS
+        return self._known
+
+    async def after(self, refusal: str, on: Runner) -> Features | None:
+        """What to try instead, if a tool's words say that it is another one than was thought.
+
+        None: it is the same, or they say something else.
+        """
+        if not _NOT_KNOWN.search(refusal):
+            return None
+        before, self._known = self._known, None
+        now = await self.of(on)
+        return None if now == before else now
