@@ -62,7 +62,10 @@ async def test_the_page_needs_nothing_else(gateway: Gateway) -> None:
     page.feed(answer.content.decode())
     assert "script" not in page.tags
     assert page.loads == []
-    assert {link for link in page.links if not link.startswith("#")} == {"/openapi.json"}
+    assert {link for link in page.links if not link.startswith("#")} == {
+        "/openapi.json",
+        "/asyncapi.json",
+    }
     assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
     shown = answer.content.decode()
     assert all(endpoint.path in shown for endpoint in endpoints(with_reservations=False))
@@ -73,7 +76,7 @@ async def test_a_site_may_keep_it_to_itself(
 ) -> None:
     config["server"]["docs"] = False
     gateway = await gateways(config)
-    for path in ("/docs", "/openapi.json"):
+    for path in ("/docs", "/openapi.json", "/asyncapi.json"):
         async with Client(gateway.url, None) as anonymous:
             assert (await anonymous.get(path)).status == 401
         assert (await connect(gateway).get(path)).json == {"message": "Invalid"}

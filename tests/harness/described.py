@@ -1,4 +1,4 @@
-"""Holds answers against the API's own description (OpenAPI)."""
+"""Holds answers and messages against the API's own description (OpenAPI, AsyncAPI)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import orjson
 from jsonschema import Draft202012Validator
 
 from firecrest.api.openapi.document import describe
+from firecrest.api.openapi.stream import describe_stream
 from firecrest.api.v1 import endpoints
 
 _LARGE = 256 * 1024
@@ -36,6 +37,24 @@ def check_described(method: str, path: str, status: int, media: str, content: by
         _validator(orjson.dumps(schemas[media]["schema"]).decode()).validate(orjson.loads(content))
 
 
+def check_told(message: dict[str, Any]) -> None:
+    """Fail unless a message of the server is one that is described."""
+    _message(message["event"]).validate(message)
+
+
+def check_asked(action: dict[str, Any]) -> None:
+    """Fail unless an action that the server has accepted is one that is described."""
+    match action["action"]:
+        case "subscribe":
+            (channel,) = {"tasks", "jobs", "output"} & action.keys()
+            name = f"subscribe_{channel}"
+        case "token":
+            name = "renew_token"
+        case other:
+            name = other
+    _message(name).validate(action)
+
+
 def _responses(method: str, path: str) -> Any:
     for pattern, methods in _paths():
         if pattern.fullmatch(path) and method.lower() in methods:
@@ -53,6 +72,14 @@ def _paths() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
     """Literal paths before those with variables."""
     paths = sorted(_document()["paths"].items(), key=lambda row: "{" in row[0])
     return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), methods) for path, methods in paths]
+
+
+@cache
+def _message(name: str) -> Any:
+    components = describe_stream()["components"]
+    assert name in components["messages"], f"{name} is not described"
+    payload = components["messages"][name]["payload"]
+    return Draft202012Validator({**payload, "components": components})
 
 
 @cache

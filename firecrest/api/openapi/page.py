@@ -43,7 +43,8 @@ def render(document: dict[str, Any]) -> str:
         f"<style>{_STYLE}</style></head><body>"
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>"
         f"<p>{escape(info['description'])}</p>"
-        "<p>Machine-readable: <a href=/openapi.json>openapi.json</a>. Every request carries "
+        "<p>Machine-readable: <a href=/openapi.json>openapi.json</a>, and for the stream of "
+        "events <a href=/asyncapi.json>asyncapi.json</a>. Every request carries "
         "<code>Authorization: Bearer &lt;token&gt;</code>.</p>"
         f"{services}<h2 id=shapes>Answers</h2>{shapes}</body></html>"
     )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from marshmallow import fields
-
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints
-from firecrest.api.http.params import Flag, RemotePath
+from firecrest.api.http.params import Flag, RemotePath, Unchecked
 from firecrest.api.v1.errors import UTILITIES
 from firecrest.commands.archives import Compress, Extract, Format
 from firecrest.errors import InvalidInput
@@ -34,19 +32,19 @@ _FORMATS = {
 class CompressParams:
     """Form of compress."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(RemotePath(), name="sourcePath")
-    dereference: bool = item(Flag(), default=False)
+    target_path: str = item(RemotePath(), name="targetPath", help="archive to write")
+    source_path: str = item(RemotePath(), name="sourcePath", help="file or directory to pack")
+    dereference: bool = item(Flag(), default=False, help="whether links are followed")
 
 
 @declared
 class ExtractParams:
     """Form of extract."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(RemotePath(), name="sourcePath")
-    type: str = item(fields.String(), default="", help="format, e.g. .zip; must be a known one")
-    extension: str = item(fields.String(), default="", help="format, if it is a known one")
+    target_path: str = item(RemotePath(), name="targetPath", help="directory to unpack into")
+    source_path: str = item(RemotePath(), name="sourcePath", help="archive to unpack")
+    type: str = item(Unchecked(".zip"), default="", help="format; must be a known one, or auto")
+    extension: str = item(Unchecked(".tar"), default="", help="format, if it is a known one")
 
 
 @endpoints.post(

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import orjson
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 
 from firecrest.api.creation import HEADERS, Creation, begin
 from firecrest.api.http.body import Form
@@ -18,6 +18,7 @@ from firecrest.api.http.params import (
     JobIds,
     Number,
     RemotePath,
+    Unchecked,
     check_text,
     first_bad_id,
 )
@@ -55,30 +56,56 @@ _DEFAULT_PAGE = 25
 class JobsParams:
     """Query of the job list."""
 
-    jobs: tuple[str, ...] = item(JobIds(), default=())
-    user_jobs: bool = item(Flag(), name="userJobs", default=True)
-    page_size: int | None = item(Number(), name="pageSize", default=None)
-    page_number: int | None = item(Number(), name="pageNumber", default=None)
+    jobs: tuple[str, ...] = item(
+        JobIds(), default=(), help="ids joined by commas; all jobs if absent"
+    )
+    user_jobs: bool = item(
+        Flag(), name="userJobs", default=True, help="false: jobs of every user, without their files"
+    )
+    page_size: int | None = item(
+        Number(),
+        name="pageSize",
+        default=None,
+        help="jobs on a page; 25 if only pageNumber is given",
+    )
+    page_number: int | None = item(
+        Number(), name="pageNumber", default=None, help="page, counted from 0"
+    )
 
 
 @declared
 class AccountingParams:
     """Query of the accounting; empty values equal absent ones."""
 
-    jobs: tuple[str, ...] = item(JobIds(empty=()), default=())
-    start: str | None = item(AccountingTime(), name="starttime", default=None)
-    end: str | None = item(AccountingTime(), name="endtime", default=None)
-    page_size: int | None = item(Number(), name="pageSize", default=None)
-    page_number: int | None = item(Number(), name="pageNumber", default=None)
+    jobs: tuple[str, ...] = item(
+        JobIds(empty=()), default=(), help="ids joined by commas; all jobs if absent"
+    )
+    start: str | None = item(
+        AccountingTime(), name="starttime", default=None, help="only jobs that ran after it"
+    )
+    end: str | None = item(
+        AccountingTime(), name="endtime", default=None, help="only jobs that ran before it"
+    )
+    page_size: int | None = item(
+        Number(),
+        name="pageSize",
+        default=None,
+        help="jobs on a page; 25 if only pageNumber is given",
+    )
+    page_number: int | None = item(
+        Number(), name="pageNumber", default=None, help="page, counted from 0"
+    )
 
 
 @declared
 class SubmissionForm:
     """What a submission may say beside its script; the errors have an order of their own."""
 
-    account: str = item(fields.String(), default="", help="project to charge")
+    account: str = item(Unchecked("proj01"), default="", help="project to charge")
     env: str = item(
-        fields.String(), default="", help="JSON object of variables that the job gets as well"
+        Unchecked('{"THREADS": "4"}'),
+        default="",
+        help="JSON object of variables that the job gets as well",
     )
 
 
@@ -87,9 +114,11 @@ class PathForm:
     """Form of a submission by path."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="script on the machine")
-    account: str = item(fields.String(), default="", help="project to charge")
+    account: str = item(Unchecked("proj01"), default="", help="project to charge")
     env: str = item(
-        fields.String(), default="", help="JSON object of variables that the job gets as well"
+        Unchecked('{"THREADS": "4"}'),
+        default="",
+        help="JSON object of variables that the job gets as well",
     )
 
 

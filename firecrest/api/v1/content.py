@@ -32,36 +32,44 @@ _DEFAULT_LINES = 10
 class HeadParams:
     """Query of head."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    size: tuple[str, int] | None = item(Count(), name="bytes", default=None)
-    lines: tuple[str, int] | None = item(Count(), default=None)
-    beyond: bool = item(Flag(), name="skip_ending", default=False)
-    grep: str = item(Pattern(), default="")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file")
+    size: tuple[str, int] | None = item(
+        Count(), name="bytes", default=None, help="so many bytes; may have a unit, as in 4K"
+    )
+    lines: tuple[str, int] | None = item(Count(), default=None, help="so many lines; 10 if absent")
+    beyond: bool = item(
+        Flag(), name="skip_ending", default=False, help="all but the last so many instead"
+    )
+    grep: str = item(Pattern(), default="", help="only lines that contain this text")
 
 
 @declared
 class TailParams:
     """Query of tail."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    size: tuple[str, int] | None = item(Count(), name="bytes", default=None)
-    lines: tuple[str, int] | None = item(Count(), default=None)
-    beyond: bool = item(Flag(), name="skip_beginning", default=False)
-    grep: str = item(Pattern(), default="")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file")
+    size: tuple[str, int] | None = item(
+        Count(), name="bytes", default=None, help="so many bytes; may have a unit, as in 4K"
+    )
+    lines: tuple[str, int] | None = item(Count(), default=None, help="so many lines; 10 if absent")
+    beyond: bool = item(
+        Flag(), name="skip_beginning", default=False, help="all from this position on instead"
+    )
+    grep: str = item(Pattern(), default="", help="only lines that contain this text")
 
 
 @declared
 class ViewParams:
     """Query of view."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file")
 
 
 @declared
 class DownloadParams:
     """Query of download."""
 
-    source_path: str = item(RemotePath(), name="sourcePath")
+    source_path: str = item(RemotePath(), name="sourcePath", help="the file")
 
 
 @endpoints.get(

@@ -43,15 +43,17 @@ _UNUSABLE = (CommandFailed, AccessDenied, SystemUnavailable)
 class UploadParams:
     """Form of an upload."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(FilePath(), name="sourcePath")
+    target_path: str = item(RemotePath(), name="targetPath", help="directory or file to write")
+    source_path: str = item(
+        FilePath(), name="sourcePath", help="the file on the client's side; its name is kept"
+    )
 
 
 @declared
 class DownloadParams:
     """Form of a download."""
 
-    source_path: str = item(RemotePath(), name="sourcePath")
+    source_path: str = item(RemotePath(), name="sourcePath", help="file to fetch")
 
 
 @endpoints.post(

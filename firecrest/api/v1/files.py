@@ -6,11 +6,11 @@ import dataclasses
 import re
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
-from firecrest.api.http.params import Flag, RemotePath, Text, check_text
+from firecrest.api.http.params import Flag, RemotePath, Text, Unchecked, check_text
 from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import UTILITIES
 from firecrest.commands.files import (
@@ -51,40 +51,44 @@ class PresentFlag(Flag):
 class PathParams:
     """One path."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
 
 
 @declared
 class MkdirParams:
     """Form of mkdir."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    parents: bool = item(PresentFlag(), name="p", default=False)
+    target_path: str = item(RemotePath(), name="targetPath", help="directory to make")
+    parents: bool = item(
+        PresentFlag(), name="p", default=False, help="make parents as well; one that exists is fine"
+    )
 
 
 @declared
 class TwoPathsParams:
     """From where and to where."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(RemotePath(), name="sourcePath")
+    target_path: str = item(RemotePath(), name="targetPath", help="the new path")
+    source_path: str = item(RemotePath(), name="sourcePath", help="what there is")
 
 
 @declared
 class ChmodParams:
     """Form of chmod."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    mode: str = item(Text())
+    target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
+    mode: str = item(
+        Text(metadata={"examples": ["640", "u+x"]}), help="permissions, octal or symbolic"
+    )
 
 
 @declared
 class ChownParams:
     """Form of chown; one of the names is needed."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    owner: str = item(fields.String(), default="", help="name or number of the new owner")
-    group: str = item(fields.String(), default="", help="name or number of the new group")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
+    owner: str = item(Unchecked("alice"), default="", help="name or number of the new owner")
+    group: str = item(Unchecked("users"), default="", help="name or number of the new group")
 
 
 @declared
@@ -99,16 +103,20 @@ class SymlinkForm:
 class StatParams:
     """Query of stat; ``sourcePath`` serves where ``targetPath`` is absent."""
 
-    target_path: str | None = item(RemotePath(), name="targetPath", default=None)
-    source_path: str | None = item(RemotePath(), name="sourcePath", default=None)
-    dereference: bool = item(Flag(), default=False)
+    target_path: str | None = item(
+        RemotePath(), name="targetPath", default=None, help="the file; this or sourcePath"
+    )
+    source_path: str | None = item(
+        RemotePath(), name="sourcePath", default=None, help="the file, if targetPath is absent"
+    )
+    dereference: bool = item(Flag(), default=False, help="tell of what a link points to")
 
 
 @declared
 class WhoAmIParams:
     """Query of whoami."""
 
-    groups: bool = item(Flag(), default=False)
+    groups: bool = item(Flag(), default=False, help="tell ids and groups as well")
 
 
 def _success(command: str, output: Any = "") -> dict[str, Any]:

@@ -21,15 +21,27 @@ _PREFERENCE = {"Prefer": "`wait=<seconds>`, up to 60: answer when something chan
 class TasksParams:
     """Query of the list."""
 
-    tasks: str | None = item(Text(), default=None)
-    view: str = item(OptionalText(), default=EXTENDED)
+    tasks: str | None = item(
+        Text(metadata={"examples": ["4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11"]}),
+        default=None,
+        help="ids joined by commas; all tasks of the caller if absent",
+    )
+    view: str = item(
+        OptionalText(metadata={"examples": [EXTENDED, CLASSIC]}),
+        default=EXTENDED,
+        help="classic: the data of status 117 is the URL alone",
+    )
 
 
 @declared
 class TaskParams:
     """Query of the single view."""
 
-    view: str | None = item(OptionalText(), default=None)
+    view: str | None = item(
+        OptionalText(metadata={"examples": [EXTENDED, CLASSIC]}),
+        default=None,
+        help="extended: the data of status 117 is an object",
+    )
 
 
 @endpoints.get(
