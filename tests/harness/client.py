@@ -50,7 +50,7 @@ class Client:
     async def request(self, method: str, path: str, **options: Any) -> Answer:
         async with self._session.request(method, self.url + path, **options) as response:
             answer = Answer(response.status, response.headers, await response.read())
-        check_described(method, path, answer.status, response.content_type, answer.content)
+        check_described(method, path, answer)
         return answer
 
     async def get(self, path: str, **options: Any) -> Answer:

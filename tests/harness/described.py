@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from jsonschema import Draft202012Validator
@@ -13,28 +14,50 @@ from firecrest.api.openapi.document import describe
 from firecrest.api.openapi.stream import describe_stream
 from firecrest.api.v1 import endpoints
 
+
+class Described(Protocol):
+    """A complete response."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def content(self) -> bytes: ...
+
+
 _LARGE = 256 * 1024
-#: What any endpoint that sends bytes may answer besides (RFC 9110).
-_PARTIAL = {"206", "304", "416"}
+#: Headers of every answer, whatever it is about.
+_GENERAL = {"x-request-id", "x-content-type-options"}
 
 
-def check_described(method: str, path: str, status: int, media: str, content: bytes) -> None:
-    """Fail unless an answer of a described operation is one that is described."""
+def check_described(method: str, path: str, answer: Described) -> None:
+    """Fail unless an answer of a described operation is one that is described.
+
+    Its status must be among those of the operation, its headers that say what went wrong
+    among those of the status, and its body must fit.
+    """
     responses = _responses(method, path.partition("?")[0])
     if responses is None:
         return
-    described = responses.get(str(status))
-    if described is None and status < 400:
-        sends_bytes = "application/octet-stream" in responses["200"].get("content", {})
-        known = sends_bytes and str(status) in _PARTIAL
-        assert known, f"{method} {path}: {status} not described"
-        return
-    schemas = (described or responses["default"]).get("content", {})
+    about = f"{method} {path}: {answer.status}"
+    described = responses.get(str(answer.status))
+    assert described is not None, f"{about} not described"
+    if "$ref" in described:
+        described = _document()["components"]["responses"][described["$ref"].rpartition("/")[2]]
+    known = {name.lower() for name in described["headers"]}
+    told = {name.lower() for name in answer.headers if name.lower().startswith("x-")}
+    assert told - _GENERAL <= known, f"{about}: {told - _GENERAL - known} not described"
+    media = answer.headers.get("Content-Type", "").partition(";")[0]
+    schemas = described.get("content", {})
     if not schemas:
-        assert not content, f"{method} {path}: a body where none is described"
+        assert not answer.content, f"{about}: a body where none is described"
         return
-    if media == "application/json" and len(content) < _LARGE and media in schemas:
-        _validator(orjson.dumps(schemas[media]["schema"]).decode()).validate(orjson.loads(content))
+    if media == "application/json" and len(answer.content) < _LARGE and media in schemas:
+        schema = orjson.dumps(schemas[media]["schema"]).decode()
+        _validator(schema).validate(orjson.loads(answer.content))
 
 
 def check_told(message: dict[str, Any]) -> None:

@@ -19,26 +19,6 @@ from firecrest.api.described import (
 Available = Literal["available", "not available"]
 Words = Annotated[str, such_as("Success to stat file.")]
 
-#: Headers that say which kind of failure it was (Contract: rest-v1 §4.4).
-ERRORS = {
-    "X-A-Directory": "A file was expected and a directory is there.",
-    "X-Error": "Any other failure, in the words of the machine.",
-    "X-Exists": "What was to be made is there already.",
-    "X-Invalid-Group": "There is no such group.",
-    "X-Invalid-Mode": "The permissions cannot be understood.",
-    "X-Invalid-Owner": "There is no such user.",
-    "X-Invalid-Path": "Nothing is at this path.",
-    "X-Machine-Does-Not-Exist": "No machine of this name is configured.",
-    "X-Machine-Does-Not-Exists": "The same, for older clients.",
-    "X-Machine-Not-Available": "The machine cannot be reached.",
-    "X-Not-A-Directory": "A directory was expected.",
-    "X-Not-Found": "The source, or the pattern, was not found.",
-    "X-Permission-Denied": "The user may not do this on the machine.",
-    "X-Sbatch-Error": "The batch system refused the job.",
-    "X-Size-Limit": "A file or an output is over its limit.",
-    "X-Timeout": "The command took longer than it may.",
-}
-
 
 class Failure(TypedDict, total=False):
     """Why a request failed; which keys there are depends on the service."""
@@ -168,7 +148,8 @@ class ListedFile(TypedDict):
     """A row of a listing."""
 
     name: Annotated[str, such_as("run.sh")]
-    type: Literal["-", "d", "l", "b", "c", "s", "p", "D", "?"]
+    # no enumeration: generators of clients make one name of "d" and "D"
+    type: Annotated[str, such_as("-", pattern=r"^[-dlbcspD?]$", description="As ls has it.")]
     link_target: Annotated[str, such_as("")]
     user: UserName
     group: GroupName

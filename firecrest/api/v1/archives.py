@@ -9,6 +9,7 @@ from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints
 from firecrest.api.http.params import Flag, RemotePath, Unchecked
 from firecrest.api.v1.errors import UTILITIES
+from firecrest.api.v1.failures import TWO_PATHS
 from firecrest.commands.archives import Compress, Extract, Format
 from firecrest.errors import InvalidInput
 from firecrest.schema import declared, item
@@ -52,6 +53,7 @@ class ExtractParams:
     CompressParams,
     status=201,
     on_error="Error on compress operation",
+    fails=TWO_PATHS,
     contract="rest-v1 §6.16",
 )
 async def compress(call: Call, params: CompressParams) -> dict[str, Any]:
@@ -65,6 +67,7 @@ async def compress(call: Call, params: CompressParams) -> dict[str, Any]:
     ExtractParams,
     status=201,
     on_error="Error on extract operation",
+    fails=TWO_PATHS,
     contract="rest-v1 §6.16",
 )
 async def extract(call: Call, params: ExtractParams) -> dict[str, Any]:

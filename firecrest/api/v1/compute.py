@@ -23,6 +23,8 @@ from firecrest.api.http.params import (
     first_bad_id,
 )
 from firecrest.api.v1.errors import COMPUTE, probe_headers
+from firecrest.api.v1.failures import ACCOUNT, ENVIRONMENT, JOB_IDS, NO_SCRIPT, PROBED_PATH
+from firecrest.api.v1.headers import REPLAYED
 from firecrest.api.v1.reachable import check_reachable
 from firecrest.errors import (
     AccessDenied,
@@ -128,6 +130,8 @@ _SUBMISSION: dict[str, Any] = {
     "status": 201,
     "on_error": _SUBMIT_FAILED,
     "reads": HEADERS,
+    "sends": REPLAYED,
+    "fails": (ACCOUNT, NO_SCRIPT, ENVIRONMENT),
     "contract": "rest-v1 §7.1",
 }
 
@@ -162,6 +166,8 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     status=201,
     on_error=_PATH_FAILED,
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=(ACCOUNT, *PROBED_PATH, ENVIRONMENT),
     contract="rest-v1 §7.1",
 )
 async def submit_path(call: Call, _: None) -> dict[str, Any]:
@@ -180,7 +186,9 @@ async def submit_path(call: Call, _: None) -> dict[str, Any]:
     return await creation.create(Kind.SUBMIT, spec)
 
 
-@endpoints.get("/compute/jobs", JobsParams, on_error=_JOBS_FAILED, contract="rest-v1 §7.4")
+@endpoints.get(
+    "/compute/jobs", JobsParams, on_error=_JOBS_FAILED, fails=(JOB_IDS,), contract="rest-v1 §7.4"
+)
 async def list_jobs(call: Call, params: JobsParams) -> dict[str, Any]:
     """Jobs the batch system holds."""
     _check_ids(params.jobs, _JOB_FAILED)
@@ -190,7 +198,9 @@ async def list_jobs(call: Call, params: JobsParams) -> dict[str, Any]:
     return await ask(call, Kind.LIST_JOBS, spec)
 
 
-@endpoints.get("/compute/jobs/{jobid}", on_error=_JOB_FAILED, contract="rest-v1 §7.4")
+@endpoints.get(
+    "/compute/jobs/{jobid}", on_error=_JOB_FAILED, fails=(JOB_IDS,), contract="rest-v1 §7.4"
+)
 async def job(call: Call, _: None) -> dict[str, Any]:
     """One job the batch system holds."""
     job_id = call.request.match_info["jobid"]
@@ -201,7 +211,13 @@ async def job(call: Call, _: None) -> dict[str, Any]:
     return await ask(call, Kind.LIST_JOBS, ListJobsSpec(job_ids=(job_id,)))
 
 
-@endpoints.get("/compute/acct", AccountingParams, on_error=_ACCT_FAILED, contract="rest-v1 §7.6")
+@endpoints.get(
+    "/compute/acct",
+    AccountingParams,
+    on_error=_ACCT_FAILED,
+    fails=(JOB_IDS,),
+    contract="rest-v1 §7.6",
+)
 async def accounting(call: Call, params: AccountingParams) -> dict[str, Any]:
     """Jobs of the accounting."""
     _check_ids(params.jobs, _ACCT_FAILED)
@@ -215,7 +231,9 @@ async def accounting(call: Call, params: AccountingParams) -> dict[str, Any]:
     return await ask(call, Kind.ACCOUNTING, spec)
 
 
-@endpoints.delete("/compute/jobs/{jobid}", on_error=_CANCEL_FAILED, contract="rest-v1 §7.5")
+@endpoints.delete(
+    "/compute/jobs/{jobid}", on_error=_CANCEL_FAILED, fails=(JOB_IDS,), contract="rest-v1 §7.5"
+)
 async def cancel(call: Call, _: None) -> dict[str, Any]:
     """End one job, or several joined by commas."""
     text = call.request.match_info["jobid"]

@@ -13,6 +13,7 @@ from firecrest.api.http.endpoint import Endpoints, Refusal
 from firecrest.api.http.params import Flag, RemotePath, Text, Unchecked, check_text
 from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import UTILITIES
+from firecrest.api.v1.failures import MODE, NEW_PATH, OWNERS, PATH, TWO_PATHS
 from firecrest.commands.files import (
     ChangeMode,
     ChangeOwner,
@@ -128,6 +129,7 @@ def _success(command: str, output: Any = "") -> dict[str, Any]:
     MkdirParams,
     status=201,
     on_error="Error on mkdir operation",
+    fails=NEW_PATH,
     contract="rest-v1 §6.2",
 )
 async def mkdir(call: Call, params: MkdirParams) -> dict[str, Any]:
@@ -141,6 +143,7 @@ async def mkdir(call: Call, params: MkdirParams) -> dict[str, Any]:
     "/utilities/rename",
     TwoPathsParams,
     on_error="Error on rename operation",
+    fails=TWO_PATHS,
     contract="rest-v1 §6.3",
 )
 async def rename(call: Call, params: TwoPathsParams) -> dict[str, Any]:
@@ -154,6 +157,7 @@ async def rename(call: Call, params: TwoPathsParams) -> dict[str, Any]:
     TwoPathsParams,
     status=201,
     on_error="Error on copy operation",
+    fails=TWO_PATHS,
     contract="rest-v1 §6.4",
 )
 async def copy(call: Call, params: TwoPathsParams) -> dict[str, Any]:
@@ -166,6 +170,7 @@ async def copy(call: Call, params: TwoPathsParams) -> dict[str, Any]:
     "/utilities/chmod",
     ChmodParams,
     on_error="Error on chmod operation",
+    fails=(*PATH, MODE),
     contract="rest-v1 §6.5",
 )
 async def chmod(call: Call, params: ChmodParams) -> dict[str, Any]:
@@ -180,7 +185,11 @@ async def chmod(call: Call, params: ChmodParams) -> dict[str, Any]:
 
 
 @endpoints.put(
-    "/utilities/chown", ChownParams, on_error="Error on chown operation", contract="rest-v1 §6.6"
+    "/utilities/chown",
+    ChownParams,
+    on_error="Error on chown operation",
+    fails=(*PATH, *OWNERS),
+    contract="rest-v1 §6.6",
 )
 async def chown(call: Call, params: ChownParams) -> dict[str, Any]:
     """Change owner, group or both."""
@@ -201,6 +210,7 @@ async def chown(call: Call, params: ChownParams) -> dict[str, Any]:
     form=(SymlinkForm,),
     status=201,
     on_error="Error on symlink operation",
+    fails=NEW_PATH,
     contract="rest-v1 §6.7",
 )
 async def symlink(call: Call, _: None) -> dict[str, Any]:
@@ -221,7 +231,11 @@ async def symlink(call: Call, _: None) -> dict[str, Any]:
 
 
 @endpoints.get(
-    "/utilities/file", PathParams, on_error="Error on file operation", contract="rest-v1 §6.8"
+    "/utilities/file",
+    PathParams,
+    on_error="Error on file operation",
+    fails=PATH,
+    contract="rest-v1 §6.8",
 )
 async def file(call: Call, params: PathParams) -> dict[str, Any]:
     """Tell what kind of contents a file has."""
@@ -233,6 +247,7 @@ async def file(call: Call, params: PathParams) -> dict[str, Any]:
     StatParams,
     on_error="Error on stat operation",
     answer=answers.Stat,
+    fails=PATH,
     contract="rest-v1 §6.9",
 )
 async def stat(call: Call, params: StatParams) -> dict[str, Any]:
@@ -249,6 +264,7 @@ async def stat(call: Call, params: StatParams) -> dict[str, Any]:
     "/utilities/checksum",
     PathParams,
     on_error="Error on checksum operation",
+    fails=PATH,
     contract="rest-v1 §6.10",
 )
 async def checksum(call: Call, params: PathParams) -> dict[str, Any]:
@@ -261,6 +277,7 @@ async def checksum(call: Call, params: PathParams) -> dict[str, Any]:
     PathParams,
     status=204,
     on_error="Error on rm operation",
+    fails=PATH,
     contract="rest-v1 §6.14",
 )
 async def rm(call: Call, params: PathParams) -> None:

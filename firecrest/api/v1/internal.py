@@ -15,6 +15,8 @@ from firecrest.api.http.params import Flag, RemotePath, Unchecked, check_text
 from firecrest.api.http.pipeline import REQUEST_ID
 from firecrest.api.v1.archives import archive_format
 from firecrest.api.v1.errors import STORAGE
+from firecrest.api.v1.failures import TRANSFER_JOB
+from firecrest.api.v1.headers import REPLAYED
 from firecrest.api.v1.reachable import check_reachable
 from firecrest.commands.archives import Compress, Extract
 from firecrest.commands.base import Argv
@@ -94,6 +96,8 @@ class Unpacking:
     "/storage/xfer-internal/cp",
     form=(Paths, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on cp operation",
     contract="rest-v1 §8.6",
@@ -109,6 +113,8 @@ async def cp(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/mv",
     form=(Paths, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on mv operation",
     contract="rest-v1 §8.6",
@@ -124,6 +130,8 @@ async def mv(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/rsync",
     form=(Paths, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on rsync operation",
     contract="rest-v1 §8.6",
@@ -141,6 +149,8 @@ async def rsync(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/rm",
     form=(Target, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on rm operation",
     contract="rest-v1 §8.6",
@@ -156,6 +166,8 @@ async def rm(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/compress",
     form=(Packing, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on compress operation",
     contract="rest-v1 §8.6",
@@ -172,6 +184,8 @@ async def compress(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/extract",
     form=(Paths, JobOptions, Unpacking),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on extract operation",
     contract="rest-v1 §8.6",

@@ -15,6 +15,7 @@ from firecrest.api.http.params import Flag, Number, RemotePath, check_text
 from firecrest.api.v1.answers import Listing
 from firecrest.api.v1.digests import DIGESTS, announced, verified
 from firecrest.api.v1.errors import UTILITIES, render
+from firecrest.api.v1.failures import NEW_PATH, NO_FILE, PATH
 from firecrest.commands.listing import Ls, LsNames
 from firecrest.errors import (
     AccessDenied,
@@ -89,6 +90,7 @@ class UploadForm:
     LsParams,
     on_error="Error listing contents of path",
     answer=Listing,
+    fails=PATH,
     contract="rest-v1 §6.1",
 )
 async def ls(call: Call, params: LsParams) -> Any:
@@ -127,6 +129,7 @@ def _listing(page: list[Any]) -> dict[str, Any]:
     form=(UploadForm,),
     file=True,
     reads=DIGESTS,
+    fails=(*NEW_PATH, NO_FILE),
     contract="rest-v1 §6.17",
 )
 async def upload(call: Call, _: None) -> Any:
