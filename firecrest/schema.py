@@ -191,6 +191,7 @@ class _Schema(Schema):
     class Meta:
         register = False  # marshmallow's registry would keep every class alive, by name
 
+    error_messages = {"type": "must be an object"}  # noqa: RUF012
     builds: ClassVar[Callable[..., Any]]
 
     @post_load

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from firecrest.api.http.call import Call
-from firecrest.api.http.endpoint import Refusal
+from firecrest.api.http.endpoint import Header, Refusal
 from firecrest.api.task_view import receipt
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.model.tasks import Kind
@@ -16,7 +16,12 @@ from firecrest.tasks.receipts import Earlier, Once, Repeated
 
 _HEADER = "Idempotency-Key"
 #: What requests that become tasks heed.
-HEADERS = {_HEADER: "A key of the client's: repeating the request makes no second task."}
+HEADERS = {
+    _HEADER: Header(
+        "A key of the client's: repeating the request makes no second task.",
+        "1c7f0a52-run-3",
+    )
+}
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 

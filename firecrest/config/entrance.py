@@ -72,7 +72,7 @@ class Server:
     docs: bool = item(
         fields.Boolean(),
         default=True,
-        help="whether the API's own description is served at /docs and /openapi.json, to all",
+        help="whether /docs, /openapi.json and /asyncapi.json describe the API, to everybody",
     )
     cors: Cors = section(Cors, default=Cors())
     rate_limit: RateLimit = section(RateLimit, default=RateLimit())

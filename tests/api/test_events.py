@@ -429,7 +429,7 @@ async def test_a_connection_too_many_is_closed_and_others_stay(
         # the place of one that ended is free again
         async def accepted() -> bool:
             async with stream(gateway, alice) as events:
-                message = await events.socket.receive()
+                message = await events.receive()
                 return message.type is WSMsgType.TEXT
 
         await eventually(accepted, "a new connection is accepted")

@@ -60,7 +60,7 @@ async def test_a_renewed_token_ends_in_its_turn(gateway: Gateway, mint: TokenMin
         ("expired", "exp: token expired"),
         ("forged", "Invalid signature"),
         ("text", "Bad token; invalid JSON"),
-        (None, "'token' must be a text"),
+        (None, "'token' must not be null"),
         (["x"], "'token' must be a text"),
     ],
 )

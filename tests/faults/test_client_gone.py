@@ -154,7 +154,7 @@ async def test_a_listener_that_vanished_makes_room_for_another(client: Client) -
         async def listen() -> bool:
             async with client._session.ws_connect(f"{client.url}/events") as socket:
                 events = Events(socket)
-                message = await socket.receive()
+                message = await events.receive()
                 if message.type.name != "TEXT":
                     return False
                 await events.send(action="subscribe", tasks="*", ref=1)

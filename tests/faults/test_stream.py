@@ -51,8 +51,7 @@ class Follower:
         query = f"?last_event_id={self.last}&tasks=*"
         async with client.events(query, max_msg_size=0) as events:
             while len(self.seen) < until and count != most:
-                async with asyncio.timeout(30):
-                    message = await events.socket.receive()
+                message = await events.receive(30)
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     self.closed.append(events.socket.close_code)
                     return
@@ -171,8 +170,7 @@ async def _read(stream: ServerSentEvents, count: int) -> None:
 
 async def _read_to_the_end(events: Events, follower: Follower) -> int | None:
     while True:
-        async with asyncio.timeout(30):
-            message = await events.socket.receive()
+        message = await events.receive(30)
         if message.type is not aiohttp.WSMsgType.TEXT:
             return events.socket.close_code
         follower._note(message.json())

@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 from multidict import CIMultiDictProxy
 
-from tests.harness.described import check_described
+from tests.harness.described import check_asked, check_described, check_told
 from tests.harness.waiting import eventually
 
 
@@ -50,7 +50,7 @@ class Client:
     async def request(self, method: str, path: str, **options: Any) -> Answer:
         async with self._session.request(method, self.url + path, **options) as response:
             answer = Answer(response.status, response.headers, await response.read())
-        check_described(method, path, answer.status, response.content_type, answer.content)
+        check_described(method, path, answer)
         return answer
 
     async def get(self, path: str, **options: Any) -> Answer:
@@ -122,14 +122,27 @@ class Events:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
         self.hello: dict[str, Any] = {}
+        self._asked: dict[str, dict[str, Any]] = {}
 
     async def send(self, **message: Any) -> None:
+        self._asked[repr(message.get("ref"))] = message
         await self.socket.send_json(message)
+
+    async def receive(self, limit: float = 15) -> aiohttp.WSMessage:
+        """The next frame; a message must be a described one."""
+        async with asyncio.timeout(limit):
+            frame = await self.socket.receive()
+        if frame.type is aiohttp.WSMsgType.TEXT:
+            told = orjson.loads(frame.data)
+            check_told(told)
+            asked = self._asked.get(repr(told.get("ref")))
+            if asked and told["event"] in {"subscribed", "unsubscribed", "token"}:
+                check_asked(asked)
+        return frame
 
     async def next(self, limit: float = 15) -> dict[str, Any]:
         """The next message."""
-        async with asyncio.timeout(limit):
-            message = await self.socket.receive()
+        message = await self.receive(limit)
         assert message.type is aiohttp.WSMsgType.TEXT, message
         decoded: dict[str, Any] = orjson.loads(message.data)
         return decoded
@@ -138,7 +151,7 @@ class Events:
         """The code with which the server closes the connection."""
         async with asyncio.timeout(limit):
             while True:
-                message = await self.socket.receive()
+                message = await self.receive(limit)
                 if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED):
                     assert self.socket.close_code is not None
                     return self.socket.close_code
@@ -184,5 +197,8 @@ class ServerSentEvents:
                 else:
                     fields = dict(text.split(": ", 1) for text in lines if text[0] != ":")
                     data = orjson.loads(fields["data"]) if "data" in fields else None
+                    if data is not None:
+                        check_told(data)
+                        assert data["event"] == fields["event"]
                     return ServerSentEvent(fields.get("id"), fields.get("event", ""), data)
         return None

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import shutil
-import subprocess
-import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -16,10 +13,10 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.harness.environments import environment_with
 from tests.harness.gateway import Gateway
 from tests.harness.tokens import TokenMint
 
-ROOT = Path(__file__).parents[2]
 #: The last release that has this API next to its successor, and one from before, each with
 #: what it needs besides: the command line of the old one cannot begin with a newer click.
 VERSIONS = {"3.10.0": (), "2.6.0": ("click<8.2",)}
@@ -78,19 +75,7 @@ class PublicClient:
 def environment(request: pytest.FixtureRequest) -> Path:
     """A virtual environment with a release of the client, made on first use."""
     version: str = request.param
-    directory = ROOT / ".venv" / "clients" / version
-    directory.parent.mkdir(exist_ok=True)
-    with (directory.parent / f"{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        complete = directory / "complete"
-        wanted = [f"pyfirecrest=={version}", *VERSIONS[version]]
-        if not complete.exists() or complete.read_text() != str(wanted):
-            pip = [str(directory / "bin" / "pip"), "install", "--quiet"]
-            pip += ["--disable-pip-version-check", *wanted]
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(directory)], check=True)
-            subprocess.run(pip, check=True)
-            complete.write_text(str(wanted))
-    return directory
+    return environment_with(version, f"pyfirecrest=={version}", *VERSIONS[version])
 
 
 def owned(path: Path, content: bytes = b"") -> Path:

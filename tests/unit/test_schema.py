@@ -62,7 +62,7 @@ def test_all_errors_are_reported_in_order_of_declaration() -> None:
         ("origin.x", "Not a valid integer."),
         ("points.1.x", "Missing data for required field."),
         ("points.1.theLabel", "has invalid char"),
-        ("points.2", "Invalid input type."),
+        ("points.2", "must be an object"),
         ("colour", "Not a valid string."),
     ]
 

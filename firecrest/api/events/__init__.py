@@ -13,13 +13,14 @@ import orjson
 from aiohttp import hdrs, web
 
 from firecrest.api.events import sse, websocket
+from firecrest.api.events.asked import EventsQuery
 from firecrest.api.events.channel import BadAction
 from firecrest.api.events.connections import Connections, TooMany
 from firecrest.api.http.origin import public_origin
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.config.settings import Events
 from firecrest.errors import TaskStoreUnavailable
-from firecrest.events.log import is_event_id
+from firecrest.schema import SchemaError, load
 
 _RETRY_AFTER = 30
 
@@ -45,20 +46,22 @@ async def events(request: web.Request) -> web.StreamResponse:
     public_url = server.public_url or public_origin(request, server.trusted_proxies)
     if not _origin_allowed(request, parts, public_url):
         return _refuse(403, "Origin not allowed")
-    after = request.query.get("last_event_id")
-    if not upgrades:
-        after = request.headers.get("Last-Event-ID") or after
-    if after is not None and not is_event_id(after):
-        return _refuse(400, "'last_event_id' is not an event id")
+    query = dict(request.query)
+    if not upgrades and (seen := request.headers.get("Last-Event-ID")):
+        query["last_event_id"] = seen
+    try:
+        asked = load(EventsQuery, query)
+    except SchemaError as wrong:
+        return _refuse(400, "'{}' {}".format(*wrong.first))
     connections = request.app[CONNECTIONS]
     if upgrades:
         if not websocket.wants_protocol(request):
             return _refuse(400, f"Offer the protocol {websocket.PROTOCOL}")
-        served = await websocket.serve(request, parts, connections, public_url, after)
+        served = await websocket.serve(request, parts, connections, public_url, asked)
         version = {"Sec-WebSocket-Version": "13"}
         return served or _refuse(400, "Not a handshake of a websocket", version)
     try:
-        return await sse.serve(request, parts, connections, public_url, after)
+        return await sse.serve(request, parts, connections, public_url, asked)
     except BadAction as wrong:
         return _refuse(400, str(wrong))
     except TooMany:

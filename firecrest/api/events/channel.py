@@ -1,12 +1,14 @@
 """What a subscription is made of.
 
-A channel is one key of the ``subscribe`` action. It is opened by a function that checks what
-was asked for; the table in ``session`` names them all.
+A channel is one key of the ``subscribe`` action, which ``asked`` declares. It is opened by a
+function that checks what only the machines or the store can tell; the table in ``session``
+names them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from firecrest.api.events.messages import Message
@@ -49,8 +51,21 @@ class Channel(Protocol):
         """The listener has gone or unsubscribed."""
 
 
-#: Called with the session, the ``ref`` and the value of the key. Raises :class:`BadAction`.
+#: Called with the session, the ``ref`` and the action. Raises :class:`BadAction`.
 Open = Callable[[Listener, Any, Any], Awaitable[Channel]]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A channel, as it is offered.
+
+    :param asked: declared class of the action that subscribes to it
+    :param tells: type of what it then tells
+    """
+
+    asked: type[Any]
+    tells: type[Any]
+    open: Open
 
 
 async def read_task(listener: Listener, task_id: str) -> Document:

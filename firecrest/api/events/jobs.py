@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from firecrest.api.events.asked import JobsAsked
 from firecrest.api.events.channel import BadAction, Listener
 from firecrest.api.events.messages import job_change
 from firecrest.errors import FirecrestError
 from firecrest.events.log import Event, JobEvent, order
 from firecrest.watch.jobs import Watched
 from firecrest.workflows.words import explain
-
-_MAX_IDS = 1000
 
 
 class JobChannel:
@@ -56,16 +55,12 @@ class JobChannel:
             await self._watched.close()
 
 
-async def open_jobs(listener: Listener, ref: Any, asked: Any) -> JobChannel:
-    """Check what was asked for: ``{"system", "ids": […]}``."""
-    ids = asked.get("ids") if isinstance(asked, dict) else None
-    if not isinstance(ids, list) or not all(isinstance(job_id, str) for job_id in ids):
-        raise BadAction("'jobs' must have a 'system' and a list of 'ids'")
-    if not 0 < len(ids) <= _MAX_IDS:
-        raise BadAction(f"'ids' must be 1 to {_MAX_IDS}")
-    channel = JobChannel(listener, str(asked.get("system", "")), frozenset(ids))
+async def open_jobs(listener: Listener, ref: Any, asked: JobsAsked) -> JobChannel:
+    """Watch the jobs."""
+    system, ids = asked.jobs.system, asked.jobs.ids
+    channel = JobChannel(listener, system, frozenset(ids))
     try:
-        watched = await listener.parts.jobs.watch(listener.user, str(asked.get("system", "")), ids)
+        watched = await listener.parts.jobs.watch(listener.user, system, ids)
     except FirecrestError as error:
         raise BadAction(explain(error)) from error
     channel.begin(watched)

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from firecrest.api.events.told import Hello, Told
 from firecrest.api.task_view import view
 from firecrest.events.log import Event, Gap, JobEvent, TaskEvent
 from firecrest.model.document import Document
@@ -27,21 +28,21 @@ class Message:
     id: str | None = None
 
 
-def message(event: str, **members: Any) -> Message:
-    """A message without an id."""
-    return Message(event, orjson.dumps({"event": event, **members}))
+def message(told: Told, event_id: str | None = None) -> Message:
+    """A message as it is sent."""
+    return Message(told["event"], orjson.dumps(told), event_id)
 
 
 def hello(user: str, last_event_id: str, heartbeat: float, expires: float) -> Message:
     """The first message; its id is where the listener stands."""
-    body = {
+    told: Hello = {
         "event": "hello",
         "user": user,
         "last_event_id": last_event_id,
         "heartbeat": heartbeat,
         "expires": moment(expires),
     }
-    return Message("hello", orjson.dumps(body), last_event_id)
+    return message(told, last_event_id)
 
 
 def logged(event: Event, public_url: str) -> Message:
@@ -79,13 +80,12 @@ def snapshot(event_id: str, document: Document, public_url: str) -> Message:
 
 def gap(found: Gap) -> Message:
     """Events are kept no more; its id is where the log goes on."""
-    body = orjson.dumps({"event": "gap", "since": found.since, "oldest": found.oldest})
-    return Message("gap", body, found.id)
+    return message({"event": "gap", "since": found.since, "oldest": found.oldest}, found.id)
 
 
 def error(ref: Any, text: str) -> Message:
     """A bad action, or why a stream ends."""
-    return message("error", ref=ref, error=text)
+    return message({"event": "error", "ref": ref, "error": text})
 
 
 def moment(seconds: float) -> str:

@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from firecrest.api.events.asked import OutputAsked, OutputOfJob
 from firecrest.api.events.channel import BadAction, Listener
 from firecrest.api.events.messages import error, message
+from firecrest.api.events.told import OutputMessage
 from firecrest.background import end
 from firecrest.errors import FirecrestError
 from firecrest.events.log import Event
@@ -17,8 +19,6 @@ from firecrest.watch.output import OutputChunk
 from firecrest.workflows.words import explain
 
 _log = logging.getLogger(__name__)
-
-_MAX_OFFSET = 2**63 - 1
 
 
 class OutputChannel:
@@ -28,12 +28,12 @@ class OutputChannel:
         self,
         listener: Listener,
         ref: Any,
-        where: dict[str, Any],
+        wanted: OutputOfJob,
         chunks: AsyncGenerator[OutputChunk, None],
     ) -> None:
         self._listener = listener
         self._ref = ref
-        self._where = where
+        self._wanted = wanted
         self._sending = asyncio.create_task(self._send(chunks), name="output of a job")
 
     def take(self, event: Event) -> bool:
@@ -49,8 +49,7 @@ class OutputChannel:
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
-                    piece = {"offset": chunk.offset, "data": chunk.data, "eof": chunk.eof}
-                    await self._listener.send(message("output", **self._where, **piece))
+                    await self._listener.send(message(self._piece(chunk)))
         except FirecrestError as failure:
             await self._tell(explain(failure))
         except ConnectionError:
@@ -59,6 +58,17 @@ class OutputChannel:
             _log.exception("output cannot be followed")
             await self._tell("Internal error")
 
+    def _piece(self, chunk: OutputChunk) -> OutputMessage:
+        return {
+            "event": "output",
+            "system": self._wanted.system,
+            "jobid": self._wanted.jobid,
+            "stream": self._wanted.stream,
+            "offset": chunk.offset,
+            "data": chunk.data,
+            "eof": chunk.eof,
+        }
+
     async def _tell(self, words: str) -> None:
         try:
             await self._listener.send(error(self._ref, words))
@@ -66,18 +76,13 @@ class OutputChannel:
             _log.debug("event stream cut: %s", cut)
 
 
-async def open_output(listener: Listener, ref: Any, asked: Any) -> OutputChannel:
-    """Check what was asked for: ``{"system", "jobid", "stream", "offset"}``."""
-    if not isinstance(asked, dict):
-        raise BadAction("'output' must have 'system', 'jobid', 'stream' and 'offset'")
-    offset = asked.get("offset", 0)
-    if not isinstance(offset, int) or isinstance(offset, bool) or offset > _MAX_OFFSET:
-        raise BadAction("'offset' must be a number of bytes")
-    where = {key: str(asked.get(key, "")) for key in ("system", "jobid", "stream")}
+async def open_output(listener: Listener, ref: Any, asked: OutputAsked) -> OutputChannel:
+    """Begin to follow."""
+    wanted = asked.output
     try:
         chunks = listener.parts.outputs.follow(
-            listener.user, where["system"], where["jobid"], where["stream"], offset
+            listener.user, wanted.system, wanted.jobid, wanted.stream, wanted.offset
         )
     except FirecrestError as refused:
         raise BadAction(explain(refused)) from refused
-    return OutputChannel(listener, ref, where, chunks)
+    return OutputChannel(listener, ref, wanted, chunks)

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import orjson
 
-from firecrest.api.events.channel import BadAction, Channel, Open
+from firecrest.api.events.asked import ALL, JobsAsked, OutputAsked, Renew, TasksAsked
+from firecrest.api.events.channel import BadAction, Channel, Offer
 from firecrest.api.events.jobs import open_jobs
 from firecrest.api.events.messages import Message, error, gap, hello, logged, message, moment
 from firecrest.api.events.output import open_output
-from firecrest.api.events.tasks import ALL, open_tasks
+from firecrest.api.events.tasks import open_tasks
+from firecrest.api.events.told import JobMessage, OutputMessage, Renewed, TaskMessage
 from firecrest.api.http.parts import Parts
 from firecrest.errors import Unauthenticated
 from firecrest.events.log import Gap
 from firecrest.events.subscription import Subscription
 from firecrest.model.principal import Principal
+from firecrest.schema import SchemaError, load
 
 #: What may be subscribed to, by the key that asks for it.
-CHANNELS: dict[str, Open] = {"tasks": open_tasks, "jobs": open_jobs, "output": open_output}
+CHANNELS = {
+    "tasks": Offer(TasksAsked, TaskMessage, open_tasks),
+    "jobs": Offer(JobsAsked, JobMessage, open_jobs),
+    "output": Offer(OutputAsked, OutputMessage, open_output),
+}
 
 _MAX_SUBSCRIPTIONS = 100
+
+T = TypeVar("T")
 
 
 class Outlet(Protocol):
@@ -107,7 +116,7 @@ class Session:
                 case "unsubscribe":
                     await self._unsubscribe(ref)
                 case "token":
-                    await self._renew(ref, action.get("token"))
+                    await self._renew(ref, _loaded(Renew, action))
                 case unknown:
                     raise BadAction(f"unknown action {unknown!r}")
         except BadAction as wrong:
@@ -126,7 +135,7 @@ class Session:
         A ``ref`` in use is refused: taking its place would lose the former subscription.
         """
         self.admit(ref, await self.open(ref, action))
-        await self.send(message("subscribed", ref=ref))
+        await self.send(message({"event": "subscribed", "ref": ref}))
 
     async def open(self, ref: Any, action: dict[str, Any]) -> Channel:
         """Check a subscription, and make it; :meth:`admit` puts it to work."""
@@ -137,7 +146,8 @@ class Session:
             raise BadAction("a subscription with this 'ref' exists")
         if len(self._channels) >= _MAX_SUBSCRIPTIONS:
             raise BadAction("too many subscriptions")
-        return await CHANNELS[asked[0]](self, ref, action[asked[0]])
+        offer = CHANNELS[asked[0]]
+        return await offer.open(self, ref, _loaded(offer.asked, action))
 
     def admit(self, ref: Any, channel: Channel) -> None:
         """Begin to tell what the channel takes."""
@@ -149,15 +159,13 @@ class Session:
         if channel is None:
             raise BadAction("no subscription with this 'ref'")
         await channel.close()
-        await self.send(message("unsubscribed", ref=ref))
+        await self.send(message({"event": "unsubscribed", "ref": ref}))
 
-    async def _renew(self, ref: Any, token: Any) -> None:
+    async def _renew(self, ref: Any, asked: Renew) -> None:
         """Let the connection live as long as a fresh token, never shorter than before."""
-        if not isinstance(token, str):
-            raise BadAction("'token' must be a text")
         try:
             tokens = self.parts.tokens
-            principal = await tokens.with_new_keys(lambda: tokens.verify(token))
+            principal = await tokens.with_new_keys(lambda: tokens.verify(asked.token))
         except Unauthenticated as refused:
             reasons = refused.body.get("message") or "; ".join(
                 f"{name}: {reason}" for name, reason in refused.body.items()
@@ -167,7 +175,8 @@ class Session:
             raise BadAction("the token is another user's")
         self._expires = max(self._expires, principal.expires)
         self._expire()
-        await self.send(message("token", ref=ref, expires=moment(self._expires)))
+        renewed: Renewed = {"event": "token", "ref": ref, "expires": moment(self._expires)}
+        await self.send(message(renewed))
 
     def _expire(self) -> None:
         self._outlet.expire_at(self._expires + self.parts.settings.auth.leeway)
@@ -176,6 +185,15 @@ class Session:
 def initial(tasks: str) -> dict[str, Any]:
     """The subscription that the query parameter ``tasks`` stands for."""
     return {"tasks": ALL if tasks == ALL else tasks.split(",")}
+
+
+def _loaded(declaration: type[T], action: dict[str, Any]) -> T:
+    """What an action asks for."""
+    try:
+        return load(declaration, action)
+    except SchemaError as error:
+        path, reason = error.first
+        raise BadAction(f"'{path}' {reason}") from None
 
 
 def _name(ref: Any) -> str:

@@ -11,11 +11,11 @@ import logging
 
 from aiohttp import hdrs, web
 
+from firecrest.api.events.asked import ALL, EventsQuery
 from firecrest.api.events.carrier import PATIENCE, Carrier
 from firecrest.api.events.connections import Connections
 from firecrest.api.events.messages import Message, error
 from firecrest.api.events.session import Session, initial
-from firecrest.api.events.tasks import ALL
 from firecrest.api.http.call import PRINCIPAL
 from firecrest.api.http.parts import Parts
 from firecrest.background import end
@@ -35,7 +35,11 @@ def is_asked_for(request: web.Request) -> bool:
 
 
 async def serve(
-    request: web.Request, parts: Parts, connections: Connections, public_url: str, after: str | None
+    request: web.Request,
+    parts: Parts,
+    connections: Connections,
+    public_url: str,
+    asked: EventsQuery,
 ) -> web.StreamResponse:
     """Stream until either side ends it.
 
@@ -53,10 +57,10 @@ async def serve(
     )
     stream = _Stream(request, response)
     with connections.place(principal.user):
-        async with parts.hub.subscribe(principal.user, after) as events:
+        async with parts.hub.subscribe(principal.user, asked.after) as events:
             session = Session(stream, parts, principal, events, public_url)
             events.on_overflow = lambda: stream.finish(_TOO_SLOW)
-            channel = await session.open(None, initial(request.query.get("tasks") or ALL))
+            channel = await session.open(None, initial(asked.tasks or ALL))
             await response.prepare(request)
             session.admit(None, channel)
             with connections.beating(stream):

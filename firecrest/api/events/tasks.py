@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from firecrest.api.events.channel import BadAction, Listener, read_task
+from firecrest.api.events.asked import TasksAsked
+from firecrest.api.events.channel import Listener, read_task
 from firecrest.api.events.messages import error, snapshot
 from firecrest.events.log import Event, JobEvent, order
-
-ALL = "*"
 
 
 class TaskChannel:
@@ -61,12 +60,8 @@ class TaskChannel:
         self._untold.clear()
 
 
-async def open_tasks(listener: Listener, ref: Any, asked: Any) -> TaskChannel:
-    """Check what was asked for: ``"*"``, or a list of ids of the caller's tasks."""
-    if asked == ALL:
-        return TaskChannel(listener, ref, None)
-    if not isinstance(asked, list) or not all(isinstance(task_id, str) for task_id in asked):
-        raise BadAction("'tasks' must be a list of ids or \"*\"")
-    for task_id in (ids := frozenset(asked)):
+async def open_tasks(listener: Listener, ref: Any, asked: TasksAsked) -> TaskChannel:
+    """Check that the caller may see each task."""
+    for task_id in asked.tasks or ():
         await read_task(listener, task_id)
-    return TaskChannel(listener, ref, ids)
+    return TaskChannel(listener, ref, asked.tasks)

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
+from firecrest.api.events.asked import EventsQuery
 from firecrest.api.events.carrier import PATIENCE, Carrier
 from firecrest.api.events.connections import Connections, TooMany
 from firecrest.api.events.messages import Message
@@ -28,12 +29,16 @@ _TOKEN_EXPIRED = 4401
 _SILENT = 4408
 _TOO_SLOW = 4409
 _TOO_MANY = 4429
-_REASONS = {
+#: Close codes of ours and what is told with them.
+REASONS = {
     _TOKEN_EXPIRED: b"token expired",
     _SILENT: b"client silent",
     _TOO_SLOW: b"too slow",
     _TOO_MANY: b"too many connections",
     WSCloseCode.GOING_AWAY: b"server going away",
+    WSCloseCode.UNSUPPORTED_DATA: b"binary message",
+    WSCloseCode.MESSAGE_TOO_BIG: b"message too big",
+    WSCloseCode.INTERNAL_ERROR: b"internal error",
     WSCloseCode.TRY_AGAIN_LATER: b"event log not available",
 }
 _MAX_MESSAGE = 64 * 1024
@@ -51,7 +56,11 @@ def wants_protocol(request: web.Request) -> bool:
 
 
 async def serve(
-    request: web.Request, parts: Parts, connections: Connections, public_url: str, after: str | None
+    request: web.Request,
+    parts: Parts,
+    connections: Connections,
+    public_url: str,
+    asked: EventsQuery,
 ) -> web.WebSocketResponse | None:
     """Upgrade and serve until either side ends it; None if the handshake is not one."""
     principal = request[PRINCIPAL]
@@ -68,11 +77,11 @@ async def serve(
     connection = _Connection(request, socket)
     try:
         with connections.place(principal.user):
-            async with parts.hub.subscribe(principal.user, after) as events:
+            async with parts.hub.subscribe(principal.user, asked.after) as events:
                 session = Session(connection, parts, principal, events, public_url)
                 events.on_overflow = lambda: connection.finish(_TOO_SLOW)
                 with connections.beating(connection):
-                    code = await connection.run(session, request.query.get("tasks"))
+                    code = await connection.run(session, asked.tasks)
         await connection.close(code)
     except TooMany:
         await connection.close(_TOO_MANY)
@@ -90,7 +99,7 @@ class _Connection(Carrier[int]):
         self._socket = socket
         self._sending = asyncio.Lock()
 
-    async def run(self, session: Session, tasks: str | None) -> int:
+    async def run(self, session: Session, tasks: str) -> int:
         """Send and receive until the connection is to be closed; the code to close it with."""
         ways: list[asyncio.Task[None]] = []
         try:
@@ -115,7 +124,7 @@ class _Connection(Carrier[int]):
         """Say why, and wait a little for the client to agree."""
         transport = self._request.transport
         with contextlib.suppress(ConnectionError):  # it has gone by itself
-            await self._socket.close(code=code, message=_REASONS.get(code, b""), drain=False)
+            await self._socket.close(code=code, message=REASONS.get(code, b""), drain=False)
         if transport is not None and transport.get_write_buffer_size():
             # who does not read would hold it open for ever
             self._loop.call_later(PATIENCE, transport.abort)

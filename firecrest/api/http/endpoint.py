@@ -34,6 +34,32 @@ class Refusal(Exception):
         self.reply = Reply(status, body, headers or {})
 
 
+@dataclass(frozen=True)
+class Header:
+    """A header, as it is described.
+
+    :param about: its meaning
+    """
+
+    about: str
+    example: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Failing:
+    """One way in which requests fail, as it is described.
+
+    :param name: of its example
+    :param about: when it happens
+    :param reply: what is then answered
+    """
+
+    name: str
+    about: str
+    reply: Callable[[Endpoint], Reply]
+
+
 Handler = Callable[["Call", Any], Awaitable[Any]]
 Declare = Callable[[Handler], Handler]
 
@@ -69,7 +95,9 @@ class Endpoint:
     :param sends_bytes: whether success is answered with the bytes of a file
     :param form: declared classes of the fields of a form that the handler reads by itself
     :param file: whether the form has a file part
-    :param reads: headers the handler heeds, with their meaning
+    :param reads: headers the handler heeds
+    :param sends: headers that success may have
+    :param fails: ways to fail that its family and parameters do not tell
     """
 
     method: str
@@ -84,7 +112,9 @@ class Endpoint:
     sends_bytes: bool = False
     form: tuple[type[Any], ...] = ()
     file: bool = False
-    reads: Mapping[str, str] = field(default_factory=dict)
+    reads: Mapping[str, Header] = field(default_factory=dict)
+    sends: Mapping[str, Header] = field(default_factory=dict)
+    fails: tuple[Failing, ...] = ()
 
 
 class Endpoints:

@@ -67,8 +67,20 @@ class OptionalText(Text):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
+class Unchecked(fields.String):
+    """A text whose rule the endpoint has.
+
+    :param examples: for its description
+    """
+
+    def __init__(self, *examples: str) -> None:
+        super().__init__(metadata={"examples": list(examples)})
+
+
 class Pattern(fields.String):
     """A fixed text to look for: anything without control characters; empty is absent."""
+
+    about: ClassVar[dict[str, Any]] = {"type": "string", "examples": ["error"]}
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = str(value)
@@ -80,7 +92,7 @@ class Pattern(fields.String):
 class Count(fields.Field[tuple[str, int] | None]):
     """A number of bytes or lines as GNU head takes it: sign and number; empty is absent."""
 
-    about: ClassVar[dict[str, Any]] = {"type": "string", "example": "20"}
+    about: ClassVar[dict[str, Any]] = {"type": "string", "examples": ["20"]}
 
     _FORM = re.compile(r"([+-]?)([0-9]{1,30})(?:([bkKmMGTPE])(iB|B)?)?", re.ASCII)
     _POWERS = "KMGTPE"
@@ -104,7 +116,7 @@ class RemotePath(Text):
     about: ClassVar[dict[str, Any]] = {
         "type": "string",
         "minLength": 1,
-        "example": "/home/alice/data",
+        "examples": ["/home/alice/data"],
     }
 
 
@@ -130,7 +142,7 @@ class Flag(fields.Boolean):
 class Number(fields.Field[int | None]):
     """An integer; what is not one is 0, empty counts as absent (None)."""
 
-    about: ClassVar[dict[str, Any]] = {"type": "integer"}
+    about: ClassVar[dict[str, Any]] = {"type": "integer", "examples": [25]}
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | None:
         if value == "":
@@ -146,7 +158,7 @@ class JobIds(fields.Field[tuple[str, ...]]):
     :param empty: what an empty text means; None refuses it
     """
 
-    about: ClassVar[dict[str, Any]] = {"type": "string", "example": "7,8"}
+    about: ClassVar[dict[str, Any]] = {"type": "string", "examples": ["7,8"]}
 
     def __init__(self, *, empty: tuple[str, ...] | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -161,7 +173,7 @@ class JobIds(fields.Field[tuple[str, ...]]):
 class AccountingTime(fields.Field[str | None]):
     """A time as the accounting takes it (Contract: rest-v1 §7.6); empty counts as absent."""
 
-    about: ClassVar[dict[str, Any]] = {"type": "string", "example": "2026-05-01T00:00:00"}
+    about: ClassVar[dict[str, Any]] = {"type": "string", "examples": ["2026-05-01T00:00:00"]}
 
     _TIME = r"([01]?\d|2[0-3]):[0-5]\d(:[0-5]\d)?"
     _DATE = r"(0[1-9]|1[0-2])[./]?(0[1-9]|[12]\d|3[01])([./]?\d{2})?"

@@ -8,21 +8,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from firecrest import __version__
-from firecrest.api.http.endpoint import Endpoint
-from firecrest.api.openapi.shapes import Schema, Shapes, parameters
-from firecrest.api.v1.answers import ERRORS, Failure
+from firecrest.api.http.endpoint import Endpoint, Failing, Header
+from firecrest.api.openapi.shapes import Schema, Shapes, example, form, parameters
+from firecrest.api.v1 import headers
+from firecrest.api.v1.answers import Failure
+from firecrest.api.v1.failures import ANY, ways_to_fail
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _JSON = "application/json"
 _NO_CONTENT = 204
 _FORM, _MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
-_MACHINE = {
-    "name": "X-Machine-Name",
-    "in": "header",
-    "description": "Public name of the machine.",
-    "schema": {"type": "string"},
-    "example": "cluster",
-}
+_BYTES = "application/octet-stream"
+_MACHINE = Header("Public name of the machine.", "cluster", required=True)
+_DEFAULTED = Header("Public name of the machine; the site may have a default.", "cluster")
 _TEXT: Schema = {"type": "string"}
 _VARIABLES = {
     "task_id": ("Id of a task.", "4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11"),
@@ -38,7 +36,9 @@ def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """The document of these endpoints."""
     shapes = Shapes()
     paths: dict[str, dict[str, Any]] = {}
+    shared: dict[str, Any] = {}
     for endpoint in endpoints:
+        shared = shared or _failures(endpoint, ANY, shapes)  # the same for all
         operation = _operation(endpoint, shapes)
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
     return {
@@ -58,8 +58,10 @@ def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
                 "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
             "headers": {
-                name: {"description": about, "schema": _TEXT} for name, about in ERRORS.items()
+                name: {"description": one.about, "schema": _TEXT, "example": one.example}
+                for name, one in headers.ALL.items()
             },
+            "responses": shared,
             "schemas": dict(sorted(shapes.named.items())),
         },
     }
@@ -97,13 +99,21 @@ def _path(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 
 def _headers(endpoint: Endpoint) -> list[dict[str, Any]]:
-    found = []
+    read = dict(endpoint.reads)
     if endpoint.family.machine != "none":
-        found.append({**_MACHINE, "required": endpoint.family.machine == "required"})
-    for name, about in endpoint.reads.items():
-        place = {"name": name, "in": "header", "required": False}
-        found.append({**place, "description": about, "schema": _TEXT})
-    return found
+        known = _MACHINE if endpoint.family.machine == "required" else _DEFAULTED
+        read = {"X-Machine-Name": known, **read}
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": header.required,
+            "description": header.about,
+            "schema": _TEXT,
+            "example": header.example,
+        }
+        for name, header in read.items()
+    ]
 
 
 def _query(endpoint: Endpoint) -> list[dict[str, Any]]:
@@ -113,9 +123,10 @@ def _query(endpoint: Endpoint) -> list[dict[str, Any]]:
         {
             "name": item.name,
             "in": "query",
-            "required": "default" not in schema and item.required,
+            "required": item.required,
             "description": item.help,
             "schema": schema,
+            "example": example(schema, {}),
         }
         for item, schema in parameters(endpoint.params)
     ]
@@ -126,41 +137,85 @@ def _body(endpoint: Endpoint) -> dict[str, Any] | None:
     forms = endpoint.form or ((read,) if read else ())
     if not forms:
         return None
-    properties = {}
-    required = []
-    for item, schema in (field for form in forms for field in parameters(form)):
-        properties[item.name] = {**schema, "description": item.help} if item.help else schema
-        if item.required:
-            required.append(item.name)
+    fields = form(*forms)
     if endpoint.file:
-        properties["file"] = {"type": "string", "contentMediaType": "application/octet-stream"}
-        required.append("file")
-    content: Schema = {"type": "object", "properties": properties}
-    if required:
-        content["required"] = required
+        fields["properties"]["file"] = {
+            "type": "string",
+            "format": "binary",  # what generators of clients look for
+            "contentMediaType": _BYTES,
+            "description": "the file, with its name",
+            "examples": ["#!/bin/bash\necho hello\n"],
+        }
+        fields["required"] = [*fields.get("required", ()), "file"]
     kinds = (_MULTIPART,) if endpoint.file else (_FORM, _MULTIPART)
-    return {"required": bool(required), "content": {kind: {"schema": content} for kind in kinds}}
+    media = {"schema": fields, "example": example(fields, {})}
+    return {
+        "description": inspect.getdoc(forms[0]) or "",
+        "required": "required" in fields,
+        "content": dict.fromkeys(kinds, media),
+    }
 
 
 def _responses(endpoint: Endpoint, shapes: Shapes) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": "Success."}
+    sent = {**headers.REQUEST_ID, **endpoint.sends}
+    success: dict[str, Any] = {"description": "Success.", "headers": _references(sent)}
+    responses = {str(endpoint.status): success}
     if endpoint.sends_bytes:
-        media = "application/octet-stream"
-        success["content"] = {media: {"schema": {"type": "string", "format": "binary"}}}
+        whole = {"schema": {"type": "string", "format": "binary"}, "example": "HELLO\n"}
+        success["content"] = {_BYTES: whole}
+        ranged = _references({**sent, **headers.RANGE})
+        responses |= {
+            "206": {
+                "description": "The range that was asked for.",
+                "headers": ranged,
+                "content": {_BYTES: whole},
+            },
+            "304": {"description": "The file has not changed.", "headers": _references(sent)},
+            "416": {"description": "The file has no such range.", "headers": ranged},
+        }
     elif endpoint.status != _NO_CONTENT:
-        answer = endpoint.answer or endpoint.family.answer
-        success["content"] = {_JSON: {"schema": shapes.of(answer)}}
-    failure = {"content": {_JSON: {"schema": shapes.of(Failure)}}}
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in ERRORS}
-    responses = {
-        str(endpoint.status): success,
-        "401": {"description": "The token is missing or not acceptable.", **failure},
+        schema = shapes.of(endpoint.answer or endpoint.family.answer)
+        media = {"schema": schema, "example": example(schema, shapes.named)}
+        success["content"] = {_JSON: media}
+    refused = _failures(endpoint, ways_to_fail(endpoint), shapes)
+    anywhere = _failures(endpoint, ANY, shapes)
+    shared = {
+        status: {"$ref": f"#/components/responses/{status}"}
+        for status in anywhere.keys() - refused.keys()
     }
+    return dict(sorted({**responses, **refused, **shared}.items()))
+
+
+def _failures(
+    endpoint: Endpoint, ways: Iterable[Failing], shapes: Shapes
+) -> dict[str, dict[str, Any]]:
+    """Responses by status."""
+    failures: dict[str, list[Failing]] = {}
+    for failing in ways:
+        failures.setdefault(str(failing.reply(endpoint).status), []).append(failing)
     return {
-        **responses,
-        "default": {
-            "description": "What went wrong; a header says which kind of failure it is.",
-            "headers": headers,
-            **failure,
+        status: _failed(endpoint, found, shapes.of(Failure)) for status, found in failures.items()
+    }
+
+
+def _failed(endpoint: Endpoint, ways: list[Failing], schema: Schema) -> dict[str, Any]:
+    """All that is answered with one status; the examples say when."""
+    replies = {way.name: (way, way.reply(endpoint)) for way in ways}
+    sent = dict.fromkeys(name for _, reply in replies.values() for name in reply.headers)
+    return {
+        "description": " ".join(dict.fromkeys(way.about for way in ways)),
+        "headers": _references([*headers.REQUEST_ID, *sent]),
+        "content": {
+            _JSON: {
+                "schema": schema,
+                "examples": {
+                    name: {"summary": way.about, "value": reply.body}
+                    for name, (way, reply) in replies.items()
+                },
+            }
         },
     }
+
+
+def _references(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

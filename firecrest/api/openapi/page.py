@@ -43,9 +43,11 @@ def render(document: dict[str, Any]) -> str:
         f"<style>{_STYLE}</style></head><body>"
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>"
         f"<p>{escape(info['description'])}</p>"
-        "<p>Machine-readable: <a href=/openapi.json>openapi.json</a>. Every request carries "
+        "<p>Machine-readable: <a href=/openapi.json>openapi.json</a>, and for the stream of "
+        "events <a href=/asyncapi.json>asyncapi.json</a>. Every request carries "
         "<code>Authorization: Bearer &lt;token&gt;</code>.</p>"
-        f"{services}<h2 id=shapes>Answers</h2>{shapes}</body></html>"
+        f"{services}<h2 id=any>Any request</h2>{_responses(document['components'])}"
+        f"<h2 id=shapes>Answers</h2>{shapes}</body></html>"
     )
 
 
@@ -84,10 +86,18 @@ def _inputs(operation: dict[str, Any]) -> str:
 
 def _responses(operation: dict[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td>{status}</td><td>{escape(one['description'])}</td><td>{_content(one)}</td></tr>"
+        f"<tr><td>{status}</td><td>{escape(one['description'])}{_told(one)}</td>"
+        f"<td>{_content(one)}</td></tr>"
         for status, one in operation["responses"].items()
+        if "$ref" not in one
     )
     return f"<table><tr><th>Status<th>Meaning<th>Answer</tr>{rows}</table>"
+
+
+def _told(response: dict[str, Any]) -> str:
+    """The headers of a response."""
+    names = ", ".join(f"<code>{escape(name)}</code>" for name in response["headers"])
+    return f"<br>Headers: {names}"
 
 
 def _content(response: dict[str, Any]) -> str:
@@ -136,7 +146,7 @@ def _curl(path: str, method: str, operation: dict[str, Any]) -> str:
         elif one["in"] == "header" and one["required"]:
             words += ["-H", f"{one['name']}: {one['example']}"]
         elif one["required"]:
-            query.append(f"{one['name']}={_example(one['schema'])}")
+            query.append(f"{one['name']}={one['example']}")
     for media in operation.get("requestBody", {}).get("content", {}).values():
         for name in media["schema"].get("required", ()):
             value = "@file" if name == "file" else _example(media["schema"]["properties"][name])
@@ -149,4 +159,4 @@ def _curl(path: str, method: str, operation: dict[str, Any]) -> str:
 
 
 def _example(schema: dict[str, Any]) -> str:
-    return str(schema.get("example", "…"))
+    return str(schema["examples"][0])

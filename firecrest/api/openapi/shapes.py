@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import (
     Annotated,
     Any,
@@ -49,11 +49,14 @@ class Shapes:
     def of(self, shape: Any) -> Schema:
         """The schema of a type: a simple one, a union, list, dict, literal or TypedDict.
 
-        ``Annotated[T, {…}]`` adds its members to the schema of ``T``.
+        ``Annotated[T, such_as(…)]`` adds its keywords to the schema of ``T``.
         """
         origin, arguments = get_origin(shape), get_args(shape)
         if origin is Annotated:
-            return {**self.of(arguments[0]), **arguments[1]}
+            made = self.of(arguments[0])
+            for about in arguments[1:]:
+                made |= about.keywords
+            return made
         if shape in _SIMPLE:
             return dict(_SIMPLE[shape])
         if is_typeddict(shape):
@@ -87,17 +90,56 @@ class Shapes:
 def parameters(declared: type[Any]) -> Iterator[tuple[Item, Schema]]:
     """What a ``@declared`` class of parameters takes, each with its schema."""
     for item in items(declared):
-        schema = _field(item.field)
+        schema = form(item.nested) if item.nested else _field(item.field)
         if item.default not in (MISSING, None, "", ()):
             schema["default"] = item.default
         yield item, schema
 
 
+def form(*declared: type[Any]) -> Schema:
+    """The schema of an object with the items of ``@declared`` classes, each with its help."""
+    found = [field for one in declared for field in parameters(one)]
+    schema: Schema = {
+        "type": "object",
+        "properties": {item.name: {**about, "description": item.help} for item, about in found},
+    }
+    if required := [item.name for item, _ in found if item.required]:
+        schema["required"] = required
+    return schema
+
+
 def _field(field: fields.Field[Any] | None) -> Schema:
     about = getattr(field, "about", None)
-    if about is not None:
-        return dict(about)
-    for kind, schema in _FIELDS:
-        if isinstance(field, kind):
-            return dict(schema)
-    raise TypeError(f"no JSON Schema for {field!r}")
+    if about is None:
+        about = next((schema for kind, schema in _FIELDS if isinstance(field, kind)), None)
+    if about is None or field is None:
+        raise TypeError(f"no JSON Schema for {field!r}")
+    return {**about, **field.metadata}
+
+
+def example(schema: Schema, named: Mapping[str, Schema]) -> Any:
+    """A value that fits, made of the examples of its parts.
+
+    :param named: schemas that others refer to
+    :raises LookupError: some part has neither an example nor but one value
+    """
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "$ref" in schema:
+        return example(named[schema["$ref"].rpartition("/")[2]], named)
+    if "anyOf" in schema:
+        return example(schema["anyOf"][0], named)
+    match schema.get("type"):
+        case "boolean":
+            return schema.get("default", True)
+        case "array":
+            return [example(schema["items"], named)]
+        case "object" if "properties" in schema:
+            return {name: example(one, named) for name, one in schema["properties"].items()}
+        case "object" if "additionalProperties" in schema:
+            return {"cluster": example(schema["additionalProperties"], named)}
+    raise LookupError(f"no example of {schema}")

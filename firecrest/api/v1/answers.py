@@ -5,25 +5,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypedDict
 
-#: Headers that say which kind of failure it was (Contract: rest-v1 §4.4).
-ERRORS = {
-    "X-A-Directory": "A file was expected and a directory is there.",
-    "X-Error": "Any other failure, in the words of the machine.",
-    "X-Exists": "What was to be made is there already.",
-    "X-Invalid-Group": "There is no such group.",
-    "X-Invalid-Mode": "The permissions cannot be understood.",
-    "X-Invalid-Owner": "There is no such user.",
-    "X-Invalid-Path": "Nothing is at this path.",
-    "X-Machine-Does-Not-Exist": "No machine of this name is configured.",
-    "X-Machine-Does-Not-Exists": "The same, for older clients.",
-    "X-Machine-Not-Available": "The machine cannot be reached.",
-    "X-Not-A-Directory": "A directory was expected.",
-    "X-Not-Found": "The source, or the pattern, was not found.",
-    "X-Permission-Denied": "The user may not do this on the machine.",
-    "X-Sbatch-Error": "The batch system refused the job.",
-    "X-Size-Limit": "A file or an output is over its limit.",
-    "X-Timeout": "The command took longer than it may.",
-}
+from firecrest.api.described import (
+    GroupName,
+    Moment,
+    SystemName,
+    TaskId,
+    TaskStatus,
+    TaskUrl,
+    UserName,
+    such_as,
+)
+
+Available = Literal["available", "not available"]
+Words = Annotated[str, such_as("Success to stat file.")]
 
 
 class Failure(TypedDict, total=False):
@@ -40,8 +34,8 @@ class Failure(TypedDict, total=False):
 class Described(TypedDict):
     """A short confirmation."""
 
-    description: str
-    output: str
+    description: Words
+    output: Annotated[str, such_as("")]
 
 
 # -- /status ---------------------------------------------------------------------------
@@ -50,79 +44,79 @@ class Described(TypedDict):
 class ServiceStatus(TypedDict):
     """Whether a service works."""
 
-    service: Annotated[str, {"example": "compute"}]
-    status: Literal["available", "not available"]
-    status_code: int
-    description: str
+    service: Annotated[str, such_as("compute")]
+    status: Available
+    status_code: Annotated[int, such_as(200)]
+    description: Annotated[str, such_as("server up & flask running")]
 
 
 class Services(TypedDict):
     """Every service."""
 
-    description: str
+    description: Annotated[str, such_as("List of services with status and description.")]
     out: list[ServiceStatus]
 
 
 class SystemStatus(TypedDict):
     """Whether the caller can use a machine."""
 
-    system: Annotated[str, {"example": "cluster"}]
-    status: Literal["available", "not available"]
-    description: str
+    system: SystemName
+    status: Available
+    description: Annotated[str, such_as("System ready")]
 
 
 class Systems(TypedDict):
     """Every machine."""
 
-    description: str
+    description: Annotated[str, such_as("List of systems with status and description.")]
     out: list[SystemStatus]
 
 
 class OneSystem(TypedDict):
     """One machine."""
 
-    description: str
+    description: Annotated[str, such_as("System information")]
     out: SystemStatus
 
 
 class FilesystemStatus(TypedDict):
     """Whether the caller sees a file system."""
 
-    name: Annotated[str, {"example": "HOME"}]
-    path: Annotated[str, {"example": "/home"}]
-    description: str
-    status: Literal["available", "not available"]
+    name: Annotated[str, such_as("HOME")]
+    path: Annotated[str, such_as("/home")]
+    description: Annotated[str, such_as("Users home filesystem")]
+    status: Available
     status_code: Literal[200, 400]
 
 
 class Filesystems(TypedDict):
     """The file systems of every machine, by its name."""
 
-    description: str
+    description: Annotated[str, such_as("Filesystem information")]
     out: dict[str, list[FilesystemStatus]]
 
 
 class FilesystemsOfOne(TypedDict):
     """The file systems of one machine."""
 
-    description: str
+    description: Annotated[str, such_as("Filesystem information for system cluster")]
     out: list[FilesystemStatus]
 
 
 class Mounted(TypedDict):
     """Where the file systems of a machine are."""
 
-    system: str
-    mounted: list[str]
+    system: SystemName
+    mounted: list[Annotated[str, such_as("/home")]]
 
 
 class Parameter(TypedDict):
     """One limit or property of the installation."""
 
-    name: Annotated[str, {"example": "UTILITIES_MAX_FILE_SIZE"}]
-    value: str | list[Mounted]
-    unit: Annotated[str, {"example": "MB"}]
-    description: str
+    name: Annotated[str, such_as("UTILITIES_MAX_FILE_SIZE")]
+    value: Annotated[str | list[Mounted], such_as("5")]
+    unit: Annotated[str, such_as("MB")]
+    description: Annotated[str, such_as("Largest file of upload, download and view")]
 
 
 class ParameterGroups(TypedDict):
@@ -137,7 +131,7 @@ class ParameterGroups(TypedDict):
 class Parameters(TypedDict):
     """What the installation allows."""
 
-    description: str
+    description: Annotated[str, such_as("Firecrest's parameters")]
     out: ParameterGroups
 
 
@@ -153,51 +147,52 @@ class Ack(TypedDict):
 class ListedFile(TypedDict):
     """A row of a listing."""
 
-    name: Annotated[str, {"example": "run.sh"}]
-    type: Literal["-", "d", "l", "b", "c", "s", "p", "D", "?"]
-    link_target: str
-    user: str
-    group: str
-    permissions: Annotated[str, {"example": "rwxr-x---"}]
-    last_modified: Annotated[str, {"example": "2026-05-02T10:00:00"}]
-    size: Annotated[str, {"example": "120"}]
+    name: Annotated[str, such_as("run.sh")]
+    # no enumeration: generators of clients make one name of "d" and "D"
+    type: Annotated[str, such_as("-", pattern=r"^[-dlbcspD?]$", description="As ls has it.")]
+    link_target: Annotated[str, such_as("")]
+    user: UserName
+    group: GroupName
+    permissions: Annotated[str, such_as("rwxr-x---")]
+    last_modified: Annotated[Moment, such_as(description="In the time zone of the machine.")]
+    size: Annotated[str, such_as("120", description="In bytes.")]
 
 
 class Listing(TypedDict):
     """What is in a directory: rows, or names where only they were asked for."""
 
-    descr: str
-    description: str
-    output: list[ListedFile] | list[str]
+    descr: Annotated[str, such_as("List of contents of path")]
+    description: Annotated[str, such_as("List of contents")]
+    output: list[ListedFile] | list[Annotated[str, such_as("run.sh")]]
 
 
 class FileNumbers(TypedDict):
     """The numbers of a file; times in seconds since 1970."""
 
-    mode: int
-    ino: int
-    dev: int
-    nlink: int
-    uid: int
-    gid: int
-    size: int
-    atime: int
-    mtime: int
-    ctime: int
+    mode: Annotated[int, such_as(33256, description="Permissions and type.")]
+    ino: Annotated[int, such_as(1310780)]
+    dev: Annotated[int, such_as(2049)]
+    nlink: Annotated[int, such_as(1)]
+    uid: Annotated[int, such_as(1001)]
+    gid: Annotated[int, such_as(100)]
+    size: Annotated[int, such_as(120)]
+    atime: Annotated[int, such_as(1777716000)]
+    mtime: Annotated[int, such_as(1777716000)]
+    ctime: Annotated[int, such_as(1777716000)]
 
 
 class Stat(TypedDict):
     """The numbers of a file."""
 
-    description: str
+    description: Words
     output: FileNumbers
 
 
 class Account(TypedDict):
     """A user or a group."""
 
-    name: str
-    id: str
+    name: Annotated[str, such_as("alice")]
+    id: Annotated[str, such_as("1001")]
 
 
 class UserIdentity(TypedDict):
@@ -211,8 +206,8 @@ class UserIdentity(TypedDict):
 class WhoAmI(TypedDict):
     """The user's name, or all that the machine knows of the user."""
 
-    description: str
-    output: str | UserIdentity
+    description: Annotated[str, such_as("User information")]
+    output: UserName | UserIdentity
 
 
 # -- tasks -----------------------------------------------------------------------------
@@ -221,26 +216,42 @@ class WhoAmI(TypedDict):
 class Receipt(TypedDict):
     """A request has become a task; its result will be there."""
 
-    success: str
-    task_id: Annotated[str, {"pattern": "^[0-9a-f]{32}$"}]
-    task_url: str
+    success: Annotated[str, such_as("Task created")]
+    task_id: TaskId
+    task_url: TaskUrl
+
+
+_RESULT = such_as(
+    {
+        "result": "Job submitted",
+        "jobid": 7,
+        "job_file": "/home/alice/firecrest/4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11/run.sh",
+        "job_file_out": "/home/alice/firecrest/4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11/slurm-7.out",
+        "job_file_err": "/home/alice/firecrest/4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11/slurm-7.out",
+        "job_data_out": "",
+        "job_data_err": "",
+        "job_info_extra": "Job info returned successfully",
+    },
+    "Queued",
+    description="What came of it; its form depends on the request and the state.",
+)
 
 
 class Task(TypedDict):
     """A task; times in UTC."""
 
-    hash_id: str
-    task_id: str
-    task_url: str
-    user: str
+    hash_id: TaskId
+    task_id: TaskId
+    task_url: TaskUrl
+    user: UserName
     service: Literal["compute", "storage"]
-    system: str
-    status: Annotated[str, {"pattern": "^[1-4][0-9]{2}$", "example": "200"}]
-    description: Annotated[str, {"example": "Finished successfully"}]
-    data: Any
-    created_at: str
-    updated_at: str
-    last_modify: str
+    system: SystemName
+    status: TaskStatus
+    description: Annotated[str, such_as("Finished successfully")]
+    data: Annotated[Any, _RESULT]
+    created_at: Moment
+    updated_at: Moment
+    last_modify: Moment
 
 
 class Tasks(TypedDict):
@@ -258,7 +269,7 @@ class OneTask(TypedDict):
 class Started(TypedDict):
     """Work on a transfer goes on."""
 
-    success: str
+    success: Annotated[str, such_as("Starting download to File System")]
 
 
 # -- /reservations ---------------------------------------------------------------------
@@ -267,10 +278,13 @@ class Started(TypedDict):
 class Reservations(TypedDict):
     """Reservations, each with the attributes that the site's tool prints."""
 
-    success: list[dict[str, str]]
+    success: Annotated[
+        list[dict[str, str]],
+        such_as([{"reservationname": "course", "state": "ACTIVE", "nodecnt": "2"}]),
+    ]
 
 
 class ToolOutput(TypedDict):
     """What the site's tool for reservations printed."""
 
-    success: str
+    success: Annotated[str, such_as("Reservation created: course")]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from marshmallow import fields
-
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints
-from firecrest.api.http.params import Flag, RemotePath
+from firecrest.api.http.params import Flag, RemotePath, Unchecked
 from firecrest.api.v1.errors import UTILITIES
+from firecrest.api.v1.failures import TWO_PATHS
 from firecrest.commands.archives import Compress, Extract, Format
 from firecrest.errors import InvalidInput
 from firecrest.schema import declared, item
@@ -34,19 +33,19 @@ _FORMATS = {
 class CompressParams:
     """Form of compress."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(RemotePath(), name="sourcePath")
-    dereference: bool = item(Flag(), default=False)
+    target_path: str = item(RemotePath(), name="targetPath", help="archive to write")
+    source_path: str = item(RemotePath(), name="sourcePath", help="file or directory to pack")
+    dereference: bool = item(Flag(), default=False, help="whether links are followed")
 
 
 @declared
 class ExtractParams:
     """Form of extract."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(RemotePath(), name="sourcePath")
-    type: str = item(fields.String(), default="", help="format, e.g. .zip; must be a known one")
-    extension: str = item(fields.String(), default="", help="format, if it is a known one")
+    target_path: str = item(RemotePath(), name="targetPath", help="directory to unpack into")
+    source_path: str = item(RemotePath(), name="sourcePath", help="archive to unpack")
+    type: str = item(Unchecked(".zip"), default="", help="format; must be a known one, or auto")
+    extension: str = item(Unchecked(".tar"), default="", help="format, if it is a known one")
 
 
 @endpoints.post(
@@ -54,6 +53,7 @@ class ExtractParams:
     CompressParams,
     status=201,
     on_error="Error on compress operation",
+    fails=TWO_PATHS,
     contract="rest-v1 §6.16",
 )
 async def compress(call: Call, params: CompressParams) -> dict[str, Any]:
@@ -67,6 +67,7 @@ async def compress(call: Call, params: CompressParams) -> dict[str, Any]:
     ExtractParams,
     status=201,
     on_error="Error on extract operation",
+    fails=TWO_PATHS,
     contract="rest-v1 §6.16",
 )
 async def extract(call: Call, params: ExtractParams) -> dict[str, Any]:

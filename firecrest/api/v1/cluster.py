@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
-from firecrest.api.http.params import check_text
+from firecrest.api.http.params import Unchecked, check_text
 from firecrest.api.v1.compute import ask
 from firecrest.api.v1.errors import COMPUTE
 from firecrest.api.v1.reachable import check_reachable
@@ -26,21 +26,36 @@ _JOBS_FAILED = "Failed to retrieve jobs information"
 class NodesParams:
     """Query of the nodes."""
 
-    names: str = item(fields.String(), name="nodes", default="")
+    names: str = item(
+        Unchecked("nid00001"),
+        name="nodes",
+        default="",
+        help="names joined by commas; all if absent",
+    )
 
 
 @declared
 class PartitionsParams:
     """Query of the partitions."""
 
-    names: str = item(fields.String(), name="partitions", default="")
+    names: str = item(
+        Unchecked("normal"),
+        name="partitions",
+        default="",
+        help="names joined by commas; all if absent",
+    )
 
 
 @declared
 class ReservationsParams:
     """Query of the reservations."""
 
-    names: str = item(fields.String(), name="reservations", default="")
+    names: str = item(
+        Unchecked("course"),
+        name="reservations",
+        default="",
+        help="names joined by commas; all if absent",
+    )
 
 
 @endpoints.get("/compute/nodes", NodesParams, on_error=_FAILED, contract="rest-v1 §7.7")

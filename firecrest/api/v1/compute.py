@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import orjson
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 
 from firecrest.api.creation import HEADERS, Creation, begin
 from firecrest.api.http.body import Form
@@ -18,10 +18,13 @@ from firecrest.api.http.params import (
     JobIds,
     Number,
     RemotePath,
+    Unchecked,
     check_text,
     first_bad_id,
 )
 from firecrest.api.v1.errors import COMPUTE, probe_headers
+from firecrest.api.v1.failures import ACCOUNT, ENVIRONMENT, JOB_IDS, NO_SCRIPT, PROBED_PATH
+from firecrest.api.v1.headers import REPLAYED
 from firecrest.api.v1.reachable import check_reachable
 from firecrest.errors import (
     AccessDenied,
@@ -55,30 +58,56 @@ _DEFAULT_PAGE = 25
 class JobsParams:
     """Query of the job list."""
 
-    jobs: tuple[str, ...] = item(JobIds(), default=())
-    user_jobs: bool = item(Flag(), name="userJobs", default=True)
-    page_size: int | None = item(Number(), name="pageSize", default=None)
-    page_number: int | None = item(Number(), name="pageNumber", default=None)
+    jobs: tuple[str, ...] = item(
+        JobIds(), default=(), help="ids joined by commas; all jobs if absent"
+    )
+    user_jobs: bool = item(
+        Flag(), name="userJobs", default=True, help="false: jobs of every user, without their files"
+    )
+    page_size: int | None = item(
+        Number(),
+        name="pageSize",
+        default=None,
+        help="jobs on a page; 25 if only pageNumber is given",
+    )
+    page_number: int | None = item(
+        Number(), name="pageNumber", default=None, help="page, counted from 0"
+    )
 
 
 @declared
 class AccountingParams:
     """Query of the accounting; empty values equal absent ones."""
 
-    jobs: tuple[str, ...] = item(JobIds(empty=()), default=())
-    start: str | None = item(AccountingTime(), name="starttime", default=None)
-    end: str | None = item(AccountingTime(), name="endtime", default=None)
-    page_size: int | None = item(Number(), name="pageSize", default=None)
-    page_number: int | None = item(Number(), name="pageNumber", default=None)
+    jobs: tuple[str, ...] = item(
+        JobIds(empty=()), default=(), help="ids joined by commas; all jobs if absent"
+    )
+    start: str | None = item(
+        AccountingTime(), name="starttime", default=None, help="only jobs that ran after it"
+    )
+    end: str | None = item(
+        AccountingTime(), name="endtime", default=None, help="only jobs that ran before it"
+    )
+    page_size: int | None = item(
+        Number(),
+        name="pageSize",
+        default=None,
+        help="jobs on a page; 25 if only pageNumber is given",
+    )
+    page_number: int | None = item(
+        Number(), name="pageNumber", default=None, help="page, counted from 0"
+    )
 
 
 @declared
 class SubmissionForm:
     """What a submission may say beside its script; the errors have an order of their own."""
 
-    account: str = item(fields.String(), default="", help="project to charge")
+    account: str = item(Unchecked("proj01"), default="", help="project to charge")
     env: str = item(
-        fields.String(), default="", help="JSON object of variables that the job gets as well"
+        Unchecked('{"THREADS": "4"}'),
+        default="",
+        help="JSON object of variables that the job gets as well",
     )
 
 
@@ -87,9 +116,11 @@ class PathForm:
     """Form of a submission by path."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="script on the machine")
-    account: str = item(fields.String(), default="", help="project to charge")
+    account: str = item(Unchecked("proj01"), default="", help="project to charge")
     env: str = item(
-        fields.String(), default="", help="JSON object of variables that the job gets as well"
+        Unchecked('{"THREADS": "4"}'),
+        default="",
+        help="JSON object of variables that the job gets as well",
     )
 
 
@@ -99,6 +130,8 @@ _SUBMISSION: dict[str, Any] = {
     "status": 201,
     "on_error": _SUBMIT_FAILED,
     "reads": HEADERS,
+    "sends": REPLAYED,
+    "fails": (ACCOUNT, NO_SCRIPT, ENVIRONMENT),
     "contract": "rest-v1 §7.1",
 }
 
@@ -133,6 +166,8 @@ async def submit_upload(call: Call, _: None) -> dict[str, Any]:
     status=201,
     on_error=_PATH_FAILED,
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=(ACCOUNT, *PROBED_PATH, ENVIRONMENT),
     contract="rest-v1 §7.1",
 )
 async def submit_path(call: Call, _: None) -> dict[str, Any]:
@@ -151,7 +186,9 @@ async def submit_path(call: Call, _: None) -> dict[str, Any]:
     return await creation.create(Kind.SUBMIT, spec)
 
 
-@endpoints.get("/compute/jobs", JobsParams, on_error=_JOBS_FAILED, contract="rest-v1 §7.4")
+@endpoints.get(
+    "/compute/jobs", JobsParams, on_error=_JOBS_FAILED, fails=(JOB_IDS,), contract="rest-v1 §7.4"
+)
 async def list_jobs(call: Call, params: JobsParams) -> dict[str, Any]:
     """Jobs the batch system holds."""
     _check_ids(params.jobs, _JOB_FAILED)
@@ -161,7 +198,9 @@ async def list_jobs(call: Call, params: JobsParams) -> dict[str, Any]:
     return await ask(call, Kind.LIST_JOBS, spec)
 
 
-@endpoints.get("/compute/jobs/{jobid}", on_error=_JOB_FAILED, contract="rest-v1 §7.4")
+@endpoints.get(
+    "/compute/jobs/{jobid}", on_error=_JOB_FAILED, fails=(JOB_IDS,), contract="rest-v1 §7.4"
+)
 async def job(call: Call, _: None) -> dict[str, Any]:
     """One job the batch system holds."""
     job_id = call.request.match_info["jobid"]
@@ -172,7 +211,13 @@ async def job(call: Call, _: None) -> dict[str, Any]:
     return await ask(call, Kind.LIST_JOBS, ListJobsSpec(job_ids=(job_id,)))
 
 
-@endpoints.get("/compute/acct", AccountingParams, on_error=_ACCT_FAILED, contract="rest-v1 §7.6")
+@endpoints.get(
+    "/compute/acct",
+    AccountingParams,
+    on_error=_ACCT_FAILED,
+    fails=(JOB_IDS,),
+    contract="rest-v1 §7.6",
+)
 async def accounting(call: Call, params: AccountingParams) -> dict[str, Any]:
     """Jobs of the accounting."""
     _check_ids(params.jobs, _ACCT_FAILED)
@@ -186,7 +231,9 @@ async def accounting(call: Call, params: AccountingParams) -> dict[str, Any]:
     return await ask(call, Kind.ACCOUNTING, spec)
 
 
-@endpoints.delete("/compute/jobs/{jobid}", on_error=_CANCEL_FAILED, contract="rest-v1 §7.5")
+@endpoints.delete(
+    "/compute/jobs/{jobid}", on_error=_CANCEL_FAILED, fails=(JOB_IDS,), contract="rest-v1 §7.5"
+)
 async def cancel(call: Call, _: None) -> dict[str, Any]:
     """End one job, or several joined by commas."""
     text = call.request.match_info["jobid"]

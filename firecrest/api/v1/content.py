@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from firecrest.api.http.call import Call
-from firecrest.api.http.endpoint import Endpoints, Refusal, Reply
+from firecrest.api.http.endpoint import Endpoints, Header, Refusal, Reply
 from firecrest.api.http.params import Count, Flag, Pattern, RemotePath
 from firecrest.api.v1.errors import UTILITIES, render
+from firecrest.api.v1.failures import NO_MATCH, OVER_LIMIT, PATH
+from firecrest.api.v1.headers import FILE
 from firecrest.api.v1.sending import send
 from firecrest.errors import CommandFailed, Fault, FirecrestError, InvalidInput
 from firecrest.model.files import Excerpt
@@ -17,11 +19,11 @@ from firecrest.schema import declared, item
 endpoints = Endpoints(UTILITIES)
 
 _CONDITIONS = {
-    "Range": "One range of bytes.",
-    "If-Range": "Send the range only if the file still has this ETag.",
-    "If-None-Match": "Send nothing if the file still has this ETag.",
-    "Want-Digest": "`sha-256`: send the checksum of the file.",
-    "Want-Content-Digest": "`sha-256=1`: send the checksum of the content.",
+    "Range": Header("One range of bytes.", "bytes=0-99"),
+    "If-Range": Header("Send the range only if the file still has this ETag.", '"1f-69f5c8a0"'),
+    "If-None-Match": Header("Send nothing if the file still has this ETag.", '"1f-69f5c8a0"'),
+    "Want-Digest": Header("`sha-256`: send the checksum of the file.", "sha-256"),
+    "Want-Content-Digest": Header("`sha-256=1`: send the checksum of the content.", "sha-256=1"),
 }
 _OVER_LIMIT = {"X-Size-Limit": "File exceeds size limit"}
 _NO_MATCH = "pattern not found"
@@ -32,42 +34,51 @@ _DEFAULT_LINES = 10
 class HeadParams:
     """Query of head."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    size: tuple[str, int] | None = item(Count(), name="bytes", default=None)
-    lines: tuple[str, int] | None = item(Count(), default=None)
-    beyond: bool = item(Flag(), name="skip_ending", default=False)
-    grep: str = item(Pattern(), default="")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file")
+    size: tuple[str, int] | None = item(
+        Count(), name="bytes", default=None, help="so many bytes; may have a unit, as in 4K"
+    )
+    lines: tuple[str, int] | None = item(Count(), default=None, help="so many lines; 10 if absent")
+    beyond: bool = item(
+        Flag(), name="skip_ending", default=False, help="all but the last so many instead"
+    )
+    grep: str = item(Pattern(), default="", help="only lines that contain this text")
 
 
 @declared
 class TailParams:
     """Query of tail."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    size: tuple[str, int] | None = item(Count(), name="bytes", default=None)
-    lines: tuple[str, int] | None = item(Count(), default=None)
-    beyond: bool = item(Flag(), name="skip_beginning", default=False)
-    grep: str = item(Pattern(), default="")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file")
+    size: tuple[str, int] | None = item(
+        Count(), name="bytes", default=None, help="so many bytes; may have a unit, as in 4K"
+    )
+    lines: tuple[str, int] | None = item(Count(), default=None, help="so many lines; 10 if absent")
+    beyond: bool = item(
+        Flag(), name="skip_beginning", default=False, help="all from this position on instead"
+    )
+    grep: str = item(Pattern(), default="", help="only lines that contain this text")
 
 
 @declared
 class ViewParams:
     """Query of view."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file")
 
 
 @declared
 class DownloadParams:
     """Query of download."""
 
-    source_path: str = item(RemotePath(), name="sourcePath")
+    source_path: str = item(RemotePath(), name="sourcePath", help="the file")
 
 
 @endpoints.get(
     "/utilities/head",
     HeadParams,
     on_error="Error on head operation",
+    fails=(*PATH, NO_MATCH),
     contract="rest-v1 §6.11",
 )
 async def head(call: Call, params: HeadParams) -> Any:
@@ -79,6 +90,7 @@ async def head(call: Call, params: HeadParams) -> Any:
     "/utilities/tail",
     TailParams,
     on_error="Error on tail operation",
+    fails=(*PATH, NO_MATCH),
     contract="rest-v1 §6.11",
 )
 async def tail(call: Call, params: TailParams) -> Any:
@@ -90,6 +102,7 @@ async def tail(call: Call, params: TailParams) -> Any:
     "/utilities/view",
     ViewParams,
     on_error="Error on head operation",
+    fails=(*PATH, OVER_LIMIT),
     contract="rest-v1 §6.12",
 )
 async def view(call: Call, params: ViewParams) -> Any:
@@ -113,6 +126,8 @@ async def view(call: Call, params: ViewParams) -> Any:
     on_error="Error on fsize operation",
     sends_bytes=True,
     reads=_CONDITIONS,
+    sends=FILE,
+    fails=(*PATH, OVER_LIMIT),
     contract="rest-v1 §6.13",
 )
 async def download(call: Call, params: DownloadParams) -> Any:

@@ -9,6 +9,7 @@ import hmac
 import re
 from collections.abc import AsyncIterator, Mapping
 
+from firecrest.api.http.endpoint import Header
 from firecrest.errors import InvalidInput
 
 _VALUE = re.compile(r"(?:^|,)\s*sha-256=:?([A-Za-z0-9+/]{43}=):?\s*(?=,|$)", re.IGNORECASE)
@@ -17,8 +18,14 @@ _SIZE = 32
 
 #: What an upload heeds.
 DIGESTS = {
-    "Digest": "`sha-256=<base64>` of the file: it is refused if it arrives otherwise.",
-    "Content-Digest": "The same as `sha-256=:<base64>:`.",
+    "Digest": Header(
+        "`sha-256=<base64>` of the file: it is refused if it arrives otherwise.",
+        "sha-256=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
+    ),
+    "Content-Digest": Header(
+        "The same as `sha-256=:<base64>:`.",
+        "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
+    ),
 }
 
 

@@ -8,11 +8,21 @@ from typing import Any
 
 from firecrest.api.creation import HEADERS, begin
 from firecrest.api.http.call import Call
-from firecrest.api.http.endpoint import Endpoints, Refusal
+from firecrest.api.http.endpoint import Endpoints, Header, Refusal
 from firecrest.api.http.params import FilePath, RemotePath
 from firecrest.api.http.parts import Parts
 from firecrest.api.v1.answers import Started
 from firecrest.api.v1.errors import STORAGE, probe_headers
+from firecrest.api.v1.failures import (
+    BAD_TASK_ID,
+    NO_TASK_ID,
+    NO_UPLOAD,
+    NOT_INVALIDATED,
+    NOT_STAGED,
+    NOT_THE_TASK,
+    PROBED_PATH,
+)
+from firecrest.api.v1.headers import REPLAYED
 from firecrest.errors import (
     AccessDenied,
     CommandFailed,
@@ -43,15 +53,17 @@ _UNUSABLE = (CommandFailed, AccessDenied, SystemUnavailable)
 class UploadParams:
     """Form of an upload."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(FilePath(), name="sourcePath")
+    target_path: str = item(RemotePath(), name="targetPath", help="directory or file to write")
+    source_path: str = item(
+        FilePath(), name="sourcePath", help="the file on the client's side; its name is kept"
+    )
 
 
 @declared
 class DownloadParams:
     """Form of a download."""
 
-    source_path: str = item(RemotePath(), name="sourcePath")
+    source_path: str = item(RemotePath(), name="sourcePath", help="file to fetch")
 
 
 @endpoints.post(
@@ -60,6 +72,8 @@ class DownloadParams:
     status=201,
     on_error="Failed to upload file",
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=PROBED_PATH,
     contract="rest-v1 §8.2",
 )
 async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
@@ -83,7 +97,12 @@ async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
 @endpoints.put(
     "/storage/xfer-external/upload",
     answer=Started,
-    reads={"X-Task-Id": "The task of the upload; required."},
+    reads={
+        "X-Task-Id": Header(
+            "The task of the upload.", "4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11", required=True
+        )
+    },
+    fails=(NO_TASK_ID, NOT_STAGED, NOT_THE_TASK, NO_UPLOAD),
     contract="rest-v1 §8.3",
 )
 async def finish_upload(call: Call, _: None) -> dict[str, Any]:
@@ -116,6 +135,8 @@ async def finish_upload(call: Call, _: None) -> dict[str, Any]:
     status=201,
     on_error="Failed to download file",
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=PROBED_PATH,
     contract="rest-v1 §8.4",
 )
 async def download(call: Call, params: DownloadParams) -> dict[str, Any]:
@@ -132,7 +153,12 @@ async def download(call: Call, params: DownloadParams) -> dict[str, Any]:
     "/storage/xfer-external/invalidate",
     status=201,
     answer=Started,
-    reads={"X-Task-Id": "The task of the transfer; required."},
+    reads={
+        "X-Task-Id": Header(
+            "The task of the transfer.", "4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11", required=True
+        )
+    },
+    fails=(NO_TASK_ID, BAD_TASK_ID, NOT_INVALIDATED),
     contract="rest-v1 §8.5",
 )
 async def invalidate(call: Call, _: None) -> dict[str, Any]:

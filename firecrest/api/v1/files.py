@@ -6,13 +6,14 @@ import dataclasses
 import re
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
-from firecrest.api.http.params import Flag, RemotePath, Text, check_text
+from firecrest.api.http.params import Flag, RemotePath, Text, Unchecked, check_text
 from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import UTILITIES
+from firecrest.api.v1.failures import MODE, NEW_PATH, OWNERS, PATH, TWO_PATHS
 from firecrest.commands.files import (
     ChangeMode,
     ChangeOwner,
@@ -51,40 +52,44 @@ class PresentFlag(Flag):
 class PathParams:
     """One path."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
 
 
 @declared
 class MkdirParams:
     """Form of mkdir."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    parents: bool = item(PresentFlag(), name="p", default=False)
+    target_path: str = item(RemotePath(), name="targetPath", help="directory to make")
+    parents: bool = item(
+        PresentFlag(), name="p", default=False, help="make parents as well; one that exists is fine"
+    )
 
 
 @declared
 class TwoPathsParams:
     """From where and to where."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(RemotePath(), name="sourcePath")
+    target_path: str = item(RemotePath(), name="targetPath", help="the new path")
+    source_path: str = item(RemotePath(), name="sourcePath", help="what there is")
 
 
 @declared
 class ChmodParams:
     """Form of chmod."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    mode: str = item(Text())
+    target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
+    mode: str = item(
+        Text(metadata={"examples": ["640", "u+x"]}), help="permissions, octal or symbolic"
+    )
 
 
 @declared
 class ChownParams:
     """Form of chown; one of the names is needed."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    owner: str = item(fields.String(), default="", help="name or number of the new owner")
-    group: str = item(fields.String(), default="", help="name or number of the new group")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
+    owner: str = item(Unchecked("alice"), default="", help="name or number of the new owner")
+    group: str = item(Unchecked("users"), default="", help="name or number of the new group")
 
 
 @declared
@@ -99,16 +104,20 @@ class SymlinkForm:
 class StatParams:
     """Query of stat; ``sourcePath`` serves where ``targetPath`` is absent."""
 
-    target_path: str | None = item(RemotePath(), name="targetPath", default=None)
-    source_path: str | None = item(RemotePath(), name="sourcePath", default=None)
-    dereference: bool = item(Flag(), default=False)
+    target_path: str | None = item(
+        RemotePath(), name="targetPath", default=None, help="the file; this or sourcePath"
+    )
+    source_path: str | None = item(
+        RemotePath(), name="sourcePath", default=None, help="the file, if targetPath is absent"
+    )
+    dereference: bool = item(Flag(), default=False, help="tell of what a link points to")
 
 
 @declared
 class WhoAmIParams:
     """Query of whoami."""
 
-    groups: bool = item(Flag(), default=False)
+    groups: bool = item(Flag(), default=False, help="tell ids and groups as well")
 
 
 def _success(command: str, output: Any = "") -> dict[str, Any]:
@@ -120,6 +129,7 @@ def _success(command: str, output: Any = "") -> dict[str, Any]:
     MkdirParams,
     status=201,
     on_error="Error on mkdir operation",
+    fails=NEW_PATH,
     contract="rest-v1 §6.2",
 )
 async def mkdir(call: Call, params: MkdirParams) -> dict[str, Any]:
@@ -133,6 +143,7 @@ async def mkdir(call: Call, params: MkdirParams) -> dict[str, Any]:
     "/utilities/rename",
     TwoPathsParams,
     on_error="Error on rename operation",
+    fails=TWO_PATHS,
     contract="rest-v1 §6.3",
 )
 async def rename(call: Call, params: TwoPathsParams) -> dict[str, Any]:
@@ -146,6 +157,7 @@ async def rename(call: Call, params: TwoPathsParams) -> dict[str, Any]:
     TwoPathsParams,
     status=201,
     on_error="Error on copy operation",
+    fails=TWO_PATHS,
     contract="rest-v1 §6.4",
 )
 async def copy(call: Call, params: TwoPathsParams) -> dict[str, Any]:
@@ -158,6 +170,7 @@ async def copy(call: Call, params: TwoPathsParams) -> dict[str, Any]:
     "/utilities/chmod",
     ChmodParams,
     on_error="Error on chmod operation",
+    fails=(*PATH, MODE),
     contract="rest-v1 §6.5",
 )
 async def chmod(call: Call, params: ChmodParams) -> dict[str, Any]:
@@ -172,7 +185,11 @@ async def chmod(call: Call, params: ChmodParams) -> dict[str, Any]:
 
 
 @endpoints.put(
-    "/utilities/chown", ChownParams, on_error="Error on chown operation", contract="rest-v1 §6.6"
+    "/utilities/chown",
+    ChownParams,
+    on_error="Error on chown operation",
+    fails=(*PATH, *OWNERS),
+    contract="rest-v1 §6.6",
 )
 async def chown(call: Call, params: ChownParams) -> dict[str, Any]:
     """Change owner, group or both."""
@@ -193,6 +210,7 @@ async def chown(call: Call, params: ChownParams) -> dict[str, Any]:
     form=(SymlinkForm,),
     status=201,
     on_error="Error on symlink operation",
+    fails=NEW_PATH,
     contract="rest-v1 §6.7",
 )
 async def symlink(call: Call, _: None) -> dict[str, Any]:
@@ -213,7 +231,11 @@ async def symlink(call: Call, _: None) -> dict[str, Any]:
 
 
 @endpoints.get(
-    "/utilities/file", PathParams, on_error="Error on file operation", contract="rest-v1 §6.8"
+    "/utilities/file",
+    PathParams,
+    on_error="Error on file operation",
+    fails=PATH,
+    contract="rest-v1 §6.8",
 )
 async def file(call: Call, params: PathParams) -> dict[str, Any]:
     """Tell what kind of contents a file has."""
@@ -225,6 +247,7 @@ async def file(call: Call, params: PathParams) -> dict[str, Any]:
     StatParams,
     on_error="Error on stat operation",
     answer=answers.Stat,
+    fails=PATH,
     contract="rest-v1 §6.9",
 )
 async def stat(call: Call, params: StatParams) -> dict[str, Any]:
@@ -241,6 +264,7 @@ async def stat(call: Call, params: StatParams) -> dict[str, Any]:
     "/utilities/checksum",
     PathParams,
     on_error="Error on checksum operation",
+    fails=PATH,
     contract="rest-v1 §6.10",
 )
 async def checksum(call: Call, params: PathParams) -> dict[str, Any]:
@@ -253,6 +277,7 @@ async def checksum(call: Call, params: PathParams) -> dict[str, Any]:
     PathParams,
     status=204,
     on_error="Error on rm operation",
+    fails=PATH,
     contract="rest-v1 §6.14",
 )
 async def rm(call: Call, params: PathParams) -> None:

@@ -6,15 +6,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 
 from firecrest.api.creation import HEADERS, begin
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
-from firecrest.api.http.params import Flag, RemotePath, check_text
+from firecrest.api.http.params import Flag, RemotePath, Unchecked, check_text
 from firecrest.api.http.pipeline import REQUEST_ID
 from firecrest.api.v1.archives import archive_format
 from firecrest.api.v1.errors import STORAGE
+from firecrest.api.v1.failures import TRANSFER_JOB
+from firecrest.api.v1.headers import REPLAYED
 from firecrest.api.v1.reachable import check_reachable
 from firecrest.commands.archives import Compress, Extract
 from firecrest.commands.base import Argv
@@ -45,53 +47,57 @@ _NOT_CREATED = {"error": "Error creating task"}
 class Paths:
     """Paths of most operations."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(RemotePath(), name="sourcePath")
+    target_path: str = item(RemotePath(), name="targetPath", help="the new path")
+    source_path: str = item(RemotePath(), name="sourcePath", help="what there is")
 
 
 @declared
 class Target:
     """The path of rm."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
+    target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
 
 
 @declared
 class Packing:
     """Paths of compress, and how to treat links."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    source_path: str = item(RemotePath(), name="sourcePath")
-    dereference: bool = item(Flag(), default=False)
+    target_path: str = item(RemotePath(), name="targetPath", help="archive to write")
+    source_path: str = item(RemotePath(), name="sourcePath", help="file or directory to pack")
+    dereference: bool = item(Flag(), default=False, help="whether links are followed")
 
 
 @declared
 class JobOptions:
     """What any transfer job may be told; the errors have an order of their own."""
 
-    job_name: str = item(fields.String(), name="jobName", default="", help="name of the job")
-    time: str = item(fields.String(), default=_DEFAULT_TIME, help="time limit, e.g. 02:00:00")
+    job_name: str = item(Unchecked("cp-job"), name="jobName", default="", help="name of the job")
+    time: str = item(
+        Unchecked("02:00:00"), default=_DEFAULT_TIME, help="time limit: hours, minutes, seconds"
+    )
     after: str = item(
-        fields.String(),
+        Unchecked("7"),
         name="stageOutJobId",
         default="",
         help="job that must have ended well before this one begins",
     )
-    account: str = item(fields.String(), default="", help="project to charge")
+    account: str = item(Unchecked("proj01"), default="", help="project to charge")
 
 
 @declared
 class Unpacking:
     """The format of what is unpacked."""
 
-    type: str = item(fields.String(), default="", help="format, e.g. .zip; must be a known one")
-    extension: str = item(fields.String(), default="", help="format, if it is a known one")
+    type: str = item(Unchecked(".zip"), default="", help="format; must be a known one, or auto")
+    extension: str = item(Unchecked(".tar"), default="", help="format, if it is a known one")
 
 
 @endpoints.post(
     "/storage/xfer-internal/cp",
     form=(Paths, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on cp operation",
     contract="rest-v1 §8.6",
@@ -107,6 +113,8 @@ async def cp(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/mv",
     form=(Paths, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on mv operation",
     contract="rest-v1 §8.6",
@@ -122,6 +130,8 @@ async def mv(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/rsync",
     form=(Paths, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on rsync operation",
     contract="rest-v1 §8.6",
@@ -139,6 +149,8 @@ async def rsync(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/rm",
     form=(Target, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on rm operation",
     contract="rest-v1 §8.6",
@@ -154,6 +166,8 @@ async def rm(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/compress",
     form=(Packing, JobOptions),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on compress operation",
     contract="rest-v1 §8.6",
@@ -170,6 +184,8 @@ async def compress(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-internal/extract",
     form=(Paths, JobOptions, Unpacking),
     reads=HEADERS,
+    sends=REPLAYED,
+    fails=TRANSFER_JOB,
     status=201,
     on_error="Error on extract operation",
     contract="rest-v1 §8.6",

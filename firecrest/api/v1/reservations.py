@@ -14,9 +14,12 @@ from functools import wraps
 from typing import Any
 
 from firecrest.api.http.call import Call
-from firecrest.api.http.endpoint import Endpoints, Handler, Refusal, Reply
+from firecrest.api.http.endpoint import Endpoints, Handler, Header, Refusal, Reply
+from firecrest.api.http.params import Unchecked
 from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import RESERVATIONS, UNKNOWN_MACHINE, probe_headers
+from firecrest.api.v1.failures import RESERVING
+from firecrest.api.v1.headers import DEPRECATED
 from firecrest.commands.base import Command
 from firecrest.commands.reservations import (
     CreateReservation,
@@ -34,12 +37,43 @@ from firecrest.errors import (
     UnknownSystem,
 )
 from firecrest.machines import Machine
+from firecrest.schema import declared, item
 
 endpoints = Endpoints(RESERVATIONS)
 
 _WORD = re.compile(r"[a-z_][a-z0-9_-]*", re.ASCII)
 _COUNT = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}", re.ASCII)
+
+
+@declared
+class NameForm:
+    """Who reserves what, and under which name; the errors have a form of their own."""
+
+    reservation: str = item(Unchecked("course"), help="name of the reservation")
+    account: str = item(Unchecked("proj01"), help="project that may use it")
+
+
+@declared
+class NodesForm:
+    """What is reserved, and when."""
+
+    nodes: str = item(Unchecked("2"), name="numberOfNodes", help="how many nodes")
+    node_type: str = item(Unchecked("gpu"), name="nodeType", help="kind of the nodes")
+    start: str = item(
+        Unchecked("2099-05-01T08:00:00"), name="starttime", help="in the machine's time zone"
+    )
+    end: str = item(
+        Unchecked("2099-05-01T18:00:00"), name="endtime", help="in the machine's time zone"
+    )
+
+
+_DESCRIBED: dict[str, Any] = {
+    "reads": {"X-Machine-Name": Header("Public name of the machine.", "cluster", required=True)},
+    "sends": DEPRECATED,
+    "fails": RESERVING,
+    "contract": "rest-v1 §10",
+}
 
 Answer = Callable[[Call], Awaitable[Reply]]
 
@@ -85,7 +119,7 @@ def _answered(error: str, *, unnamed: str = "") -> Callable[[Answer], Handler]:
 _NO_NAME = {"description": "No machine name given"}
 
 
-@endpoints.get("/reservations", answer=answers.Reservations, contract="rest-v1 §10")
+@endpoints.get("/reservations", answer=answers.Reservations, **_DESCRIBED)
 @_answered("Error listing reservations", unnamed="Error listing reservation")
 async def reservations(call: Call) -> Reply:
     """List the reservations that the caller may see."""
@@ -93,7 +127,9 @@ async def reservations(call: Call) -> Reply:
     return Reply(200, {"success": await _run(call, machine, ListReservations(_tool(call)))})
 
 
-@endpoints.post("/reservations", status=201, answer=answers.ToolOutput, contract="rest-v1 §10")
+@endpoints.post(
+    "/reservations", status=201, answer=answers.ToolOutput, form=(NameForm, NodesForm), **_DESCRIBED
+)
 @_answered("Error creating reservation")
 async def create(call: Call) -> Reply:
     """Reserve nodes."""
@@ -107,7 +143,9 @@ async def create(call: Call) -> Reply:
     return Reply(201, {"success": await _run(call, machine, command)})
 
 
-@endpoints.put("/reservations/{reservation}", answer=answers.ToolOutput, contract="rest-v1 §10")
+@endpoints.put(
+    "/reservations/{reservation}", answer=answers.ToolOutput, form=(NodesForm,), **_DESCRIBED
+)
 @_answered("Error updating reservation")
 async def update(call: Call) -> Reply:
     """Change what is reserved, and when."""
@@ -120,7 +158,7 @@ async def update(call: Call) -> Reply:
     return Reply(200, {"success": await _run(call, machine, command)})
 
 
-@endpoints.delete("/reservations/{reservation}", status=204, contract="rest-v1 §10")
+@endpoints.delete("/reservations/{reservation}", status=204, **_DESCRIBED)
 @_answered("Error deleting reservation")
 async def delete(call: Call) -> Reply:
     """Give a reservation up."""

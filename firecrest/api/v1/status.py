@@ -8,6 +8,7 @@ from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Reply
 from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import STATUS
+from firecrest.api.v1.failures import NO_SERVICE, NO_SYSTEM
 from firecrest.errors import UnknownSystem
 from firecrest.probes import FilesystemHealth, Health, SystemHealth
 
@@ -24,7 +25,10 @@ async def services(call: Call, _: None) -> dict[str, Any]:
 
 
 @endpoints.get(
-    "/status/services/{servicename}", answer=answers.ServiceStatus, contract="rest-v1 §5.2"
+    "/status/services/{servicename}",
+    answer=answers.ServiceStatus,
+    fails=(NO_SERVICE,),
+    contract="rest-v1 §5.2",
 )
 async def service(call: Call, _: None) -> Any:
     """One service."""
@@ -45,7 +49,12 @@ async def systems(call: Call, _: None) -> dict[str, Any]:
     }
 
 
-@endpoints.get("/status/systems/{machinename}", answer=answers.OneSystem, contract="rest-v1 §5.4")
+@endpoints.get(
+    "/status/systems/{machinename}",
+    answer=answers.OneSystem,
+    fails=(NO_SYSTEM,),
+    contract="rest-v1 §5.4",
+)
 async def system(call: Call, _: None) -> Any:
     """One machine and whether all its file systems are there."""
     probes, fresh = call.parts.systems, _fresh(call)
@@ -75,7 +84,10 @@ async def filesystems(call: Call, _: None) -> dict[str, Any]:
 
 
 @endpoints.get(
-    "/status/filesystems/{machinename}", answer=answers.FilesystemsOfOne, contract="rest-v1 §5.5"
+    "/status/filesystems/{machinename}",
+    answer=answers.FilesystemsOfOne,
+    fails=(NO_SYSTEM,),
+    contract="rest-v1 §5.5",
 )
 async def filesystems_of(call: Call, _: None) -> Any:
     """The file systems of one machine."""

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 from firecrest.api.http.call import Call
-from firecrest.api.http.endpoint import Endpoints, Reply
+from firecrest.api.http.endpoint import Endpoints, Header, Reply
 from firecrest.api.http.params import OptionalText, Text
 from firecrest.api.task_view import CLASSIC, EXTENDED, view
 from firecrest.api.v1 import answers
 from firecrest.api.v1.errors import TASKS
+from firecrest.api.v1.failures import FOREIGN, NO_TASK
+from firecrest.api.v1.headers import PREFERENCE
 from firecrest.api.v1.held import preferred_wait, read_held
 from firecrest.model.document import Document, listing
 from firecrest.schema import declared, item
 
 endpoints = Endpoints(TASKS)
 
-_PREFERENCE = {"Prefer": "`wait=<seconds>`, up to 60: answer when something changes."}
+_PREFERENCE = {
+    "Prefer": Header("`wait=<seconds>`, up to 60: answer when something changes.", "wait=30")
+}
 
 
 @declared
 class TasksParams:
     """Query of the list."""
 
-    tasks: str | None = item(Text(), default=None)
-    view: str = item(OptionalText(), default=EXTENDED)
+    tasks: str | None = item(
+        Text(metadata={"examples": ["4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11"]}),
+        default=None,
+        help="ids joined by commas; all tasks of the caller if absent",
+    )
+    view: str = item(
+        OptionalText(metadata={"examples": [EXTENDED, CLASSIC]}),
+        default=EXTENDED,
+        help="classic: the data of status 117 is the URL alone",
+    )
 
 
 @declared
 class TaskParams:
     """Query of the single view."""
 
-    view: str | None = item(OptionalText(), default=None)
+    view: str | None = item(
+        OptionalText(metadata={"examples": [EXTENDED, CLASSIC]}),
+        default=None,
+        help="extended: the data of status 117 is an object",
+    )
 
 
 @endpoints.get(
@@ -38,6 +54,7 @@ class TaskParams:
     on_error="Failed to retrieve tasks information",
     answer=answers.Tasks,
     reads=_PREFERENCE,
+    sends=PREFERENCE,
     contract="rest-v1 §9",
 )
 async def list_tasks(call: Call, params: TasksParams) -> Reply:
@@ -63,6 +80,8 @@ async def list_tasks(call: Call, params: TasksParams) -> Reply:
     TaskParams,
     answer=answers.OneTask,
     reads=_PREFERENCE,
+    sends=PREFERENCE,
+    fails=(NO_TASK, FOREIGN),
     contract="rest-v1 §9",
 )
 async def task(call: Call, params: TaskParams) -> Reply:

@@ -15,6 +15,7 @@ from firecrest.api.http.params import Flag, Number, RemotePath, check_text
 from firecrest.api.v1.answers import Listing
 from firecrest.api.v1.digests import DIGESTS, announced, verified
 from firecrest.api.v1.errors import UTILITIES, render
+from firecrest.api.v1.failures import NEW_PATH, NO_FILE, PATH
 from firecrest.commands.listing import Ls, LsNames
 from firecrest.errors import (
     AccessDenied,
@@ -52,15 +53,29 @@ _PATH_FAULTS = {
 class LsParams:
     """Query of ls."""
 
-    target_path: str = item(RemotePath(), name="targetPath")
-    show_hidden: bool = item(Flag(), name="showhidden", default=False)
-    numeric_uid: bool = item(Flag(), name="numericUid", default=False)
-    recursive: bool = item(Flag(), default=False)
-    follow_links: bool = item(Flag(), name="followLinks", default=False)
-    unsorted: bool = item(Flag(), default=False)
-    names_only: bool = item(Flag(), name="notListing", default=False)
-    page_size: int | None = item(Number(), name="pageSize", default=None)
-    page_number: int | None = item(Number(), name="pageNumber", default=None)
+    target_path: str = item(
+        RemotePath(), name="targetPath", help="directory to list, or file to describe"
+    )
+    show_hidden: bool = item(
+        Flag(), name="showhidden", default=False, help="also names that begin with a dot"
+    )
+    numeric_uid: bool = item(
+        Flag(), name="numericUid", default=False, help="users and groups as numbers"
+    )
+    recursive: bool = item(Flag(), default=False, help="what is below, too")
+    follow_links: bool = item(
+        Flag(), name="followLinks", default=False, help="tell of what links point to"
+    )
+    unsorted: bool = item(
+        Flag(), default=False, help="in the order of the directory, with hidden names, . and .."
+    )
+    names_only: bool = item(Flag(), name="notListing", default=False, help="names only")
+    page_size: int | None = item(
+        Number(), name="pageSize", default=None, help="rows of a page; only with pageNumber"
+    )
+    page_number: int | None = item(
+        Number(), name="pageNumber", default=None, help="page, counted from 1; only with pageSize"
+    )
 
 
 @declared
@@ -75,6 +90,7 @@ class UploadForm:
     LsParams,
     on_error="Error listing contents of path",
     answer=Listing,
+    fails=PATH,
     contract="rest-v1 §6.1",
 )
 async def ls(call: Call, params: LsParams) -> Any:
@@ -113,6 +129,7 @@ def _listing(page: list[Any]) -> dict[str, Any]:
     form=(UploadForm,),
     file=True,
     reads=DIGESTS,
+    fails=(*NEW_PATH, NO_FILE),
     contract="rest-v1 §6.17",
 )
 async def upload(call: Call, _: None) -> Any:
