@@ -12,6 +12,7 @@ from typing import Any
 from marshmallow import fields
 
 from firecrest.commands.fetch import Progress, Pull, Report
+from firecrest.commands.fetch_parts import Move, PullParts
 from firecrest.config.settings import Storage
 from firecrest.errors import (
     CommandFailed,
@@ -22,7 +23,7 @@ from firecrest.errors import (
     TaskStoreUnavailable,
 )
 from firecrest.machines import Machine, Machines
-from firecrest.model.staging import Audience, Form, Key
+from firecrest.model.staging import IN_PARTS, MD5, Audience, Cut, Form, Key, Staged
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item, load
 from firecrest.staging.base import Store
@@ -35,7 +36,6 @@ _log = logging.getLogger(__name__)
 
 _COPY_STARTED = "Starting async task for download to filesystem"
 _VANISHED = "File was deleted from staging area. Start a new upload process"
-_FIRST_RETRY = 1.0
 #: Looks for an object are so many seconds apart, or such a part of the time it has taken.
 _SHORTEST_PAUSE = 1.0
 _PAUSE_SHARE = 1 / 30
@@ -49,12 +49,16 @@ class UploadSpec:
     :param target: path on the machine, as sent
     :param target_path: the file to be written
     :param address: the machine's address as users may see it
+    :param size: bytes that the client will send in parts; 0 if it posts a form
+    :param part_size: bytes of such a part
     """
 
     source: str = item(fields.String())
     target: str = item(fields.String())
     target_path: str = item(fields.String())
     address: str = item(fields.String())
+    size: int = item(fields.Integer(), default=0)
+    part_size: int = item(fields.Integer(), default=0)
 
 
 class UploadWorkflow:
@@ -156,12 +160,14 @@ class UploadWorkflow:
         failures = attempt.failures + 1
         _log.warning("task %s: copy failed (%d): %s", run.task.id, failures, error)
         machine = self._machines.open(run.task.user, run.task.system)
+        last = failures > self._settings.copy_retries
+        if attempt.part_size and not last:
+            # what has arrived stays, for the next attempt to go on with
+            return await transfer.again(run, attempt, earlier=attempt.place or attempt.earlier)
         await transfer.discard(machine, attempt)
-        if failures > self._settings.copy_retries:
-            await transfer.keep(run, attempt, failures=0, place="")
+        if last:
             return To(Status.COPY_FAILED, upload_data(run, Status.COPY_FAILED, explain(error)))
-        await transfer.keep(run, attempt, failures=failures, place="")
-        return Wait(_FIRST_RETRY * 2 ** (failures - 1))
+        return await transfer.again(run, attempt)
 
     async def _pull(self, run: Run, machine: Machine, key: Key, target: str) -> Wait | None:
         """Go on fetching the object; None when it is whole and has its name."""
@@ -177,16 +183,17 @@ class UploadWorkflow:
             attempt = await self._begin(run, machine, key, target)
             report = Report(progress=Progress.ENDED)
             if attempt.size > 0:  # an empty object is there already
-                url = await self._staging.get_url(key, Audience.MACHINE)
-                report = await transfer.start(
-                    machine, Pull(place=attempt.place, url=url, algorithm=attempt.algorithm)
-                )
+                report = await self._start(machine, attempt, key)
         report.check(target)
         if report.progress is not Progress.ENDED:
             life = self._settings.tempurl_expiration
             return await transfer.pause(run, attempt, report, operand=target, life=life)
         arrived = await machine.size(_data(attempt))
-        verify(attempt, arrived, report.checksum, target)
+        try:
+            verify(attempt, arrived, attempt.told(report), target)
+        except CommandFailed:
+            await transfer.keep(run, attempt, part_size=0)  # nothing to go on with
+            raise
         # from here on a former owner, whom this write would refuse, must not go on
         attempt = await transfer.keep(run, attempt, placing=True)
         await self._place(run, machine, attempt)
@@ -197,18 +204,57 @@ class UploadWorkflow:
         staged_object = await self._staging.describe(key)
         if staged_object is None:
             raise CommandFailed(Fault.OTHER, _VANISHED, operand=target)
-        final = await machine.destination(target)
+        final, before = await machine.destination(target), attempt_of(run)
+        cut, algorithm = self._cut(load(UploadSpec, run.spec), staged_object)
+        part_size = cut.part_size if cut.count > 1 else 0
+        tag = staged_object.checksum if staged_object.algorithm in (MD5, IN_PARTS) else ""
+        same = tag and (tag, part_size, final) == (before.tag, before.part_size, before.final)
         attempt = await transfer.begun(
             run,
-            attempt_of(run),
+            before,
             _places(final, key.task_id),
             final=final,
             size=staged_object.size,
-            algorithm=staged_object.algorithm,
+            algorithm=algorithm,
             checksum=staged_object.checksum,
+            tag=tag,
+            part_size=part_size,
+            earlier=before.earlier if same else "",
         )
         await machine.begin(final, attempt.place)
         return attempt
+
+    def _cut(self, spec: UploadSpec, found: Staged) -> tuple[Cut, str]:
+        """The parts to fetch, and the algorithm that compares the file with the object.
+
+        The checksum of an object in parts can be made again from the same parts only.
+        """
+        sent = Cut(found.size, spec.part_size or self._settings.part_size)
+        if found.algorithm != IN_PARTS:
+            return Cut.of(found.size, self._settings.part_size), found.algorithm
+        if spec.part_size and found.checksum.endswith(f"-{sent.count}"):
+            return sent, IN_PARTS
+        return Cut.of(found.size, self._settings.part_size), ""
+
+    async def _start(self, machine: Machine, attempt: Attempt, key: Key) -> Report:
+        url = await self._staging.get_url(key, Audience.MACHINE)
+        one = Pull(place=attempt.place, url=url, algorithm=attempt.algorithm)
+
+        async def whole() -> Pull:
+            return one
+
+        if not attempt.part_size:
+            return await transfer.start(machine, one, whole)
+        in_parts = PullParts(
+            place=attempt.place,
+            algorithm=attempt.algorithm,
+            cut=attempt.cut,
+            moves=tuple(Move(part, url) for part in attempt.cut.missing({})),
+            workers=self._settings.parallel_parts,
+            tag=attempt.tag,
+            earlier=attempt.earlier,
+        )
+        return await transfer.start(machine, in_parts, whole)
 
     async def _place(self, run: Run, machine: Machine, attempt: Attempt) -> None:
         """Give the file its name, which an earlier owner may have done already."""

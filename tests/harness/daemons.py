@@ -247,6 +247,11 @@ class Tool:
         """Its runs wait for :meth:`release` before they do anything."""
         self._install('mark; wait_for_release; exec "$real" "$@"')
 
+    def hold_from(self, number: int) -> None:
+        """The same, but the first ones are not held."""
+        before = f"$(ls {self._marks} | wc -l)"
+        self._install(f'mark; [ {before} -lt {number} ] || wait_for_release; exec "$real" "$@"')
+
     def hold_after(self) -> None:
         """Its runs wait for :meth:`release` when all is done, and have not said a word yet."""
         self._install(
