@@ -28,7 +28,7 @@ from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item, load
 from firecrest.staging.base import Store
 from firecrest.tasks.workflow import Run, Step, To, Wait
-from firecrest.workflows import transfer
+from firecrest.workflows import sending, transfer
 from firecrest.workflows.transfer import Attempt, attempt_of
 from firecrest.workflows.words import explain
 
@@ -98,12 +98,19 @@ class UploadWorkflow:
                 f" ({self._staging.technology})",
             )
         try:
-            form = await self._staging.upload_form(key)
+            message = await self._message(key, load(UploadSpec, run.spec))
         except StagingFailed as error:
             _log.warning("task %s: %s", run.task.id, error)
             return To(Status.FAILED, "Staging Area auth error, try again later")
-        message = form_message(form, load(UploadSpec, run.spec).source)
         return To(Status.FORM_READY, upload_data(run, Status.FORM_READY, message))
+
+    async def _message(self, key: Key, spec: UploadSpec) -> dict[str, Any]:
+        """How to upload: in parts if the client wants that and the store can, else a form."""
+        if spec.part_size:
+            cut = Cut(spec.size, spec.part_size)
+            if (message := await sending.begin(self._staging, key, cut)) is not None:
+                return message
+        return form_message(await self._staging.upload_form(key), spec.source)
 
     async def _look_for_object(self, run: Run) -> To | Wait:
         """Look whether the object is there; the checkpoint says since when that is done."""
@@ -114,15 +121,31 @@ class UploadWorkflow:
         except StagingFailed as error:
             _log.warning("task %s: %s", run.task.id, error)
             size = None
-        if size is None:
-            return Wait(self._pause(time.time() - float(run.checkpoint)))
-        return staged(run.task)
+        if size is not None:
+            return staged(run.task)
+        if in_parts := sending.in_parts(run.task):
+            await self._show_arriving(run)
+        return Wait(self._pause(time.time() - float(run.checkpoint), told=not in_parts))
 
-    def _pause(self, waited: float) -> float:
-        """Seconds until the next look at an object that has been waited for so long."""
+    async def _show_arriving(self, run: Run) -> None:
+        """Tell how much of an upload in parts has arrived."""
+        try:
+            now = await sending.progress(self._staging, run.task, float(run.checkpoint))
+        except StagingFailed as error:
+            _log.warning("task %s: %s", run.task.id, error)
+            return
+        before = run.task.data.get("progress", {"bytes_done": 0})
+        if now is not None and now["bytes_done"] != before["bytes_done"]:
+            await run.show({**run.task.data, "progress": now})
+
+    def _pause(self, waited: float, *, told: bool) -> float:
+        """Seconds until the next look at an object that has been waited for so long.
+
+        :param told: whether a store that can tell of its arrival does so
+        """
         longest = self._settings.polling_interval
-        if self._settings.notify_secret:
-            return longest  # the store tells when it has arrived
+        if told and self._settings.notify_secret:
+            return longest
         # often in the beginning; of what takes long nobody minds a small part of it
         return min(max(_SHORTEST_PAUSE, waited * _PAUSE_SHARE), longest)
 
@@ -314,7 +337,8 @@ def upload_key(task: Task, spec: UploadSpec) -> Key:
 
 def staged(task: Task) -> To:
     """The transition of a task whose object has arrived: same data, new code."""
-    return To(Status.STAGED, {**task.data, "status": Status.STAGED})
+    data = {name: value for name, value in task.data.items() if name != "progress"}
+    return To(Status.STAGED, {**data, "status": Status.STAGED})
 
 
 def upload_data(run: Run, status: Status, message: Any) -> dict[str, Any]:
