@@ -30,6 +30,9 @@ class Store(Protocol):
     async def size(self, key: Key) -> int | None:
         """Bytes of the object, None if there is none."""
 
+    async def arrived(self, key: Key) -> int | None:
+        """The same as :meth:`size`, up to a second late: for who asks for many, again and again."""
+
     async def describe(self, key: Key) -> Staged | None:
         """The object with its checksum, None if there is none."""
 

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from firecrest.config.settings import Storage
 from firecrest.errors import StagingFailed
 from firecrest.model.staging import IN_PARTS, Audience, Form, Key, Staged
+from firecrest.staging.arrivals import Arrivals
 from firecrest.staging.failures import LIMIT, code, failures
 from firecrest.staging.multipart import Multipart
 
@@ -56,6 +57,7 @@ class S3Store:
         self._private = private
         self._public = public
         self._prepared: dict[str, float] = {}
+        self._arrivals = Arrivals(private, self._bucket, self.size)
         self.in_parts = Multipart(
             {Audience.CLIENT: public, Audience.MACHINE: private},
             self._bucket,
@@ -99,6 +101,9 @@ class S3Store:
     async def size(self, key: Key) -> int | None:
         found = await self.describe(key)
         return None if found is None else found.size
+
+    async def arrived(self, key: Key) -> int | None:
+        return await self._arrivals.size(key)
 
     async def describe(self, key: Key) -> Staged | None:
         with failures():

@@ -117,7 +117,7 @@ class UploadWorkflow:
         if not run.checkpoint:
             await run.mark(str(time.time()))
         try:
-            size = await self._staging.size(upload_key(run.task, load(UploadSpec, run.spec)))
+            size = await self._staging.arrived(upload_key(run.task, load(UploadSpec, run.spec)))
         except StagingFailed as error:
             _log.warning("task %s: %s", run.task.id, error)
             size = None
@@ -125,7 +125,8 @@ class UploadWorkflow:
             return staged(run.task)
         if in_parts := sending.in_parts(run.task):
             await self._show_arriving(run)
-        return Wait(self._pause(time.time() - float(run.checkpoint), told=not in_parts))
+        waited = time.time() - float(run.checkpoint)
+        return Wait(self._pause(waited, told=not in_parts), waited * _PAUSE_SHARE)
 
     async def _show_arriving(self, run: Run) -> None:
         """Tell how much of an upload in parts has arrived."""
