@@ -29,7 +29,8 @@ _MEANINGS = {
     28: "Transfer timed out",
 }
 # and where curl may not even have been able to write its own
-_LAST_WORDS = {23: "Failure writing the file; is there room for it?"}
+_WRITE_ERROR = 23
+_LAST_WORDS = {_WRITE_ERROR: "Failure writing the file; is there room for it?"}
 
 
 class Progress(StrEnum):
@@ -60,6 +61,11 @@ class Report:
     status: int = 0
     checksum: str | None = ""
     said: str = ""
+
+    @property
+    def no_room(self) -> bool:
+        """Whether it has ended because it could not write."""
+        return self.progress is Progress.ENDED and self.status == _WRITE_ERROR
 
     def check(self, operand: str) -> None:
         """:raises CommandFailed: it has ended badly"""

@@ -185,13 +185,12 @@ class UploadWorkflow:
         _log.warning("task %s: copy failed (%d): %s", run.task.id, failures, error)
         machine = self._machines.open(run.task.user, run.task.system)
         last = failures > self._settings.copy_retries
-        if attempt.part_size and not last:
-            # what has arrived stays, for the next attempt to go on with
-            return await transfer.again(run, attempt, earlier=attempt.place or attempt.earlier)
+        if attempt.earlier and attempt.place in ("", attempt.earlier) and not last:
+            return await transfer.again(run, attempt)
         await transfer.discard(machine, attempt)
         if last:
             return To(Status.COPY_FAILED, upload_data(run, Status.COPY_FAILED, explain(error)))
-        return await transfer.again(run, attempt)
+        return await transfer.again(run, attempt, earlier="")
 
     async def _pull(self, run: Run, machine: Machine, key: Key, target: str) -> Wait | None:
         """Go on fetching the object; None when it is whole and has its name."""
@@ -208,16 +207,18 @@ class UploadWorkflow:
             report = Report(progress=Progress.ENDED)
             if attempt.size > 0:  # an empty object is there already
                 report = await self._start(machine, attempt, key)
-        report.check(target)
-        if report.progress is not Progress.ENDED:
-            life = self._settings.tempurl_expiration
-            return await transfer.pause(run, attempt, report, operand=target, life=life)
-        arrived = await machine.size(_data(attempt))
         try:
-            verify(attempt, arrived, attempt.told(report), target)
+            report.check(target)
+            if report.progress is not Progress.ENDED:
+                life = self._settings.tempurl_expiration
+                return await transfer.pause(run, attempt, report, operand=target, life=life)
         except CommandFailed:
-            await transfer.keep(run, attempt, part_size=0)  # nothing to go on with
+            if attempt.part_size and not report.no_room:
+                # what has arrived stays, for the next attempt to go on with
+                await transfer.keep(run, attempt, earlier=attempt.place)
             raise
+        arrived = await machine.size(_data(attempt))
+        verify(attempt, arrived, attempt.told(report), target)
         # from here on a former owner, whom this write would refuse, must not go on
         attempt = await transfer.keep(run, attempt, placing=True)
         await self._place(run, machine, attempt)

@@ -262,6 +262,13 @@ class Tool:
         """Its runs are counted, and do this instead."""
         self._install(f"mark; {body}")
 
+    def replace_first(self, body: str) -> None:
+        """The same, but only the first of them."""
+        taken = self._marks.with_suffix(".first")
+        taken.mkdir()
+        taken.chmod(0o777)
+        self._install(f'mark; mkdir {taken}/taken 2>/dev/null || exec "$real" "$@"\n{body}')
+
     def watch(self) -> None:
         """Its runs are not held, but counted."""
         self._install('mark; exec "$real" "$@"')
