@@ -12,9 +12,10 @@ import pytest
 from tests.conftest import Connect, Gateways
 from tests.faults.conftest import Cluster
 from tests.faults.jobs import SCRIPT, check_truthful
-from tests.faults.transfers import begin_download, offered, send
+from tests.faults.transfers import begin_download, begin_upload, finish, offered, send
 from tests.harness.daemons import RedisServer, ended
 from tests.harness.gateway import Config, Gateway
+from tests.harness.network import Wire
 from tests.harness.waiting import eventually
 
 LS = "/utilities/ls?targetPath=/usr"
@@ -207,6 +208,39 @@ async def test_an_upload_killed_while_it_waits_is_polled_by_the_next(
     receipt, data = await offered(connect(gateway), workdir)
     await gateway.kill()
     await send(data, content)
+    client = connect(await gateways(config))
+    assert (await client.finished(receipt))["status"] == "114"
+    assert (workdir / "f").read_bytes() == content
+    assert files(workdir) == {"f"}
+
+
+async def test_an_upload_killed_before_its_form_and_before_its_copy_is_made_once(
+    config: Config,
+    store_wire: Wire,
+    gateways: Gateways,
+    connect: Connect,
+    workdir: Path,
+) -> None:
+    config["storage"] |= {"polling_interval": 600, "notify_secret": "x"}
+    content = os.urandom(100_000)
+    gateway = await gateways(config)
+    store_wire.stall()
+    receipt = await begin_upload(connect(gateway), workdir)
+    assert (await connect(gateway).reached(receipt, {"110"}))["data"]["status"] == "110"
+    await gateway.kill()
+    store_wire.flow()
+
+    gateway = await gateways(config)
+    client = connect(gateway)
+    task = await client.reached(receipt, {"111", "400"})
+    await send(task["data"], content)
+    store_wire.mute(after=1)  # the report finds the object, the step that follows gets no answer
+    assert (await finish(client, receipt)).status == 200
+    await store_wire.held()
+    assert (await client.task(receipt.json["task_id"]))["status"] == "112"
+    await gateway.kill()
+    store_wire.flow()
+
     client = connect(await gateways(config))
     assert (await client.finished(receipt))["status"] == "114"
     assert (workdir / "f").read_bytes() == content
