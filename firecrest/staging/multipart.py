@@ -18,7 +18,7 @@ _UNKNOWN = {"NotImplemented", "MethodNotAllowed", "405", "501"}
 #: Seconds in which a store must have put the parts together; AWS says it may take minutes.
 _COMPLETING = 300.0
 #: So many signatures in one go, before others have their turn.
-_AT_ONCE = 20
+_AT_ONCE = 5
 
 
 class Multipart:
