@@ -18,7 +18,7 @@ from firecrest.commands.base import Argv, Command, Completed, Silent
 from firecrest.commands.faults import WRAPPER_STATUS, clean
 from firecrest.errors import CommandFailed, Fault, FirecrestError
 
-_PROGRAM = resources.files(__package__).joinpath("transfer.sh").read_bytes()
+PROGRAM = resources.files(__package__).joinpath("transfer.sh").read_bytes()
 _CONNECT_TIMEOUT = 10
 _STALLED_AFTER = 60
 
@@ -29,7 +29,8 @@ _MEANINGS = {
     28: "Transfer timed out",
 }
 # and where curl may not even have been able to write its own
-_LAST_WORDS = {23: "Failure writing the file; is there room for it?"}
+_WRITE_ERROR = 23
+_LAST_WORDS = {_WRITE_ERROR: "Failure writing the file; is there room for it?"}
 
 
 class Progress(StrEnum):
@@ -46,18 +47,25 @@ class Progress(StrEnum):
 class Report:
     """What the machine tells of a copy.
 
-    :param size: bytes of the file so far, while it runs
+    :param size: bytes that have been moved, while it runs
+    :param parts: how many parts are whole, while it runs; 0 if there are none
     :param status: curl's exit status, once it has ended
-    :param checksum: hex digits of the file's checksum, empty if there is none (yet), None if
-        the machine cannot tell it
+    :param checksum: hex digits of the file's checksum, or of those of all parts; empty if there is
+        none (yet), None if the machine cannot tell it
     :param said: curl's own words
     """
 
     progress: Progress
     size: int = 0
+    parts: int = 0
     status: int = 0
     checksum: str | None = ""
     said: str = ""
+
+    @property
+    def no_room(self) -> bool:
+        """Whether it has ended because it could not write."""
+        return self.progress is Progress.ENDED and self.status == _WRITE_ERROR
 
     def check(self, operand: str) -> None:
         """:raises CommandFailed: it has ended badly"""
@@ -69,20 +77,21 @@ class Report:
             raise CommandFailed(Fault.OTHER, message or fallback, operand)
 
 
-class _Following(Command[Report]):
+class Following(Command[Report]):
     """A verb that ends with a report."""
 
     def parse(self, stdout: bytes) -> Report:
         try:
             state, checksum, said = stdout.split(b"\n", 2)
-            word, _, number = state.decode().partition(" ")
+            word, *numbers = state.decode().split()
             progress = Progress(word)
-            value = int(number or 0)
+            value, parts = (*map(int, numbers), 0, 0)[:2]
         except ValueError as error:
             raise CommandFailed(Fault.OTHER, "incomplete output of the machine") from error
         return Report(
             progress=progress,
             size=0 if progress is Progress.ENDED else value,
+            parts=parts,
             status=value if progress is Progress.ENDED else 0,
             checksum=checksum.decode("ascii", "replace").partition(" ")[0],
             said=clean(said),
@@ -99,7 +108,7 @@ class _Following(Command[Report]):
 
 
 @dataclass(frozen=True)
-class _Begin(_Following):
+class _Begin(Following):
     """Start a copy, unless somebody has; then wait a moment, for most are short.
 
     :param place: the directory of the attempt
@@ -123,8 +132,8 @@ class _Begin(_Following):
         return posixpath.join(self.place, "data")
 
     def stdin(self) -> bytes:
-        settings = _config(url=self.url, **{self.file_option: "data"})
-        return f"settings={shlex.quote(settings)}\n".encode() + _PROGRAM
+        settings = config(url=self.url, **{self.file_option: "data"})
+        return f"settings={shlex.quote(settings)}\n".encode() + PROGRAM
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,7 @@ class Attached(Silent):
         if self.copy.file_option != "output":
             # a body answered to an upload is of no use, and would count as output
             options["output"] = "/dev/null"
-        return _config(url=self.copy.url, **options).encode("utf-8", "surrogateescape")
+        return config(url=self.copy.url, **options).encode("utf-8", "surrogateescape")
 
     def failure(self, completed: Completed) -> FirecrestError:
         if completed.status == WRAPPER_STATUS:
@@ -192,7 +201,7 @@ class Attached(Silent):
 
 
 @dataclass(frozen=True)
-class CopyState(_Following):
+class CopyState(Following):
     """Tell how far a copy is."""
 
     place: str
@@ -205,14 +214,14 @@ class CopyState(_Following):
         return ("sh", "-s", "--", "look", self.place)
 
     def stdin(self) -> bytes:
-        return _PROGRAM
+        return PROGRAM
 
 
 @dataclass(frozen=True)
 class Discard(Silent):
-    """End all attempts at a copy and remove what they have left.
+    """End attempts at a copy and remove what they have left.
 
-    :param prefix: their common path, up to the dot before the number
+    :param prefix: the place of one, or the common path of all, up to the dot before the number
     """
 
     prefix: str
@@ -225,10 +234,10 @@ class Discard(Silent):
         return ("sh", "-s", "--", "discard", self.prefix)
 
     def stdin(self) -> bytes:
-        return _PROGRAM
+        return PROGRAM
 
 
-def _config(**options: str) -> str:
+def config(**options: str) -> str:
     """A curl configuration; ``globoff`` keeps brackets and braces in URLs literal."""
     lines = [
         "fail",
@@ -238,12 +247,12 @@ def _config(**options: str) -> str:
         f"connect-timeout = {_CONNECT_TIMEOUT}",
         "speed-limit = 1",
         f"speed-time = {_STALLED_AFTER}",
-        *(f"{name} = {_quote(value)}" for name, value in options.items()),
+        *(f"{name} = {quoted(value)}" for name, value in options.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _quote(value: str) -> str:
+def quoted(value: str) -> str:
     """A value for curl; a setting ends with its line, so that line ends are escaped too."""
     for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
         value = value.replace(plain, escaped)

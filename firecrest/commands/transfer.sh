@@ -1,12 +1,15 @@
 # A copy between a file here and the object store, detached from whoever started it.
 #
 # This program comes on the standard input of `sh -s -- <verb> <argument>...`. In front of it
-# `begin` gets `settings=<text>`, curl's configuration with the presigned URL, which must not be
-# an argument or in the environment of any process. It needs POSIX sh, coreutils and curl.
+# `begin` gets `settings=<text>`, curl's configuration, and for a copy in parts `list_1=<text>`
+# and so on, what each of those that work at the same time has to move. There are the presigned
+# URLs, which must not be an argument or in the environment of any process. It needs POSIX sh,
+# coreutils and curl.
 #
-#   begin <place> <direction> <source> <algorithm>   start, unless it was; then wait a little
-#   look <place>                                     tell how far it is
-#   discard <prefix>                                 end and remove every <prefix>.<attempt>
+#   begin <place> <direction> <source> <algorithm> [<part size> <workers> <earlier place>]
+#                    start, unless it was; then wait a little
+#   look <place>     tell how far it is
+#   discard <place or prefix>    end and remove it, and every <prefix>.<attempt>
 #
 # What nobody discards, as that of a task that was retired meanwhile, removes itself a day after
 # its end.
@@ -17,32 +20,73 @@
 #   run       exists once somebody has begun: of several one succeeds
 #   run/pid   "<pid> <its start time> <node>" of the process that leads the copy
 #   run/said  curl's errors       run/sum   the checksum of the file
+#   run/at.*  "<pid> <where it began>" of the processes that read or write the file
 #   run/exit  curl's exit status, written last, into space that was taken at the beginning
+# and for a copy in parts
+#   run/cut   "<size of a part> <size of the file>"
+#   run/done.*  "<number> <checksum>" of each part that is moved
+#   kept      the same of an earlier attempt, whose file this one goes on with
+#   run/failed  curl's exit status of the first part that could not be moved
+#
+# A line of a list is "<number> <offset> <bytes> <checksum at the store, or -> <URL>"; a
+# part whose checksum is that of the file here is not sent again. The URL "-" is that of a part
+# that needs no more than to be counted.
 #
 # begin and look print a state, the checksum and what curl said, each ended by a line's end:
-#   gone | idle | running <bytes> | lost <bytes> | ended <exit status>
+#   gone | idle | running <bytes> <parts> | lost <bytes> <parts> | ended <exit status>
+# The checksum of a copy in parts is that of all parts, one behind the other.
 
 unset CDPATH
 
 report() {
-    bytes=$(stat -L -c %s data 2>/dev/null) || bytes=0
     if [ -e run/exit ]; then
         read -r code <run/exit
         state="ended $code"
     elif [ ! -d run ]; then
         state=idle
     elif [ ! -e run/pid ] || alive; then
-        state="running $bytes"
+        moved
+        state="running $bytes $parts"
     elif [ -e run/exit ]; then   # it ended between the two looks
         read -r code <run/exit
         state="ended $code"
     else
-        state="lost $bytes"
+        moved
+        state="lost $bytes $parts"
     fi
     sum=$(head -n 1 run/sum 2>/dev/null) # there, but empty, while it is computed
     printf '%s\n' "$state" "$sum"
     head -c 2000 run/said 2>/dev/null
     exit 0
+}
+
+# Bytes and whole parts that have been moved. How far who moves them is in the file only the
+# system knows, if it does.
+moved() {
+    parts=0 total=
+    if [ -e run/cut ]; then
+        read -r cut total <run/cut
+        parts=$(cat run/done.* 2>/dev/null | wc -l)
+        bytes=$((parts * cut))
+    else
+        bytes=$(stat -L -c %s data 2>/dev/null) || bytes=0
+        [ ! -h data ] || total=$bytes
+    fi
+    for at in run/at.*; do
+        { read -r mover from <"$at" && position "$mover"; } 2>/dev/null || continue
+        [ -e run/cut ] || bytes=0
+        [ "$where" -lt "$from" ] || bytes=$((bytes + where - from))
+    done
+    # the last part is a short one
+    [ -z "$total" ] || [ "$bytes" -le "$total" ] || bytes=$total
+}
+
+position() {
+    for fd in "/proc/$1/fd"/*; do
+        [ "$fd" -ef data ] || continue
+        read -r _ where <"/proc/$1/fdinfo/${fd##*/}" && return
+    done
+    return 1
 }
 
 # Whether the leader lives, as far as it can be known here: the number alone could be another
@@ -56,35 +100,170 @@ alive() {
     [ "$1" != Z ] && [ "${20}" = "$born" ]
 }
 
-# What leads the copy: curl, then the exit status. A push is summed while it is read.
+# How what leads a copy begins and ends.
+leading='
+announce() {
+    born=-
+    if read -r line 2>/dev/null </proc/$$/stat; then
+        set -- ${line##*) }
+        shift 19
+        born=$1
+    fi
+    printf "%s %s %s\n" "$$" "$born" "$(uname -n)" >run/pid.new && mv run/pid.new run/pid
+}
+finish() {
+    printf "%-15s\n" "$1" 1<>run/exit.new
+    mv run/exit.new run/exit
+    # whoever fetches the end ends this, too; if nobody ever does, nothing stays
+    exec >/dev/null 2>&1
+    sleep 86400 && [ -d run ] && cd / && rm -rf -- "$place"
+}
+'
+
+# What leads a copy in one piece: curl, then the exit status. A push is summed while it is read.
 leader='
 direction=$1 algorithm=$2 place=$PWD
 exec 3<run/settings && rm -f run/settings
-born=-
-if read -r line 2>/dev/null </proc/$$/stat; then
-    set -- ${line##*) }
-    shift 19
-    born=$1
-fi
-printf "%s %s %s\n" "$$" "$born" "$(uname -n)" >run/pid.new && mv run/pid.new run/pid
+announce
 sum() {
     [ -z "$algorithm" ] || "${algorithm}sum" <data >run/sum
 }
 [ "$direction" != push ] || sum 3<&- &
-curl --config - <&3 >/dev/null 2>run/said 3<&-
+summing=$!
+curl --config - <&3 >/dev/null 2>run/said 3<&- &
+moving=$!
+exec 3<&-
+[ "$direction" != push ] || echo "$moving 0" >run/at.1
+wait "$moving"
 code=$?
-wait
+[ "$direction" != push ] || wait "$summing"
 [ "$direction" = push ] || [ "$code" != 0 ] || sum
-printf "%-15s\n" "$code" 1<>run/exit.new
-mv run/exit.new run/exit
-# whoever fetches the end ends this, too; if nobody ever does, nothing stays
-exec >/dev/null 2>&1
-sleep 86400 && [ -d run ] && cd / && rm -rf -- "$place"
+finish "$code"
+'
+
+# What leads a copy in parts. Each worker goes through a list of its own; a part that fails is
+# tried again, and when one has failed for good all stop after the part they are at.
+crew='
+direction=$1 algorithm=$2 workers=$3 place=$PWD
+each=
+case $algorithm in *-parts) each=${algorithm%-parts} ;; esac
+settings=$(cat run/settings)
+rm -f run/settings
+announce
+
+# Where a process begins in the file, for whoever asks how far it is; and becomes dd.
+copy() {
+    { read -r me _ </proc/self/stat && echo "$me $at" >"run/at.$worker"; } 2>/dev/null
+    exec dd bs=1048576 count="$size" "$@"
+}
+sum() {
+    dd if=data bs=1048576 skip="$at" count="$size" iflag=fullblock,skip_bytes,count_bytes \
+        2>/dev/null | "${each}sum" | { read -r hex _ && echo "$hex"; }
+}
+push() {
+    [ "$(stat -L -c %s data)" -ge $((at + size)) ] || {
+        last=1
+        echo "The file has become shorter" >"run/said.$worker"
+        return 26
+    }
+    printf "%s\n" "$settings" "url = \"$url\"" "upload-file = \"-\"" \
+        "header = \"Transfer-Encoding:\"" "header = \"Content-Length: $size\"" | {
+        exec 4<&0
+        (copy if=data skip="$at" iflag=fullblock,skip_bytes,count_bytes 2>/dev/null 4<&-) |
+            curl --config /dev/fd/4 >/dev/null 2>"run/said.$worker"
+    }
+}
+pull() {
+    {
+        printf "%s\n" "$settings" "url = \"$url\"" "range = \"$at-$((at + size - 1))\"" |
+            curl --config - 2>"run/said.$worker"
+        echo $? >"run/code.$worker"
+    } | (
+        copy of=data seek="$at" conv=notrunc iflag=fullblock,count_bytes oflag=seek_bytes \
+            2>"run/wrote.$worker"
+    )
+    wrote=$?
+    read -r code <"run/code.$worker" || code=23
+    if [ "$wrote" != 0 ]; then
+        last=1
+        head -n 1 "run/wrote.$worker" >"run/said.$worker"
+        return 23
+    fi
+    [ "$code" = 0 ] || return "$code"
+    written=$(tail -n 1 "run/wrote.$worker")
+    [ "${written%% *}" = "$size" ] || {
+        echo "$written" >"run/said.$worker"
+        return 18
+    }
+}
+# Whether the part need not be moved: what is at both ends is known to be the same.
+settled() {
+    hex=-
+    [ "$url" != - ] || return 0
+    if [ -s kept ]; then
+        known=$(grep "^$number " kept) || return 1
+        given=${known##* }
+        [ -n "$each" ] || return 0
+    fi
+    [ "$given" != - ] && hex=$(sum) && [ "$hex" = "$given" ]
+}
+part() {
+    last= code=0
+    for pause in 1 3 -; do
+        if [ "$direction" = push ] && [ -n "$each" ]; then
+            sum >"run/sum.$worker" &
+            push
+            code=$?
+            wait
+            read -r hex <"run/sum.$worker"
+        else
+            "$direction"
+            code=$?
+            [ "$code" != 0 ] || [ -z "$each" ] || hex=$(sum)
+        fi
+        [ "$code" != 0 ] || return 0
+        [ "$pause" != - ] && [ -z "$last" ] && [ ! -e run/failed ] || return "$code"
+        sleep "$pause"
+    done
+}
+work() {
+    worker=$1
+    exec 3<"run/list.$worker" && rm -f "run/list.$worker" || exit
+    while read -r number at size given url <&3; do
+        [ ! -e run/failed ] || exit
+        if settled 3<&- || part 3<&-; then
+            echo "$number $hex" >>"run/done.$worker" && continue
+            code=23
+        fi
+        cat "run/said.$worker" >run/said 2>/dev/null
+        echo "$code" >run/failed
+        exit
+    done
+}
+worker=0
+while [ $((worker += 1)) -le "$workers" ]; do
+    work "$worker" &
+done
+wait
+rm -f run/list.*
+code=0
+read -r cut total <run/cut
+if [ -e run/failed ]; then
+    read -r code <run/failed || code=23
+elif [ "$(cat run/done.* | wc -l)" -ne $(((total + cut - 1) / cut)) ]; then
+    code=23 # not even a failure could be written down
+elif [ -n "$each" ]; then
+    cat run/done.* | sort -n | cut -d " " -f 2 | tr -d "\n" >run/sum
+elif [ "$direction" = pull ] && [ -n "$algorithm" ]; then
+    "${algorithm}sum" <data >run/sum
+fi
+finish "$code"
 '
 
 begin() {
-    place=$1 direction=$2 source=$3 algorithm=$4
+    place=$1 direction=$2 source=$3 algorithm=$4 cut=$5 workers=$6 earlier=$7
     case $source in /*) ;; *) source=$PWD/$source ;; esac
+    case $earlier in ''|/*) ;; *) earlier=$PWD/$earlier ;; esac
     cd -- "$place" 2>/dev/null || { printf 'gone\n\n'; exit 0; }
     umask 077
     if ! mkdir run 2>/dev/null; then
@@ -93,8 +272,18 @@ begin() {
     fi
     [ "$direction" != push ] || ln -s -- "$source" data || exit
     { printf '%15s\n' '' >run/exit.new && printf '%s' "$settings" >run/settings; } || exit
+    if [ -n "$cut" ]; then
+        echo "$cut" >run/cut || exit
+        [ -z "$earlier" ] || go_on_with "$earlier"
+        worker=0
+        while [ $((worker += 1)) -le "$workers" ]; do
+            eval "printf '%s' \"\$list_$worker\"" >"run/list.$worker" || exit
+        done
+        leader=$crew
+    fi
     if command -v setsid >/dev/null; then apart=setsid; else apart=nohup; fi
-    $apart sh -c "$leader" sh "$direction" "$algorithm" </dev/null >/dev/null 2>&1 &
+    $apart sh -c "$leading$leader" sh "$direction" "$algorithm" "$workers" \
+        </dev/null >/dev/null 2>&1 &
     # most are small: their end is told at once
     looks=0
     until [ -e run/exit ] || [ $((looks += 1)) -gt 50 ]; do
@@ -104,8 +293,28 @@ begin() {
     report
 }
 
+# Take over what an earlier attempt has fetched, if it surely fetches no more.
+go_on_with() {
+    (cd -- "$1" && [ -e run/pid ] && ended) 2>/dev/null || return 0
+    cat "$1"/kept "$1"/run/done.* 2>/dev/null | sort -u -n -k 1,1 >kept
+    mv -- "$1/data" data || rm -f kept
+    rm -rf -- "$1"
+}
+
+# End a copy; whether it is known to have ended.
+ended() {
+    read -r pid born node <run/pid
+    [ "$node" = "$(uname -n)" ] || return 1
+    ! alive || kill -s KILL -- "-$pid" || return 1
+    looks=0
+    while kill -0 -- "-$pid"; do
+        [ $((looks += 1)) -le 50 ] || return 1
+        sleep 0.05 || sleep 1
+    done
+}
+
 discard() {
-    for place in "$1".*; do
+    for place in "$1" "$1".*; do
         [ -d "$place" ] || continue
         (
             cd -- "$place" || exit

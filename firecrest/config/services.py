@@ -100,7 +100,18 @@ class Storage:
         help="what the store sends with bucket notifications to /storage/notify; empty: none come",
     )
     copy_retries: int = item(
-        values.whole(0), default=3, help="how often a failed copy to the machine is tried again"
+        values.whole(0),
+        default=3,
+        help="how often a failed copy to the machine, or in parts from it, is tried again",
+    )
+    part_size_mb: int = item(
+        values.whole(5, 5120),
+        default=64,
+        help="MB of a part, at least 5; larger files move in parts, of more MB each if there"
+        " would be over 10000",
+    )
+    parallel_parts: int = item(
+        values.whole(1, 32), default=4, help="parts of one file that a machine moves at a time"
     )
     s3: S3 = section(S3)
 
@@ -108,6 +119,11 @@ class Storage:
     def max_file_size(self) -> int:
         """The limit in bytes."""
         return self.max_file_size_mb * _MEBIBYTE
+
+    @property
+    def part_size(self) -> int:
+        """Bytes of a part, unless there would be too many."""
+        return self.part_size_mb * _MEBIBYTE
 
 
 def _nodes(port: int) -> fields.List[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from firecrest.model.staging import Audience, Form, Key, Staged
+from firecrest.model.staging import Audience, Form, Key, Part, Staged, StagedPart
 
 
 class Store(Protocol):
@@ -29,6 +30,9 @@ class Store(Protocol):
     async def size(self, key: Key) -> int | None:
         """Bytes of the object, None if there is none."""
 
+    async def arrived(self, key: Key) -> int | None:
+        """The same as :meth:`size`, up to a second late: for who asks for many, again and again."""
+
     async def describe(self, key: Key) -> Staged | None:
         """The object with its checksum, None if there is none."""
 
@@ -40,3 +44,31 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Fail unless the store answers."""
+
+    @property
+    def in_parts(self) -> InParts:
+        """How objects are made of parts."""
+
+
+class InParts(Protocol):
+    """Objects that are sent in parts. Every method may raise ``StagingFailed``.
+
+    Until it is completed such an object is no object, and its parts are to be had by nobody.
+    """
+
+    async def begin(self, key: Key) -> str | None:
+        """What the new upload is called; None if the store knows no parts."""
+
+    async def urls(
+        self, key: Key, upload: str, parts: list[Part], audience: Audience
+    ) -> dict[int, str]:
+        """For each part a URL that takes as many bytes as the part has."""
+
+    async def there(self, key: Key, upload: str) -> dict[int, StagedPart] | None:
+        """The parts that have arrived, by number; None if there is no such upload (any more)."""
+
+    async def complete(self, key: Key, upload: str, parts: Mapping[int, StagedPart]) -> bool:
+        """Make them the object; whether there was such an upload."""
+
+    async def abort(self, key: Key, upload: str) -> None:
+        """Forget an upload and its parts; one that is gone is no error."""

@@ -8,29 +8,30 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from firecrest.config.settings import Storage
 from firecrest.errors import StagingFailed
-from firecrest.model.staging import Audience, Form, Key, Staged
+from firecrest.model.staging import IN_PARTS, Audience, Form, Key, Staged
+from firecrest.staging.arrivals import Arrivals
+from firecrest.staging.failures import LIMIT, code, failures
+from firecrest.staging.multipart import Multipart
 
 _log = logging.getLogger(__name__)
 
 _DAY = 86_400
 _BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]{1,5})?")
 _OWN = "BucketAlreadyOwnedByYou"
 _TAKEN = "BucketAlreadyExists"
 #: Seconds after which a bucket is looked at again, for it may have been removed.
 _SURE_FOR = 300.0
-#: Seconds for all attempts at a question of which somebody waits for the answer.
-_LIMIT = 10.0
 _ABSENT = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 
@@ -56,26 +57,32 @@ class S3Store:
         self._private = private
         self._public = public
         self._prepared: dict[str, float] = {}
+        self._arrivals = Arrivals(private, self._bucket, self.size)
+        self.in_parts = Multipart(
+            {Audience.CLIENT: public, Audience.MACHINE: private},
+            self._bucket,
+            settings.tempurl_expiration,
+        )
 
     async def prepare(self, user: str) -> None:
         bucket = self._bucket(user)
         if time.monotonic() < self._prepared.get(bucket, 0.0):
             return
-        with _failures():
+        with failures():
             try:
                 await self._private.create_bucket(Bucket=bucket, **self._location())
             except ClientError as error:
-                if _code(error) not in (_OWN, _TAKEN):
+                if code(error) not in (_OWN, _TAKEN):
                     raise
                 # in a name space shared with others it may be somebody else's, who would
                 # get what our users upload
-                if _code(error) == _TAKEN and not await self._owns(bucket):
+                if code(error) == _TAKEN and not await self._owns(bucket):
                     raise StagingFailed(f"bucket {bucket} belongs to somebody else") from error
             await self._expire(bucket)
         self._prepared[bucket] = time.monotonic() + _SURE_FOR
 
     async def upload_form(self, key: Key) -> Form:
-        with _failures():
+        with failures():
             made = await self._public.generate_presigned_post(
                 self._bucket(key.user),
                 key.path,
@@ -95,43 +102,47 @@ class S3Store:
         found = await self.describe(key)
         return None if found is None else found.size
 
+    async def arrived(self, key: Key) -> int | None:
+        return await self._arrivals.size(key)
+
     async def describe(self, key: Key) -> Staged | None:
-        with _failures():
+        with failures():
             try:
-                async with asyncio.timeout(_LIMIT):
+                async with asyncio.timeout(LIMIT):
                     found = await self._private.head_object(
                         Bucket=self._bucket(key.user), Key=key.path, ChecksumMode="ENABLED"
                     )
             except ClientError as error:
-                if _code(error) in _ABSENT:
+                if code(error) in _ABSENT:
                     return None
                 raise
         return Staged(found["ContentLength"], *checksum(found))
 
     async def delete(self, key: Key) -> None:
-        with _failures():
+        with failures():
             await self._private.delete_object(Bucket=self._bucket(key.user), Key=key.path)
 
     async def delete_all(self, user: str, task_id: str) -> None:
         bucket = self._bucket(user)
         pages = self._private.get_paginator("list_objects_v2")
-        with _failures():
+        await self.in_parts.abort_all(user, task_id)  # first, else one of them could be completed
+        with failures():
             try:
-                async with asyncio.timeout(_LIMIT):
+                async with asyncio.timeout(LIMIT):
                     async for page in pages.paginate(Bucket=bucket, Prefix=f"{task_id}/"):
                         for found in page.get("Contents", ()):
                             await self._private.delete_object(Bucket=bucket, Key=found["Key"])
             except ClientError as error:
-                if _code(error) not in _ABSENT:
+                if code(error) not in _ABSENT:
                     raise
 
     async def ping(self) -> None:
-        with _failures():
-            async with asyncio.timeout(_LIMIT):
+        with failures():
+            async with asyncio.timeout(LIMIT):
                 await self._private.list_buckets()
 
     async def _presign(self, client: Any, operation: str, key: Key) -> str:
-        with _failures():
+        with failures():
             url: str = await client.generate_presigned_url(
                 operation,
                 Params={"Bucket": self._bucket(key.user), "Key": key.path},
@@ -147,6 +158,8 @@ class S3Store:
             "Status": "Enabled",
             "Filter": {"Prefix": ""},
             "Expiration": {"Days": days},
+            # parts of what was never completed cost as much as objects, and show nowhere
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days + 1},
         }
         try:
             await self._private.put_bucket_lifecycle_configuration(
@@ -183,11 +196,11 @@ def checksum(head: Mapping[str, Any]) -> tuple[str, str]:
     if given and "-" not in given:  # else it is one of checksums of parts
         with suppress(ValueError):
             return "sha256", base64.b64decode(given, validate=True).hex()
-    # an object in parts, or one that is encrypted with somebody's key, has another tag
+    # an object that is encrypted with somebody's key has another tag
     tag = head.get("ETag", "").strip('"')
     own_key = head.get("SSECustomerAlgorithm") or "kms" in head.get("ServerSideEncryption", "")
-    if _MD5.fullmatch(tag) and not own_key:
-        return "md5", tag
+    if (match := _MD5.fullmatch(tag)) and not own_key:
+        return IN_PARTS if match[1] else "md5", tag
     return "", ""
 
 
@@ -217,17 +230,3 @@ def _client(settings: Storage, url: str) -> Any:
             response_checksum_validation="when_required",
         ),
     )
-
-
-@contextmanager
-def _failures() -> Iterator[None]:
-    try:
-        yield
-    except (ClientError, BotoCoreError, OSError, TimeoutError) as error:
-        answered = isinstance(error, ClientError)
-        raise StagingFailed(str(error) or type(error).__name__, answered=answered) from error
-
-
-def _code(error: ClientError) -> str:
-    code: str = error.response.get("Error", {}).get("Code", "")
-    return code

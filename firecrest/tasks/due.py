@@ -37,6 +37,13 @@ class DueList:
         pairs = [member.decode().partition("/") for member in members]
         return [(user, task_id) for user, _, task_id in pairs]
 
+    async def length(self) -> int:
+        """How many tasks are listed, due or not."""
+        try:
+            return int(await self._redis.zcard(KEY))
+        except (RedisError, OSError) as error:
+            raise TaskStoreUnavailable(str(error)) from error
+
     async def lease(self, user: str, task_id: str) -> None:
         """Take the task for one lease from now."""
         await self.schedule(user, task_id, self._lease)

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _LOOK_INTERVAL = 0.5
 _CLAIM_BATCH = 50
+#: Looks a second at waiting tasks that have patience; half of what can be claimed.
+_LOOKS = _CLAIM_BATCH / _LOOK_INTERVAL / 2
 _MAX_BACKOFF = 2.0
 _DEFECT = "Internal error"
 _NOT_CREATED = "Error creating task"
@@ -89,6 +91,7 @@ class Engine:
         self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._voiding: set[asyncio.Task[None]] = set()
+        self._listed = 0
 
     # -- for the API ---------------------------------------------------------------
 
@@ -216,7 +219,7 @@ class Engine:
                     edge = failure(run.task.kind, run.task.status)
                     outcome = _broken(run.task, edge) if edge else Wait(_MAX_BACKOFF)
                 if isinstance(outcome, Wait):
-                    await self._persist(self._postpone, run, outcome.seconds)
+                    await self._persist(self._postpone, run, self._until_next(outcome))
                     return
                 run.owned = await self._persist(
                     self._store.advance, run.owned, outcome.status, outcome.data
@@ -243,6 +246,10 @@ class Engine:
             return
         await self._persist(self._due.drop, owned.task.user, owned.task.id)
 
+    def _until_next(self, wait: Wait) -> float:
+        """Seconds until the next look, so that all that waits can have its turn."""
+        return max(wait.seconds, min(wait.patience, self._listed / _LOOKS))
+
     async def _postpone(self, run: _Run, seconds: float) -> None:
         """Set the next look, unless somebody took the task while the step ran."""
         if await self._store.is_current(run.owned):
@@ -268,6 +275,7 @@ class Engine:
     # -- ownership -----------------------------------------------------------------
 
     async def _claim_due(self) -> None:
+        self._listed = await self._due.length()
         for user, task_id in await self._due.claim(_CLAIM_BATCH):
             if task_id in self._working:
                 continue  # our own, with a lease that ran out while Redis was away

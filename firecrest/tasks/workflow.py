@@ -22,9 +22,13 @@ class To:
 
 @dataclass(frozen=True)
 class Wait:
-    """Stay, and run the step again in so many seconds."""
+    """Stay, and run the step again in so many seconds.
+
+    :param patience: seconds that are as good where very many tasks wait
+    """
 
     seconds: float
+    patience: float = 0.0
 
 
 class Run(Protocol):

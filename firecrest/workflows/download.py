@@ -10,6 +10,7 @@ from typing import Any
 from marshmallow import fields
 
 from firecrest.commands.fetch import Progress, Push, Report
+from firecrest.commands.fetch_parts import Move, PushParts
 from firecrest.commands.files import MakeDirectories
 from firecrest.config.settings import Storage
 from firecrest.errors import (
@@ -21,7 +22,7 @@ from firecrest.errors import (
     TaskStoreUnavailable,
 )
 from firecrest.machines import Machine, Machines
-from firecrest.model.staging import Audience, Key
+from firecrest.model.staging import IN_PARTS, MD5, Audience, Cut, Key, StagedPart
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item, load
 from firecrest.staging.base import Store
@@ -32,9 +33,6 @@ from firecrest.workflows.transfer import Attempt, attempt_of
 from firecrest.workflows.words import explain
 
 _log = logging.getLogger(__name__)
-
-#: What S3 says of an object that was sent in one part.
-_ALGORITHM = "md5"
 
 
 @declared
@@ -83,13 +81,31 @@ class DownloadWorkflow:
         except (StaleTask, TaskStoreUnavailable):
             raise
         except FirecrestError as error:
-            if (wait := await transfer.unseen(run, attempt_of(run), error)) is not None:
-                return wait
-            await transfer.discard(machine, attempt_of(run))
-            reason = f"Upload to Staging area has failed. Object: {key.name}. {explain(error)}"
-            return To(Status.PUSH_FAILED, _data(run, error=reason))
+            return await self._failed(run, machine, key, error)
         await transfer.discard(machine, attempt_of(run))
         return To(Status.PUSHED, _data(run, url=url))
+
+    async def _failed(
+        self, run: Run, machine: Machine, key: Key, error: FirecrestError
+    ) -> To | Wait:
+        """A copy in parts goes on with those that are missing; else this is the end."""
+        attempt = attempt_of(run)
+        if (wait := await transfer.unseen(run, attempt, error)) is not None:
+            return wait
+        _log.warning("task %s: push failed (%d): %s", run.task.id, attempt.failures + 1, error)
+        await transfer.discard(machine, attempt)
+        if attempt.part_size and attempt.failures < self._settings.copy_retries:
+            return await transfer.again(run, attempt)
+        if attempt.upload:
+            await self._forget(key, attempt.upload)
+        reason = f"Upload to Staging area has failed. Object: {key.name}. {explain(error)}"
+        return To(Status.PUSH_FAILED, _data(run, error=reason))
+
+    async def _forget(self, key: Key, upload: str) -> None:
+        try:
+            await self._staging.in_parts.abort(key, upload)
+        except StagingFailed as error:
+            _log.warning("parts of task %s are left to the bucket's expiry: %s", key.task_id, error)
 
     async def _send(self, run: Run, machine: Machine, key: Key, source: str) -> Wait | None:
         """Go on; None when all of it is in the staging area."""
@@ -98,35 +114,107 @@ class DownloadWorkflow:
             report = await transfer.state(machine, attempt)
             attempt = await transfer.give_up_idle(run, machine, attempt, report)
         if not attempt.under_way:
-            attempt = await self._begin(run, machine, source)
-            url = await self._staging.put_url(key)
-            push = Push(place=attempt.place, url=url, algorithm=attempt.algorithm, source=source)
-            report = await transfer.start(machine, push)
+            attempt, copy = await self._begin(run, machine, key, source)
+
+            async def whole() -> Push:
+                return await self._in_one(attempt, key, source)
+
+            report = await transfer.start(machine, copy, whole)
         report.check(source)
         if report.progress is not Progress.ENDED:
             life = self._settings.tempurl_expiration
             return await transfer.pause(run, attempt, report, operand=source, life=life)
-        arrived = await self._staging.describe(key)
-        if arrived is None or arrived.size != attempt.size:
-            text = f"{arrived.size if arrived else 0} of {attempt.size} bytes arrived"
-            raise CommandFailed(Fault.OTHER, text, operand=source)
-        summed = arrived.algorithm == attempt.algorithm and report.checksum is not None
-        if summed and arrived.checksum != report.checksum:
-            text = f"The {arrived.algorithm} checksum of what arrived is wrong"
-            raise CommandFailed(Fault.OTHER, text, operand=source)
+        if attempt.upload and report.checksum is not None:
+            attempt = await self._put_together(run, attempt, key, source)
+        elif attempt.upload:
+            await self._forget(key, attempt.upload)  # it was sent in one piece after all
+        await self._verify(run, attempt, key, report)
         return None
 
-    async def _begin(self, run: Run, machine: Machine, source: str) -> Attempt:
+    async def _begin(
+        self, run: Run, machine: Machine, key: Key, source: str
+    ) -> tuple[Attempt, Push | PushParts]:
         """Make the directory of a new attempt, beside those of the user's jobs."""
         size = await machine.size(source)
         if size > self._settings.max_file_size:
             limit = f"The file is over {self._settings.max_file_size_mb} MB"
             raise CommandFailed(Fault.OTHER, limit, operand=source)
+        cut, upload, there = await self._parts(attempt_of(run), key, size)
         attempt = await transfer.begun(
-            run, attempt_of(run), _places(machine, run.task.id), size=size, algorithm=_ALGORITHM
+            run,
+            attempt_of(run),
+            _places(machine, run.task.id),
+            size=size,
+            algorithm=IN_PARTS if upload else MD5,
+            part_size=cut.part_size if upload else 0,
+            upload=upload,
         )
         await machine.run(MakeDirectories(attempt.place))
+        if not upload:
+            return attempt, await self._in_one(attempt, key, source)
+        # with a URL for those that are there as well: the file may have changed since
+        parts = cut.missing({})
+        urls = await self._staging.in_parts.urls(key, upload, parts, Audience.MACHINE)
+        missing = {part.number for part in cut.missing(there)}
+        known = {number: part.checksum for number, part in there.items() if number not in missing}
+        return attempt, PushParts(
+            place=attempt.place,
+            algorithm=attempt.algorithm,
+            cut=cut,
+            moves=tuple(
+                Move(part, urls[part.number], known.get(part.number, "")) for part in parts
+            ),
+            workers=self._settings.parallel_parts,
+            source=source,
+        )
+
+    async def _parts(
+        self, attempt: Attempt, key: Key, size: int
+    ) -> tuple[Cut, str, dict[int, StagedPart]]:
+        """How to cut the file, the upload that its parts belong to, and those that are there.
+
+        The upload has no name if the file is sent in one piece: it is small, or the store knows
+        no parts.
+        """
+        cut = Cut.of(size, self._settings.part_size)
+        if attempt.upload:
+            there = await self._staging.in_parts.there(key, attempt.upload)
+            if there is not None and attempt.cut == cut:
+                return cut, attempt.upload, there
+            await self._forget(key, attempt.upload)
+        upload = await self._staging.in_parts.begin(key) if cut.count > 1 else None
+        return cut, upload or "", {}
+
+    async def _in_one(self, attempt: Attempt, key: Key, source: str) -> Push:
+        url = await self._staging.put_url(key)
+        return Push(place=attempt.place, url=url, algorithm=MD5, source=source)
+
+    async def _put_together(self, run: Run, attempt: Attempt, key: Key, source: str) -> Attempt:
+        """Make the parts an object; an earlier owner may have done so already."""
+        there = await self._staging.in_parts.there(key, attempt.upload)
+        if there is None:
+            return attempt
+        if missing := attempt.cut.missing(there):
+            text = f"{attempt.cut.count - len(missing)} of {attempt.cut.count} parts arrived"
+            raise CommandFailed(Fault.OTHER, text, operand=source)
+        # from here on a former owner, whom this write would refuse, must not go on
+        attempt = await transfer.keep(run, attempt, placing=True)
+        await self._staging.in_parts.complete(key, attempt.upload, there)
         return attempt
+
+    async def _verify(self, run: Run, attempt: Attempt, key: Key, report: Report) -> None:
+        """:raises CommandFailed: what is in the staging area is not what was sent"""
+        source = load(DownloadSpec, run.spec).source
+        arrived = await self._staging.describe(key)
+        if arrived is None or arrived.size != attempt.size:
+            text = f"{arrived.size if arrived else 0} of {attempt.size} bytes arrived"
+            raise CommandFailed(Fault.OTHER, text, operand=source)
+        told = attempt.told(report)
+        if arrived.algorithm == attempt.algorithm and told not in (None, arrived.checksum):
+            # sending the parts again would find them at their place
+            await transfer.keep(run, attempt, part_size=0)
+            text = f"The {MD5} checksum of what arrived is wrong"
+            raise CommandFailed(Fault.OTHER, text, operand=source)
 
 
 async def stop_push(machine: Machine, task: Task) -> None:

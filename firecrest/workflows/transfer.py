@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -24,9 +25,11 @@ from firecrest.commands.fetch import (
     Push,
     Report,
 )
+from firecrest.commands.fetch_parts import PullParts, PushParts
 from firecrest.commands.files import Remove
 from firecrest.errors import CommandFailed, Fault, FirecrestError, SystemUnavailable
 from firecrest.machines import Machine
+from firecrest.model.staging import IN_PARTS, Cut, checksum_of_parts
 from firecrest.schema import declared, item, load
 from firecrest.tasks.workflow import Run, Wait
 
@@ -41,6 +44,8 @@ _STARTS = 10
 #: Seconds between two events about how far a copy is, at least.
 _SHOWN_EVERY = 1.0
 _SHORTEST, _LONGEST = 0.25, 5.0
+#: Seconds before the first further attempt; those after it wait twice as long each.
+_FIRST_RETRY = 1.0
 
 
 @declared
@@ -53,6 +58,10 @@ class Attempt:
     :param final: the file to be replaced at its end
     :param size: bytes it must have, and its checksum as of
         :class:`~firecrest.model.staging.Staged`
+    :param tag: of the object that is fetched, empty if the store's tags tell nothing
+    :param part_size: bytes of a part, 0 for a copy in one piece
+    :param upload: what the store calls an upload in parts
+    :param earlier: the directory of an attempt that failed, whose parts are of use still
     :param began: like the other times, seconds since 1970
     :param moved: bytes at the last look, and since when
     :param shown: when its progress was last shown
@@ -68,6 +77,10 @@ class Attempt:
     size: int = item(fields.Integer(), default=0)
     algorithm: str = item(fields.String(), default="")
     checksum: str = item(fields.String(), default="")
+    tag: str = item(fields.String(), default="")
+    part_size: int = item(fields.Integer(), default=0)
+    upload: str = item(fields.String(), default="")
+    earlier: str = item(fields.String(), default="")
     began: float = item(fields.Float(), default=0.0)
     moved: int = item(fields.Integer(), default=0)
     moved_at: float = item(fields.Float(), default=0.0)
@@ -83,7 +96,21 @@ class Attempt:
     @property
     def prefix(self) -> str:
         """What the directories of all attempts begin with."""
-        return self.place.rpartition(".")[0]
+        return (self.place or self.earlier).rpartition(".")[0]
+
+    @property
+    def cut(self) -> Cut:
+        """The parts it is made in."""
+        return Cut(self.size, self.part_size)
+
+    def told(self, report: Report) -> str | None:
+        """The checksum of what was moved, as :attr:`checksum`; None if nobody can tell it."""
+        if report.checksum is None or self.algorithm != IN_PARTS:
+            return report.checksum
+        try:
+            return checksum_of_parts(report.checksum)
+        except ValueError:
+            return ""
 
 
 def attempt_of(run: Run) -> Attempt:
@@ -118,6 +145,12 @@ async def begun(run: Run, attempt: Attempt, prefix: str, **about: Any) -> Attemp
     )
 
 
+async def again(run: Run, attempt: Attempt, **about: Any) -> Wait:
+    """When to try again after a failure, the later the more there were."""
+    await keep(run, attempt, failures=attempt.failures + 1, place="", **about)
+    return Wait(_FIRST_RETRY * 2.0**attempt.failures)
+
+
 async def pause(run: Run, attempt: Attempt, report: Report, *, operand: str, life: float) -> Wait:
     """When to look again at a copy that runs; how far it is becomes ``progress`` in the data.
 
@@ -125,18 +158,23 @@ async def pause(run: Run, attempt: Attempt, report: Report, *, operand: str, lif
     :raises CommandFailed: it is dead
     """
     now = time.time()
-    grows = report.size < attempt.size  # a push shows the whole file from the beginning
-    if grows and report.size != attempt.moved and now - attempt.shown >= _SHOWN_EVERY:
+    # between two looks at a part that ends it may seem less than it was
+    moved = max(report.size, attempt.moved)
+    # a push shows the whole file from the beginning where the machine cannot tell more
+    grows = moved < attempt.size
+    if grows and moved != attempt.moved and now - attempt.shown >= _SHOWN_EVERY:
         seconds = max(now - attempt.moved_at, 0.001)
         progress = {
-            "bytes_done": report.size,
+            "bytes_done": moved,
             "bytes_total": attempt.size,
-            "rate": round(max(report.size - attempt.moved, 0) / seconds),
+            "rate": round((moved - attempt.moved) / seconds),
         }
+        if attempt.part_size:
+            progress |= {"parts_done": report.parts, "parts_total": attempt.cut.count}
         await run.show({**run.task.data, "progress": progress})
         attempt = await keep(run, attempt, shown=now)
-    if report.size != attempt.moved or attempt.unseen is not None:
-        attempt = await keep(run, attempt, moved=report.size, moved_at=now, unseen=None)
+    if moved != attempt.moved or attempt.unseen is not None:
+        attempt = await keep(run, attempt, moved=moved, moved_at=now, unseen=None)
     if now - attempt.began > life or (grows and now - attempt.moved_at > _SILENCE):
         raise CommandFailed(Fault.OTHER, "Transfer timed out", operand)
     # the longer it has taken, the less it matters when its end is seen
@@ -159,14 +197,21 @@ async def unseen(run: Run, attempt: Attempt, error: FirecrestError) -> Wait | No
     return Wait(min(max(_SHORTEST, (now - (attempt.unseen or now)) / 4), 2 * _LONGEST))
 
 
-async def start(machine: Machine, copy: Pull | Push) -> Report:
-    """Start a copy, detached; where a wrapper permits no shell it is waited for instead."""
+async def start(
+    machine: Machine,
+    copy: Pull | Push | PullParts | PushParts,
+    whole: Callable[[], Awaitable[Pull | Push]],
+) -> Report:
+    """Start a copy, detached; where a wrapper permits no shell it is waited for instead.
+
+    :param whole: makes the same copy in one piece, for a wrapper permits no parts either
+    """
     try:
         return await machine.run(copy)
     except CommandFailed as error:
         if error.fault is not Fault.WRAPPER_REFUSED:
             raise
-    await machine.run(Attached(copy))
+    await machine.run(Attached(copy if isinstance(copy, Pull | Push) else await whole()))
     return Report(progress=Progress.ENDED, checksum=None)
 
 
@@ -182,7 +227,7 @@ async def state(machine: Machine, attempt: Attempt) -> Report:
 
 async def discard(machine: Machine, attempt: Attempt) -> None:
     """End all attempts of the task and remove what they have left."""
-    if attempt.under_way:
+    if attempt.prefix:
         await end_copy(machine, attempt.prefix, attempt.place)
 
 
@@ -202,7 +247,7 @@ async def give_up_idle(run: Run, machine: Machine, attempt: Attempt, report: Rep
     """Forget an attempt that has not begun: without its directory it cannot any more."""
     if report.progress not in (Progress.IDLE, Progress.GONE):
         return attempt
-    await _discard(machine, attempt.prefix, attempt.place)
+    await _discard(machine, attempt.place, attempt.place)
     attempt = await keep(run, attempt, place="", failures=attempt.failures + 1)
     if attempt.failures > _STARTS:
         raise CommandFailed(Fault.OTHER, "The copy could not be started")

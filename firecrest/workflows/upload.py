@@ -12,6 +12,7 @@ from typing import Any
 from marshmallow import fields
 
 from firecrest.commands.fetch import Progress, Pull, Report
+from firecrest.commands.fetch_parts import Move, PullParts
 from firecrest.config.settings import Storage
 from firecrest.errors import (
     CommandFailed,
@@ -22,12 +23,12 @@ from firecrest.errors import (
     TaskStoreUnavailable,
 )
 from firecrest.machines import Machine, Machines
-from firecrest.model.staging import Audience, Form, Key
+from firecrest.model.staging import IN_PARTS, MD5, Audience, Cut, Form, Key, Staged
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item, load
 from firecrest.staging.base import Store
 from firecrest.tasks.workflow import Run, Step, To, Wait
-from firecrest.workflows import transfer
+from firecrest.workflows import sending, transfer
 from firecrest.workflows.transfer import Attempt, attempt_of
 from firecrest.workflows.words import explain
 
@@ -35,7 +36,6 @@ _log = logging.getLogger(__name__)
 
 _COPY_STARTED = "Starting async task for download to filesystem"
 _VANISHED = "File was deleted from staging area. Start a new upload process"
-_FIRST_RETRY = 1.0
 #: Looks for an object are so many seconds apart, or such a part of the time it has taken.
 _SHORTEST_PAUSE = 1.0
 _PAUSE_SHARE = 1 / 30
@@ -49,12 +49,16 @@ class UploadSpec:
     :param target: path on the machine, as sent
     :param target_path: the file to be written
     :param address: the machine's address as users may see it
+    :param size: bytes that the client will send in parts; 0 if it posts a form
+    :param part_size: bytes of such a part
     """
 
     source: str = item(fields.String())
     target: str = item(fields.String())
     target_path: str = item(fields.String())
     address: str = item(fields.String())
+    size: int = item(fields.Integer(), default=0)
+    part_size: int = item(fields.Integer(), default=0)
 
 
 class UploadWorkflow:
@@ -94,31 +98,55 @@ class UploadWorkflow:
                 f" ({self._staging.technology})",
             )
         try:
-            form = await self._staging.upload_form(key)
+            message = await self._message(key, load(UploadSpec, run.spec))
         except StagingFailed as error:
             _log.warning("task %s: %s", run.task.id, error)
             return To(Status.FAILED, "Staging Area auth error, try again later")
-        message = form_message(form, load(UploadSpec, run.spec).source)
         return To(Status.FORM_READY, upload_data(run, Status.FORM_READY, message))
+
+    async def _message(self, key: Key, spec: UploadSpec) -> dict[str, Any]:
+        """How to upload: in parts if the client wants that and the store can, else a form."""
+        if spec.part_size:
+            cut = Cut(spec.size, spec.part_size)
+            if (message := await sending.begin(self._staging, key, cut)) is not None:
+                return message
+        return form_message(await self._staging.upload_form(key), spec.source)
 
     async def _look_for_object(self, run: Run) -> To | Wait:
         """Look whether the object is there; the checkpoint says since when that is done."""
         if not run.checkpoint:
             await run.mark(str(time.time()))
         try:
-            size = await self._staging.size(upload_key(run.task, load(UploadSpec, run.spec)))
+            size = await self._staging.arrived(upload_key(run.task, load(UploadSpec, run.spec)))
         except StagingFailed as error:
             _log.warning("task %s: %s", run.task.id, error)
             size = None
-        if size is None:
-            return Wait(self._pause(time.time() - float(run.checkpoint)))
-        return staged(run.task)
+        if size is not None:
+            return staged(run.task)
+        if in_parts := sending.in_parts(run.task):
+            await self._show_arriving(run)
+        waited = time.time() - float(run.checkpoint)
+        return Wait(self._pause(waited, told=not in_parts), waited * _PAUSE_SHARE)
 
-    def _pause(self, waited: float) -> float:
-        """Seconds until the next look at an object that has been waited for so long."""
+    async def _show_arriving(self, run: Run) -> None:
+        """Tell how much of an upload in parts has arrived."""
+        try:
+            now = await sending.progress(self._staging, run.task, float(run.checkpoint))
+        except StagingFailed as error:
+            _log.warning("task %s: %s", run.task.id, error)
+            return
+        before = run.task.data.get("progress", {"bytes_done": 0})
+        if now is not None and now["bytes_done"] != before["bytes_done"]:
+            await run.show({**run.task.data, "progress": now})
+
+    def _pause(self, waited: float, *, told: bool) -> float:
+        """Seconds until the next look at an object that has been waited for so long.
+
+        :param told: whether a store that can tell of its arrival does so
+        """
         longest = self._settings.polling_interval
-        if self._settings.notify_secret:
-            return longest  # the store tells when it has arrived
+        if told and self._settings.notify_secret:
+            return longest
         # often in the beginning; of what takes long nobody minds a small part of it
         return min(max(_SHORTEST_PAUSE, waited * _PAUSE_SHARE), longest)
 
@@ -156,12 +184,13 @@ class UploadWorkflow:
         failures = attempt.failures + 1
         _log.warning("task %s: copy failed (%d): %s", run.task.id, failures, error)
         machine = self._machines.open(run.task.user, run.task.system)
+        last = failures > self._settings.copy_retries
+        if attempt.earlier and attempt.place in ("", attempt.earlier) and not last:
+            return await transfer.again(run, attempt)
         await transfer.discard(machine, attempt)
-        if failures > self._settings.copy_retries:
-            await transfer.keep(run, attempt, failures=0, place="")
+        if last:
             return To(Status.COPY_FAILED, upload_data(run, Status.COPY_FAILED, explain(error)))
-        await transfer.keep(run, attempt, failures=failures, place="")
-        return Wait(_FIRST_RETRY * 2 ** (failures - 1))
+        return await transfer.again(run, attempt, earlier="")
 
     async def _pull(self, run: Run, machine: Machine, key: Key, target: str) -> Wait | None:
         """Go on fetching the object; None when it is whole and has its name."""
@@ -177,16 +206,19 @@ class UploadWorkflow:
             attempt = await self._begin(run, machine, key, target)
             report = Report(progress=Progress.ENDED)
             if attempt.size > 0:  # an empty object is there already
-                url = await self._staging.get_url(key, Audience.MACHINE)
-                report = await transfer.start(
-                    machine, Pull(place=attempt.place, url=url, algorithm=attempt.algorithm)
-                )
-        report.check(target)
-        if report.progress is not Progress.ENDED:
-            life = self._settings.tempurl_expiration
-            return await transfer.pause(run, attempt, report, operand=target, life=life)
+                report = await self._start(machine, attempt, key)
+        try:
+            report.check(target)
+            if report.progress is not Progress.ENDED:
+                life = self._settings.tempurl_expiration
+                return await transfer.pause(run, attempt, report, operand=target, life=life)
+        except CommandFailed:
+            if attempt.part_size and not report.no_room:
+                # what has arrived stays, for the next attempt to go on with
+                await transfer.keep(run, attempt, earlier=attempt.place)
+            raise
         arrived = await machine.size(_data(attempt))
-        verify(attempt, arrived, report.checksum, target)
+        verify(attempt, arrived, attempt.told(report), target)
         # from here on a former owner, whom this write would refuse, must not go on
         attempt = await transfer.keep(run, attempt, placing=True)
         await self._place(run, machine, attempt)
@@ -197,18 +229,57 @@ class UploadWorkflow:
         staged_object = await self._staging.describe(key)
         if staged_object is None:
             raise CommandFailed(Fault.OTHER, _VANISHED, operand=target)
-        final = await machine.destination(target)
+        final, before = await machine.destination(target), attempt_of(run)
+        cut, algorithm = self._cut(load(UploadSpec, run.spec), staged_object)
+        part_size = cut.part_size if cut.count > 1 else 0
+        tag = staged_object.checksum if staged_object.algorithm in (MD5, IN_PARTS) else ""
+        same = tag and (tag, part_size, final) == (before.tag, before.part_size, before.final)
         attempt = await transfer.begun(
             run,
-            attempt_of(run),
+            before,
             _places(final, key.task_id),
             final=final,
             size=staged_object.size,
-            algorithm=staged_object.algorithm,
+            algorithm=algorithm,
             checksum=staged_object.checksum,
+            tag=tag,
+            part_size=part_size,
+            earlier=before.earlier if same else "",
         )
         await machine.begin(final, attempt.place)
         return attempt
+
+    def _cut(self, spec: UploadSpec, found: Staged) -> tuple[Cut, str]:
+        """The parts to fetch, and the algorithm that compares the file with the object.
+
+        The checksum of an object in parts can be made again from the same parts only.
+        """
+        sent = Cut(found.size, spec.part_size or self._settings.part_size)
+        if found.algorithm != IN_PARTS:
+            return Cut.of(found.size, self._settings.part_size), found.algorithm
+        if spec.part_size and found.checksum.endswith(f"-{sent.count}"):
+            return sent, IN_PARTS
+        return Cut.of(found.size, self._settings.part_size), ""
+
+    async def _start(self, machine: Machine, attempt: Attempt, key: Key) -> Report:
+        url = await self._staging.get_url(key, Audience.MACHINE)
+        one = Pull(place=attempt.place, url=url, algorithm=attempt.algorithm)
+
+        async def whole() -> Pull:
+            return one
+
+        if not attempt.part_size:
+            return await transfer.start(machine, one, whole)
+        in_parts = PullParts(
+            place=attempt.place,
+            algorithm=attempt.algorithm,
+            cut=attempt.cut,
+            moves=tuple(Move(part, url) for part in attempt.cut.missing({})),
+            workers=self._settings.parallel_parts,
+            tag=attempt.tag,
+            earlier=attempt.earlier,
+        )
+        return await transfer.start(machine, in_parts, whole)
 
     async def _place(self, run: Run, machine: Machine, attempt: Attempt) -> None:
         """Give the file its name, which an earlier owner may have done already."""
@@ -268,7 +339,8 @@ def upload_key(task: Task, spec: UploadSpec) -> Key:
 
 def staged(task: Task) -> To:
     """The transition of a task whose object has arrived: same data, new code."""
-    return To(Status.STAGED, {**task.data, "status": Status.STAGED})
+    data = {name: value for name, value in task.data.items() if name != "progress"}
+    return To(Status.STAGED, {**data, "status": Status.STAGED})
 
 
 def upload_data(run: Run, status: Status, message: Any) -> dict[str, Any]:

@@ -8,10 +8,12 @@ import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
-from tests.harness.gateway import Gateway
+from tests.harness.gateway import Config, Gateway
 from tests.harness.tokens import TokenMint
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -79,3 +81,34 @@ async def test_the_hours_used(environment: dict[str, str], alice: Client) -> Non
     said = await run("used_hours.py", environment=environment)
     assert said[0].split() == ["partition", "state", "jobs", "CPU", "hours"]
     assert any(line.startswith("part01") for line in said[1:])
+
+
+async def test_a_large_upload_that_goes_on_where_it_was(
+    config: Config,
+    gateways: Gateways,
+    connect: Connect,
+    environment: dict[str, str],
+    workdir: Path,
+    tmp_path: Path,
+) -> None:
+    config["storage"] |= {"part_size_mb": 5}
+    gateway = await gateways(config)
+    environment["FIRECREST_URL"] = gateway.url
+    content = os.urandom((10 << 20) + 1)
+    (tmp_path / "large").write_bytes(content)
+    form = {"sourcePath": "large", "targetPath": str(workdir), "fileSize": str(len(content))}
+    client = connect(gateway)
+    receipt = await client.post("/storage/xfer-external/upload", data=form)
+    data = (await client.reached(receipt, {"111"}))["data"]
+    last = data["msg"]["parts"][2]
+    async with aiohttp.ClientSession() as store:
+        assert (await store.put(last["url"], data=content[last["offset"] :])).status == 200
+    task = receipt.json["task_id"]
+    file, into = str(tmp_path / "large"), str(workdir)
+    said = await run("large_upload.py", file, into, task, environment=environment)
+    assert said == [
+        f"task {task}",
+        "2 of 3 parts are missing",
+        f"{workdir}/large is there",
+    ]
+    assert (workdir / "large").read_bytes() == content

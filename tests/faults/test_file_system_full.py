@@ -42,7 +42,7 @@ async def small(workdir: Path) -> AsyncIterator[Path]:
 
 @pytest.fixture
 async def client(config: Config, gateways: Gateways, connect: Connect) -> Client:
-    config["storage"] |= {"copy_retries": 1, "polling_interval": 0.2}
+    config["storage"] |= {"copy_retries": 1, "polling_interval": 0.2, "part_size_mb": 5}
     return connect(await gateways(config))
 
 
@@ -62,6 +62,22 @@ async def test_a_copy_without_room_ends_in_115_and_leaves_nothing(
     assert (await finish(client, receipt)).status == 200
     assert (await client.reached(receipt, {"114", "115"}))["status"] == "114"
     assert (small / "f").read_bytes() == CONTENT
+    assert [path.name for path in small.iterdir()] == ["f"]
+
+
+async def test_parts_without_room_end_in_115_and_leave_nothing(client: Client, small: Path) -> None:
+    content = CONTENT * 11
+    receipt, data = await offered(client, small)
+    await send(data, content)
+    task = await client.finished(receipt)
+    assert task["status"] == "115"
+    assert "writing" in task["data"]["msg"]
+    assert list(small.iterdir()) == []
+
+    await _run("mount", "-o", "remount,size=32m", str(small))
+    assert (await finish(client, receipt)).status == 200
+    assert (await client.reached(receipt, {"114", "115"}))["status"] == "114"
+    assert (small / "f").read_bytes() == content
     assert [path.name for path in small.iterdir()] == ["f"]
 
 

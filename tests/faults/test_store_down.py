@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.conftest import Connect, Gateways
@@ -246,6 +247,30 @@ async def test_an_object_that_vanished_cannot_be_copied(
     assert files(workdir) == set()
     refused = await finish(client, receipt)
     assert (refused.status, refused.json) == (400, {"error": "Object isn't in Object Storage"})
+
+
+async def test_a_url_that_has_expired_is_replaced_or_told(
+    client: Client, gateway: Gateway, cluster: Cluster, testbed: Testbed, workdir: Path
+) -> None:
+    """As if the machine had been asleep: curl comes when the time of its URL is over."""
+    curl = cluster.tool("curl")
+    expired = workdir / ".tools" / "expired"
+    curl.replace_first(f'sed "s|^url = .*|url = \\"$(cat {expired})\\"|" | "$real" "$@"')
+    receipt, data = await offered(client, workdir)
+    async with bucket_of(testbed, "alice") as bucket, aiohttp.ClientSession() as session:
+        url = await bucket.url("get_object", data["msg"]["key"], 1)
+        expired.write_text(url.replace("&", "\\&"))  # as sed puts it
+
+        async def over() -> bool:
+            async with session.get(url) as response:
+                return response.status == 403
+
+        await eventually(over, "the URL has expired")
+    await send(data, CONTENT)
+    assert (await client.finished(receipt))["status"] == "114"
+    assert "The requested URL returned error: 403" in gateway.log
+    assert (workdir / "f").read_bytes() == CONTENT
+    assert len(curl.runs) == 2
 
 
 async def test_a_finished_copy_is_finished_even_if_the_object_cannot_be_deleted(

@@ -23,6 +23,17 @@ class Bucket:
         found = await self._client.list_objects_v2(Bucket=self._name, Prefix=prefix)
         return [entry["Key"] for entry in found.get("Contents", [])]
 
+    async def uploads(self, prefix: str) -> list[str]:
+        """Keys of uploads in parts that are neither completed nor aborted."""
+        found = await self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix)
+        return [entry["Key"] for entry in found.get("Uploads", [])]
+
+    async def url(self, operation: str, key: str, seconds: int) -> str:
+        """A URL that works for so long."""
+        wanted = {"Bucket": self._name, "Key": key}
+        made: str = await self._client.generate_presigned_url(operation, wanted, seconds)
+        return made
+
     async def delete(self, key: str) -> None:
         await self._client.delete_object(Bucket=self._name, Key=key)
 

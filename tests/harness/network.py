@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Wire:
-    """A TCP relay on loopback."""
+    """A TCP relay on loopback, which counts connections and HTTP requests."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -23,6 +23,7 @@ class Wire:
         self._held = asyncio.Event()
         self.port = 0
         self.connections = 0
+        self.requests = 0
 
     @property
     def open(self) -> int:
@@ -83,7 +84,7 @@ class Wire:
             back, upstream = await asyncio.open_connection(*self._target)
             self._writers.add(upstream)
             await asyncio.gather(
-                self._pump(reader, upstream, self._request_passes),
+                self._pump(reader, upstream, self._request_passes, count=True),
                 self._pump(back, writer, self._answer_passes),
             )
         for end in (writer, upstream):
@@ -96,9 +97,13 @@ class Wire:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         passes: Callable[[], Awaitable[None]],
+        *,
+        count: bool = False,
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
+                if count:
+                    self.requests += data.count(b" HTTP/1.1\r\n")
                 if writer in self._forgotten:
                     continue
                 await passes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from aiohttp.test_utils import TestServer
 from firecrest.config.services import S3, Storage
 from firecrest.config.values import Secret
 from firecrest.errors import StagingFailed
+from firecrest.model.staging import Key
 from firecrest.staging import s3
 
 TAKEN = "<Error><Code>BucketAlreadyExists</Code><Message>taken</Message></Error>"
@@ -60,6 +62,66 @@ async def test_a_bucket_of_ours_that_exists_is_used() -> None:
         await ours.prepare("alice")
 
 
+LISTED = """<ListBucketResult><IsTruncated>{}</IsTruncated>
+<Contents><Key>id/f</Key><Size>7</Size></Contents></ListBucketResult>"""
+
+
+def counting(requests: list[str], listed: web.Response | None) -> Answer:
+    """A store that writes down what it is asked; HEAD finds 7 bytes."""
+
+    async def answer(request: web.Request) -> web.Response:
+        requests.append(request.method)
+        if request.method == "HEAD":
+            return web.Response(headers={"Content-Length": "7"})
+        return listed or web.Response(status=503)
+
+    return answer
+
+
+def listing(truncated: str) -> web.Response:
+    return web.Response(text=LISTED.format(truncated), content_type="application/xml")
+
+
+async def test_many_who_wait_for_objects_of_a_user_share_one_list() -> None:
+    requests: list[str] = []
+    async with store(counting(requests, listing("false"))) as asked:
+        here, absent = Key("alice", "id", "f"), Key("alice", "id", "g")
+        assert await asked.arrived(here) == 7  # one who waits alone
+        assert requests == ["HEAD"]
+        answers = await asyncio.gather(*map(asked.arrived, [here, absent] * 50))
+    assert answers == [7, None] * 50
+    assert requests == ["HEAD", "GET"]
+
+
+async def test_a_bucket_that_is_too_full_is_not_listed_again() -> None:
+    requests: list[str] = []
+    async with store(counting(requests, listing("true"))) as asked:
+        for _ in range(5):
+            assert await asked.arrived(Key("alice", "id", "f")) == 7
+    assert requests.count("GET") == 1
+
+
+async def test_a_failure_to_list_is_told_to_all_who_ask() -> None:
+    requests: list[str] = []
+    async with store(counting(requests, None)) as asked:
+        key = Key("alice", "id", "f")
+        await asked.arrived(key)
+        answers = await asyncio.gather(
+            *(asked.arrived(key) for _ in range(10)), return_exceptions=True
+        )
+    assert {type(answer) for answer in answers} == {StagingFailed}
+    assert requests.count("GET") <= 3  # the library tries again by itself
+
+
+@pytest.mark.parametrize("status", [405, 501])
+async def test_a_store_without_multipart_uploads_says_so(status: int) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    async with store(answer) as old:
+        assert await old.in_parts.begin(Key("alice", "id", "f")) is None
+
+
 @pytest.mark.parametrize(
     ("head", "expected"),
     [
@@ -67,7 +129,11 @@ async def test_a_bucket_of_ours_that_exists_is_used() -> None:
             {"ETag": '"d41d8cd98f00b204e9800998ecf8427e"'},
             ("md5", "d41d8cd98f00b204e9800998ecf8427e"),
         ),
-        ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e-3"'}, ("", "")),
+        (
+            {"ETag": '"d41d8cd98f00b204e9800998ecf8427e-3"'},
+            ("md5-parts", "d41d8cd98f00b204e9800998ecf8427e-3"),
+        ),
+        ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e-"'}, ("", "")),
         ({}, ("", "")),
         ({"ETag": f'"{"0" * 32}"', "ServerSideEncryption": "aws:kms"}, ("", "")),
         ({"ETag": f'"{"0" * 32}"', "ServerSideEncryption": "AES256"}, ("md5", "0" * 32)),
@@ -77,7 +143,7 @@ async def test_a_bucket_of_ours_that_exists_is_used() -> None:
         ({"ChecksumSHA256": "!", "ETag": '"x"'}, ("", "")),
     ],
 )
-def test_only_a_checksum_of_the_whole_object_counts(
+def test_only_a_checksum_that_can_be_made_again_counts(
     head: dict[str, str], expected: tuple[str, str]
 ) -> None:
     assert s3.checksum(head) == expected

@@ -152,6 +152,19 @@ class Number(fields.Field[int | None]):
         return max(-_MAX_NUMBER, min(int(value), _MAX_NUMBER))
 
 
+class Size(fields.Field[int | None]):
+    """A number of bytes; empty counts as absent (None)."""
+
+    about: ClassVar[dict[str, Any]] = {"type": "integer", "minimum": 0}
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | None:
+        if value == "":
+            return None
+        if not (_INTEGER.fullmatch(str(value)) and 0 <= int(value) <= _MAX_NUMBER):
+            raise ValidationError("is not a number of bytes")
+        return int(value)
+
+
 class JobIds(fields.Field[tuple[str, ...]]):
     """Job ids joined by commas; the form of each is checked by the endpoint.
 

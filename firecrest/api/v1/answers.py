@@ -272,6 +272,24 @@ class Started(TypedDict):
     success: Annotated[str, such_as("Starting download to File System")]
 
 
+class MissingPart(TypedDict):
+    """A piece of a file: where it begins, its bytes, and the URL to PUT them to."""
+
+    number: int
+    offset: int
+    size: int
+    url: str
+
+
+class MissingParts(TypedDict):
+    """The parts of an upload that have not arrived, or the first of them."""
+
+    part_size: int
+    parts_total: int
+    parts_missing: int
+    parts: list[MissingPart]
+
+
 # -- /reservations ---------------------------------------------------------------------
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from firecrest.api.creation import HEADERS, begin
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Header, Refusal
-from firecrest.api.http.params import FilePath, RemotePath
+from firecrest.api.http.params import FilePath, Number, RemotePath, Size
 from firecrest.api.http.parts import Parts
-from firecrest.api.v1.answers import Started
+from firecrest.api.v1.answers import MissingParts, Started
 from firecrest.api.v1.errors import STORAGE, probe_headers
 from firecrest.api.v1.failures import (
     BAD_TASK_ID,
@@ -34,17 +34,21 @@ from firecrest.errors import (
     TaskNotFound,
 )
 from firecrest.machines import Machine
-from firecrest.model.staging import Key
+from firecrest.model.staging import Cut, Key
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item
 from firecrest.tasks.states import targets
+from firecrest.workflows import sending
 from firecrest.workflows.download import DownloadSpec, stop_push
+from firecrest.workflows.sending import TOLD, PartsGone
 from firecrest.workflows.upload import UploadSpec, staged, stop_copy
 
 _log = logging.getLogger(__name__)
 
 endpoints = Endpoints(STORAGE)
 
+#: Parts told in one answer at most: each is signed.
+_MOST_TOLD = 1000
 _STARTED = {"success": "Starting download to File System"}
 _UNUSABLE = (CommandFailed, AccessDenied, SystemUnavailable)
 
@@ -56,6 +60,23 @@ class UploadParams:
     target_path: str = item(RemotePath(), name="targetPath", help="directory or file to write")
     source_path: str = item(
         FilePath(), name="sourcePath", help="the file on the client's side; its name is kept"
+    )
+    file_size: int | None = item(
+        Size(),
+        name="fileSize",
+        default=None,
+        help="bytes of the file, if it may be sent in parts: where it is large enough for that,"
+        " the task shows a URL for each part instead of a form",
+    )
+
+
+@declared
+class PartsParams:
+    """Which missing parts are asked for."""
+
+    after: int | None = item(Number(), default=0, help="only parts with a higher number")
+    limit: int | None = item(
+        Number(), default=TOLD, help=f"how many parts at most, up to {_MOST_TOLD}"
     )
 
 
@@ -77,19 +98,27 @@ class DownloadParams:
     contract="rest-v1 §8.2",
 )
 async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
-    """Begin an upload: the task will show a form."""
+    """Begin an upload: the task will show a form, or where to send the parts of the file."""
+    size, storage = params.file_size, call.parts.settings.storage
     creation = await begin(
         call,
         params.target_path,
         params.source_path,
+        *(() if size is None else (str(size),)),
         failed={"error": "Error creating task"},
     )
+    if size is not None and size > storage.max_file_size:
+        error = f"The file is over {storage.max_file_size_mb} MB"
+        raise Refusal(400, {"description": call.endpoint.on_error, "error": error})
+    cut = Cut.of(size or 0, storage.part_size)
     machine = call.machine
     spec = UploadSpec(
         source=params.source_path,
         target=params.target_path,
         target_path=await _destination(machine, params),
         address=machine.system.storage.advertised_address or str(machine.system.address),
+        size=cut.size if cut.count > 1 else 0,
+        part_size=cut.part_size if cut.count > 1 else 0,
     )
     return await creation.create(Kind.UPLOAD, spec)
 
@@ -106,7 +135,10 @@ async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
     contract="rest-v1 §8.3",
 )
 async def finish_upload(call: Call, _: None) -> dict[str, Any]:
-    """Copy the uploaded object to the file system now; harmless when repeated."""
+    """Copy the uploaded object to the file system now; harmless when repeated.
+
+    Parts are put together first; as long as some are missing this is refused.
+    """
     task = await _named_task(call)
     for _attempt in range(2):
         match task.status:
@@ -127,6 +159,27 @@ async def finish_upload(call: Call, _: None) -> dict[str, Any]:
             case _:
                 raise Refusal(400, {"error": "Task has not a valid format"})
     return _STARTED
+
+
+@endpoints.get(
+    "/storage/xfer-external/upload/parts",
+    PartsParams,
+    answer=MissingParts,
+    reads={"X-Task-Id": "The task of the upload; required."},
+    contract="rest-v1 §8.2",
+)
+async def missing_parts(call: Call, params: PartsParams) -> dict[str, Any]:
+    """The parts of an upload that have not arrived, each with a new URL."""
+    task = await _named_task(call)
+    if task.status is not Status.FORM_READY:
+        raise Refusal(400, {"error": "Task has not a valid format"})
+    limit = max(1, min(params.limit or TOLD, _MOST_TOLD))
+    try:
+        return await sending.missing(call.parts.staging, task, after=params.after or 0, limit=limit)
+    except PartsGone as error:
+        raise Refusal(400, {"error": "There is no upload in parts"}) from error
+    except StagingFailed as error:
+        raise Refusal(400, {"error": "Staging Area error, try again later"}) from error
 
 
 @endpoints.post(
@@ -207,13 +260,21 @@ async def _destination(machine: Machine, params: UploadParams) -> str:
 
 
 async def copy_staged(parts: Parts, task: Task) -> bool:
-    """Begin the copy of an upload whose object has arrived; whether it has.
+    """Begin the copy of an upload whose object, or all parts of it, have arrived; whether so.
 
     :raises StagingFailed: that cannot be found out
     :raises StaleTask: the task has moved on meanwhile
     """
-    if await parts.staging.size(Key(task.user, task.id, task.data["source"])) is None:
-        return False
+    key = Key(task.user, task.id, task.data["source"])
+    if await parts.staging.size(key) is None:
+        if not sending.in_parts(task):
+            return False
+        try:
+            if await sending.put_together(parts.staging, task):
+                return False
+        except PartsGone:  # perhaps somebody was faster
+            if await parts.staging.size(key) is None:
+                return False
     move = staged(task)
     await parts.engine.move(task, move.status, move.data)
     return True

@@ -1,0 +1,164 @@
+"""Uploads in parts, for clients that ask for them (Contract: tasks §4, rest-v1 §8.2, §8.3)."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.conftest import Connect, Gateways
+from tests.harness.bucket import Bucket, bucket_of
+from tests.harness.client import Answer, Client
+from tests.harness.gateway import Config, Gateway
+from tests.harness.testbed import Testbed
+from tests.harness.waiting import eventually
+
+UPLOAD = "/storage/xfer-external/upload"
+PARTS = "/storage/xfer-external/upload/parts"
+PART = 5 << 20
+#: Four parts, the last of them short.
+CONTENT = os.urandom(3 * PART + 1234)
+NOT_STAGED = {"error": "Object isn't in Object Storage"}
+
+
+@pytest.fixture
+async def bucket(testbed: Testbed) -> AsyncIterator[Bucket]:
+    async with bucket_of(testbed, "alice") as found:
+        yield found
+
+
+@pytest.fixture
+async def gateway(config: Config, gateways: Gateways) -> Gateway:
+    config["storage"] |= {"part_size_mb": 5, "polling_interval": 0.3, "max_file_size_mb": 100}
+    return await gateways(config)
+
+
+@pytest.fixture
+async def client(gateway: Gateway, connect: Connect) -> Client:
+    return connect(gateway)
+
+
+async def begin(client: Client, target: Path, size: object) -> Answer:
+    form = {"sourcePath": "f", "targetPath": str(target), "fileSize": str(size)}
+    return await client.post(UPLOAD, data=form)
+
+
+async def offered(client: Client, target: Path, size: object) -> tuple[dict[str, str], Any, Answer]:
+    """Headers that name the task, what it says to send, and the receipt."""
+    receipt = await begin(client, target, size)
+    assert receipt.status == 201, receipt
+    task = await client.reached(receipt, {"111", "400"})
+    assert task["status"] == "111", task
+    return {"X-Task-Id": receipt.json["task_id"]}, task["data"]["msg"], receipt
+
+
+async def put(part: dict[str, Any], content: bytes | None = None) -> int:
+    if content is None:
+        content = CONTENT[part["offset"] : part["offset"] + part["size"]]
+    async with (
+        aiohttp.ClientSession() as session,
+        session.put(part["url"], data=io.BytesIO(content)) as response,
+    ):
+        return response.status
+
+
+async def test_parts_are_sent_asked_for_and_put_together(
+    client: Client, gateway: Gateway, connect: Connect, bucket: Bucket, workdir: Path
+) -> None:
+    named, message, receipt = await offered(client, workdir, len(CONTENT))
+    task_id = receipt.json["task_id"]
+    parts = message.pop("parts")
+    assert message.pop("upload_id")
+    assert message == {
+        "method": "PUT",
+        "key": f"{task_id}/f",
+        "size": len(CONTENT),
+        "part_size": PART,
+        "parts_total": 4,
+        "parts_missing": 4,
+    }
+    assert [(p["number"], p["offset"]) for p in parts] == [(n + 1, n * PART) for n in range(4)]
+    assert [part["size"] for part in parts] == [PART, PART, PART, 1234]
+
+    # a URL takes as many bytes as its part has
+    assert await put(parts[3], CONTENT[:PART]) == 403
+    assert await put(parts[3]) == 200
+    assert await put(parts[1]) == 200
+
+    async def arrived() -> Any:
+        data = (await client.task(task_id))["data"]
+        progress = data.get("progress", {})
+        return progress if progress.get("parts_done") == 2 else None
+
+    progress = await eventually(arrived, "the task tells of two parts")
+    assert progress.pop("rate") > 0
+    assert progress == {
+        "bytes_done": PART + 1234,
+        "bytes_total": len(CONTENT),
+        "parts_done": 2,
+        "parts_total": 4,
+    }
+    answer = await client.put(UPLOAD, headers=named)
+    assert (answer.status, answer.json) == (400, NOT_STAGED)
+    answer = await client.get(PARTS, headers=named)
+    assert answer.status == 200
+    assert answer.json["parts_missing"] == 2
+    assert [part["number"] for part in answer.json["parts"]] == [1, 3]
+    answer = await client.get(PARTS, headers=named, params={"after": "1", "limit": "1"})
+    assert [part["number"] for part in answer.json["parts"]] == [3]
+    assert await put(answer.json["parts"][0]) == 200
+    answer = await client.get(PARTS, headers=named, params={"limit": "-1"})
+    assert [part["number"] for part in answer.json["parts"]] == [1]
+    assert await put(answer.json["parts"][0]) == 200
+    assert (await connect(gateway, "bob").get(PARTS, headers=named)).status == 404
+
+    answer = await client.put(UPLOAD, headers=named)
+    assert answer.status == 200, answer
+    assert (await client.put(UPLOAD, headers=named)).status == 200
+    task = await client.finished(receipt)
+    assert task["status"] == "114", task
+    assert "progress" not in task["data"]
+    assert (workdir / "f").read_bytes() == CONTENT
+    assert [path.name for path in workdir.iterdir()] == ["f"]
+    assert await bucket.keys(task_id) == await bucket.uploads(task_id) == []
+    answer = await client.get(PARTS, headers=named)
+    assert (answer.status, answer.json) == (400, {"error": "Task has not a valid format"})
+
+
+async def test_what_is_no_reason_for_parts_and_what_is_refused(
+    client: Client, workdir: Path
+) -> None:
+    for size in ("", 0, PART):
+        named, message, _ = await offered(client, workdir, size)
+        assert message["command"].startswith("curl ")
+        answer = await client.get(PARTS, headers=named)
+        assert (answer.status, answer.json) == (400, {"error": "There is no upload in parts"})
+    for size, error in (
+        ("much", "'fileSize' is not a number of bytes"),
+        (-1, "'fileSize' is not a number of bytes"),
+        ((100 << 20) + 1, "The file is over 100 MB"),
+    ):
+        answer = await begin(client, workdir, size)
+        assert answer.status == 400
+        assert answer.json == {"description": "Failed to upload file", "error": error}
+    assert (await client.get(PARTS)).json == {"error": "Header X-Task-Id missing"}
+
+
+async def test_an_invalidated_upload_takes_no_more_parts(
+    client: Client, bucket: Bucket, workdir: Path
+) -> None:
+    named, message, receipt = await offered(client, workdir, len(CONTENT))
+    task_id = receipt.json["task_id"]
+    assert await put(message["parts"][3]) == 200
+    assert await bucket.uploads(task_id) == [f"{task_id}/f"]
+    answer = await client.post("/storage/xfer-external/invalidate", headers=named)
+    assert answer.status == 201
+    assert await put(message["parts"][2]) == 404
+    assert await bucket.uploads(task_id) == []
+    answer = await client.put(UPLOAD, headers=named)
+    assert (answer.status, answer.json) == (400, {"error": "Task has not a valid format"})
