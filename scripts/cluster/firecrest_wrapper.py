@@ -5,9 +5,10 @@
         ExposeAuthInfo yes
         ForceCommand /usr/local/libexec/firecrest-wrapper
 
-It permits the programs below, called as the gateway calls them, and refuses everything else
-with exit status 118; both is told to syslog. Nothing is evaluated: a line is split into words
-by exact rules, and the program is executed with them, without a shell.
+It permits the programs below and refuses everything else with exit status 118; both is told to
+syslog. Their arguments are the caller's, but for tar, which could run other programs: of its
+options only those that the gateway uses are permitted. Nothing is evaluated: a line is split
+into words by exact rules, and the program is executed with them, without a shell.
 
 What is permitted comes from the certificate that sshd has really accepted, which it tells in
 the file SSH_USER_AUTH. If that has a force-command, the force-command is what runs, and the
@@ -41,6 +42,11 @@ BARE = set(b"cat head rm touch true sacct sbatch scancel scontrol squeue curl".s
 UNDER_TIMEOUT = set(
     b"base64 cat chmod chown cp curl file head id ln ls mkdir mv rm sacct sbatch scancel scontrol"
     b" sha256sum squeue stat tail touch tar unzip rsvmgmt".split()
+)
+#: All that may stand before ``--`` in the arguments of tar and begin with a hyphen.
+TAR_OPTIONS = set(
+    b"- -C -x -f -czf -xf -xzf -xjf --dereference --force-local --keep-old-files"
+    b" --no-same-owner --no-same-permissions --same-permissions --touch".split()
 )
 REFUSED = 118
 NOT_FOUND = 127
@@ -254,9 +260,19 @@ def permitted(line: bytes) -> Program:
         name = program[2]
     elif name not in BARE:
         raise Refused("not permitted")
+    if name == b"tar":
+        check_tar(program[3:])
     if appends_to and (name != b"cat" or program[-1] != b"cat"):
         raise Refused("appends what another program prints")
     return Program(program, appends_to, environment)
+
+
+def check_tar(arguments: "List[bytes]") -> None:
+    """Refuse what could run another program; without a hyphen the first word is options, too."""
+    options = arguments[: arguments.index(b"--")] if b"--" in arguments else arguments
+    hyphened = [word for word in options if word.startswith(b"-")]
+    if options[:1] != hyphened[:1] or not hyphened or set(hyphened) - TAR_OPTIONS:
+        raise Refused("not permitted with tar")
 
 
 def run(program: Program, options: Options) -> "NoReturn":

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firecrest.commands.archives import Compress, Extract, Format
 from firecrest.commands.base import Command, line
 from firecrest.commands.files import Checksum, Move
 from firecrest.commands.placing import Append, Create, Look
@@ -41,11 +42,45 @@ def test_bare_programs(program: str) -> None:
 
 @pytest.mark.parametrize("program", UNDER_TIMEOUT.split())
 def test_programs_under_a_time_limit(program: str) -> None:
-    words = [b"timeout", b"5", program.encode()]
+    words = [b"timeout", b"5", program.encode(), *([b"-xf"] if program == "tar" else [])]
     assert permitted(b" ".join(words)).words == words
     if program not in BARE.split():
         with pytest.raises(Refused):
             permitted(program.encode())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Compress("/d/a", "/d/-x.tar.gz", dereference=True),
+        Extract("/d/-a.tar", "-d", Format.TAR),
+        Extract("/d/a.tar.bz2", "/d", Format.TAR_BZIP2),
+        Create("-d", "name"),
+        Create("/d", "name", 0o640, exact=True),
+    ],
+)
+def test_tar_is_permitted_as_the_gateway_calls_it(command: Command[None]) -> None:
+    assert permitted(line(command, 5).encode()).words[2:] == [w.encode() for w in command.argv()]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "xf a",
+        "xfI a id",
+        "-xf a --to-command=id",
+        "-xf a --to-c=id",
+        "-xf a -I id",
+        "-xf a --checkpoint=1 --checkpoint-action=exec=id",
+        "-czf a -F id x",
+        "-czf a '--rsh-command=id' x",
+        "-xzfI a id",
+    ],
+)
+def test_tar_that_could_run_something_else_is_refused(arguments: str) -> None:
+    with pytest.raises(Refused):
+        permitted(f"timeout 5 tar {arguments}".encode())
 
 
 @pytest.mark.parametrize(
