@@ -74,6 +74,7 @@ class Creation:
             raise Refusal(400, self._failed) from error
         except Repeated as repeated:
             raise self._repeated(repeated.earlier) from repeated
+        call.parts.seen.begin(call.user, call.principal.client, task.id)
         return receipt(task.id, call.public_url)
 
     def _repeated(self, earlier: Earlier) -> Refusal:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from firecrest.model.document import Document
 
 _REMEMBERED = 50_000
+#: Version of a task that nothing has happened to.
+_NEW = 1
 
 
 class Seen:
@@ -25,11 +27,17 @@ class Seen:
         """None if the caller has not read it."""
         return self._versions.get((user, client, task_id))
 
+    def begin(self, user: str, client: str, task_id: str) -> None:
+        """The caller is about to get the receipt of a new task, which says what reading would."""
+        self._note((user, client, task_id), _NEW)
+
     def remember(self, user: str, client: str, documents: Iterable[Document]) -> None:
         """The caller is about to get these."""
         for document in documents:
-            key = (user, client, document.id)
-            self._versions[key] = document.version
-            self._versions.move_to_end(key)
+            self._note((user, client, document.id), document.version)
+
+    def _note(self, key: tuple[str, str, str], version: int) -> None:
+        self._versions[key] = version
+        self._versions.move_to_end(key)
         while len(self._versions) > self._limit:
             self._versions.popitem(last=False)

@@ -57,9 +57,9 @@ async def test_a_first_job_with_curl(environment: dict[str, str], workdir: Path)
 
 
 async def test_many_jobs_without_a_poll(environment: dict[str, str]) -> None:
-    said = await run("many_jobs.py", "20", environment=environment)
-    assert said[0] == "20 jobs submitted"
-    assert len(said) == 21
+    said = await run("many_jobs.py", environment=environment)
+    assert said[0] == "100 jobs submitted"
+    assert len(said) == 101
     assert all(line.endswith(": COMPLETED") for line in said[1:])
 
 

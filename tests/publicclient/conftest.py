@@ -34,10 +34,14 @@ class Raised(Exception):
 
 
 class PublicClient:
-    """The public client in a process of its own."""
+    """The public client in a process of its own.
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    :ivar kind: the name of its class
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, kind: str) -> None:
         self._process = process
+        self.kind = kind
 
     async def call(self, method: str, **args: Any) -> Any:
         """The result of one of its methods.
@@ -103,7 +107,7 @@ async def start(environment: Path, mint: TokenMint) -> AsyncIterator[Start]:
                 limit=64 * 1024 * 1024,
             )
             stack.push_async_callback(_end, process)
-            return PublicClient(process)
+            return PublicClient(process, kind)
 
         yield make
 

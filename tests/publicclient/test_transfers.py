@@ -46,6 +46,21 @@ async def test_a_file_that_is_not_there_raises(client: PublicClient, workdir: Pa
     assert caught.value.kind == "HeaderException"
 
 
+async def test_bytes_that_are_no_text(client: PublicClient, workdir: Path, tmp_path: Path) -> None:
+    """What one class cannot do is told in docs/clients.md: it takes the file for JSON."""
+    content = b"\x80\x81\xfe\xff"
+    source = owned(workdir / "bytes", content)
+    back = tmp_path / "bytes"
+    download = {"machine": "cluster", "source_path": str(source), "target_path": str(back)}
+    if client.kind == "Firecrest":
+        await client.call("simple_download", **download)
+        assert back.read_bytes() == content
+    else:
+        with pytest.raises(Raised) as caught:
+            await client.call("simple_download", **download)
+        assert caught.value.kind == "UnicodeDecodeError"
+
+
 async def _reached(client: PublicClient, handle: int, status: str) -> None:
     async def look() -> bool:
         return bool(await _value(client, handle, "status") == status)

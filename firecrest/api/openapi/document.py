@@ -38,7 +38,10 @@ def describe(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     shared: dict[str, Any] = {}
     for endpoint in endpoints:
-        shared = shared or _failures(endpoint, ANY, shapes)  # the same for all
+        shared = shared or {  # the same for all
+            status: _failed(endpoint, ways, shapes.of(Failure))
+            for status, ways in _by_status(endpoint, ANY).items()
+        }
         operation = _operation(endpoint, shapes)
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
     return {
@@ -177,43 +180,34 @@ def _responses(endpoint: Endpoint, shapes: Shapes) -> dict[str, Any]:
         schema = shapes.of(endpoint.answer or endpoint.family.answer)
         media = {"schema": schema, "example": example(schema, shapes.named)}
         success["content"] = {_JSON: media}
-    refused = _failures(endpoint, ways_to_fail(endpoint), shapes)
-    anywhere = _failures(endpoint, ANY, shapes)
-    shared = {
-        status: {"$ref": f"#/components/responses/{status}"}
-        for status in anywhere.keys() - refused.keys()
-    }
-    return dict(sorted({**responses, **refused, **shared}.items()))
+    anywhere = _by_status(endpoint, ANY)
+    for status, ways in _by_status(endpoint, ways_to_fail(endpoint)).items():
+        all_ways = [*anywhere.pop(status, []), *ways]
+        responses[status] = _failed(endpoint, all_ways, shapes.of(Failure))
+    shared = {status: {"$ref": f"#/components/responses/{status}"} for status in anywhere}
+    return dict(sorted({**responses, **shared}.items()))
 
 
-def _failures(
-    endpoint: Endpoint, ways: Iterable[Failing], shapes: Shapes
-) -> dict[str, dict[str, Any]]:
-    """Responses by status."""
-    failures: dict[str, list[Failing]] = {}
+def _by_status(endpoint: Endpoint, ways: Iterable[Failing]) -> dict[str, list[Failing]]:
+    found: dict[str, list[Failing]] = {}
     for failing in ways:
-        failures.setdefault(str(failing.reply(endpoint).status), []).append(failing)
-    return {
-        status: _failed(endpoint, found, shapes.of(Failure)) for status, found in failures.items()
-    }
+        found.setdefault(str(failing.reply(endpoint).status), []).append(failing)
+    return found
 
 
 def _failed(endpoint: Endpoint, ways: list[Failing], schema: Schema) -> dict[str, Any]:
     """All that is answered with one status; the examples say when."""
     replies = {way.name: (way, way.reply(endpoint)) for way in ways}
     sent = dict.fromkeys(name for _, reply in replies.values() for name in reply.headers)
+    content: dict[str, Any] = {}
+    for name, (way, reply) in replies.items():
+        kind = {"schema": schema if reply.content_type == _JSON else _TEXT, "examples": {}}
+        media = content.setdefault(reply.content_type, kind)
+        media["examples"][name] = {"summary": way.about, "value": reply.body}
     return {
         "description": " ".join(dict.fromkeys(way.about for way in ways)),
         "headers": _references([*headers.REQUEST_ID, *sent]),
-        "content": {
-            _JSON: {
-                "schema": schema,
-                "examples": {
-                    name: {"summary": way.about, "value": reply.body}
-                    for name, (way, reply) in replies.items()
-                },
-            }
-        },
+        "content": content,
     }
 
 

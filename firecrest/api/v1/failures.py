@@ -179,6 +179,23 @@ NO_MATCH = said(
     status=404,
     X_Not_Found="pattern not found",
 )
+#: Where the site wants it, a wrong path is answered as in the tutorial (Contract: rest-v1 D9).
+UPLOAD_PAGE = Failing(
+    "page",
+    "A wrong path, where the site prefers a page of HTML; the headers say what is wrong.",
+    lambda _: Reply(
+        500,
+        "<title>500 Internal Server Error</title>\n<h1>Internal Server Error</h1>\n",
+        dict.fromkeys(
+            (
+                *("X-Invalid-Path", "X-Not-A-Directory", "X-A-Directory"),
+                *("X-Permission-Denied", "X-Error"),
+            ),
+            "",
+        ),
+        content_type="text/html",
+    ),
+)
 NO_FILE = fixed(
     "no_file",
     "The form has no file.",

@@ -15,7 +15,7 @@ from firecrest.api.http.params import Flag, Number, RemotePath, check_text
 from firecrest.api.v1.answers import Listing
 from firecrest.api.v1.digests import DIGESTS, announced, verified
 from firecrest.api.v1.errors import UTILITIES, render
-from firecrest.api.v1.failures import NEW_PATH, NO_FILE, PATH
+from firecrest.api.v1.failures import NEW_PATH, NO_FILE, PATH, UPLOAD_PAGE
 from firecrest.commands.listing import Ls, LsNames
 from firecrest.errors import (
     AccessDenied,
@@ -129,7 +129,7 @@ def _listing(page: list[Any]) -> dict[str, Any]:
     form=(UploadForm,),
     file=True,
     reads=DIGESTS,
-    fails=(*NEW_PATH, NO_FILE),
+    fails=(*NEW_PATH, NO_FILE, UPLOAD_PAGE),
     contract="rest-v1 §6.17",
 )
 async def upload(call: Call, _: None) -> Any:

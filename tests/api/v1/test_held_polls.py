@@ -20,6 +20,7 @@ from tests.harness.gateway import Config, Gateway
 from tests.harness.producer import Producer
 from tests.harness.tokens import TokenMint
 from tests.harness.waiting import eventually
+from tests.publicclient import slow_scheduler
 
 HELD = 600
 UNKNOWN = "0" * 32
@@ -293,6 +294,22 @@ async def test_a_stopping_gateway_answers_with_the_current_state(
     answer = await prompt(request)
     assert (answer.status, statuses(answer)) == (200, {"100"})
     assert await stopping == 0
+
+
+async def test_a_receipt_counts_as_a_look(
+    config: Config, gateways: Gateways, connect: Connect, mint: TokenMint
+) -> None:
+    """Of the same client; the other one is told at once that nothing has happened yet."""
+    config["tasks"]["hold"] = HELD
+    config["systems"][0]["scheduler"]["type"] = slow_scheduler.__name__
+    gateway = await gateways(config)
+    client = connect(gateway)
+    other = connect(gateway, token=mint.token("alice", azp="another-program"))
+    receipt = await client.get("/compute/jobs")
+    path = f"/tasks/{receipt.json['task_id']}"
+    held = asyncio.create_task(client.get(path))
+    assert statuses(await prompt(other.get(path))) == {"100"}
+    assert statuses(await prompt(held)) == {"200"}
 
 
 async def test_holding_can_be_switched_off(
