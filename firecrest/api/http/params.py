@@ -155,7 +155,7 @@ class Number(fields.Field[int | None]):
 class Size(fields.Field[int | None]):
     """A number of bytes; empty counts as absent (None)."""
 
-    about: ClassVar[dict[str, Any]] = {"type": "integer", "minimum": 0}
+    about: ClassVar[dict[str, Any]] = {"type": "integer", "minimum": 0, "examples": [1073741824]}
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int | None:
         if value == "":

@@ -275,18 +275,23 @@ class Started(TypedDict):
 class MissingPart(TypedDict):
     """A piece of a file: where it begins, its bytes, and the URL to PUT them to."""
 
-    number: int
-    offset: int
-    size: int
-    url: str
+    number: Annotated[int, such_as(2, minimum=1)]
+    offset: Annotated[int, such_as(67108864)]
+    size: Annotated[int, such_as(67108864)]
+    url: Annotated[
+        str,
+        such_as(
+            "https://s3.example.org/alice/4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11/big.bin?partNumber=2"
+        ),
+    ]
 
 
 class MissingParts(TypedDict):
     """The parts of an upload that have not arrived, or the first of them."""
 
-    part_size: int
-    parts_total: int
-    parts_missing: int
+    part_size: Annotated[int, such_as(67108864)]
+    parts_total: Annotated[int, such_as(16)]
+    parts_missing: Annotated[int, such_as(1)]
     parts: list[MissingPart]
 
 

@@ -15,6 +15,7 @@ from firecrest.api.v1.answers import MissingParts, Started
 from firecrest.api.v1.errors import STORAGE, probe_headers
 from firecrest.api.v1.failures import (
     BAD_TASK_ID,
+    NO_PARTS,
     NO_TASK_ID,
     NO_UPLOAD,
     NOT_INVALIDATED,
@@ -165,7 +166,12 @@ async def finish_upload(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-external/upload/parts",
     PartsParams,
     answer=MissingParts,
-    reads={"X-Task-Id": "The task of the upload; required."},
+    reads={
+        "X-Task-Id": Header(
+            "The task of the upload.", "4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11", required=True
+        )
+    },
+    fails=(NO_TASK_ID, NOT_THE_TASK, NO_UPLOAD, NO_PARTS),
     contract="rest-v1 §8.2",
 )
 async def missing_parts(call: Call, params: PartsParams) -> dict[str, Any]:

@@ -277,6 +277,12 @@ NOT_THE_TASK = fixed(
     400,
     {"error": "Task has not a valid format"},
 )
+NO_PARTS = fixed(
+    "no_parts",
+    "The upload is not one in parts.",
+    400,
+    {"error": "There is no upload in parts"},
+)
 NOT_INVALIDATED = fixed(
     "not_invalidated", "The object store refuses.", 400, {"error": "Could not invalidate URL"}
 )
