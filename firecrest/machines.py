@@ -6,6 +6,7 @@ which way, and what is written down about it are each decided in one place.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -24,6 +25,8 @@ from firecrest.ssh.excerpt import Readable
 from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
 from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -233,4 +236,7 @@ class Machines:
         """Close what batch systems keep open beside the pool."""
         for scheduler in self._schedulers.values():
             if isinstance(scheduler, Closing):
-                await scheduler.aclose()
+                try:
+                    await scheduler.aclose()
+                except Exception:  # noqa: BLE001  the others are to be closed, too
+                    _log.exception("what a batch system kept open is not closed")

@@ -119,5 +119,6 @@ async def test_a_task_that_nobody_understands_stops_no_other(
             return await redis.zscore("fc:due", "alice/gone") is None
 
         await eventually(forgotten, "the loop still runs")
-    assert (await gateway.stop()) == 0
+    status = await gateway.stop()
+    assert status == 0, gateway.log[-3000:]
     await gateways(config)
