@@ -14,9 +14,10 @@ from aiohttp import web
 
 from firecrest.api import events as event_stream
 from firecrest.api import health, notify, openapi
+from firecrest.api import metrics as metrics_page
+from firecrest.api.http.counting import EVENTS_PATH
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.api.http.pipeline import (
-    EVENTS_PATH,
     OPEN_PATHS,
     add_routes,
     cors_headers,
@@ -41,6 +42,7 @@ from firecrest.staging import s3
 from firecrest.tasks.due import DueList
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
+from firecrest.telemetry.metrics import Metrics
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 from firecrest.watch.roster import Roster
@@ -65,6 +67,8 @@ def build(settings: Settings) -> web.Application:
     add_routes(app, rows, render)
     event_stream.add_routes(app, EVENTS_PATH, settings.events)
     health.add_routes(app)
+    if settings.server.metrics.enabled:
+        metrics_page.add_routes(app)
     if settings.storage.notify_secret:
         notify.add_routes(app)
     if settings.server.docs:
@@ -88,16 +92,19 @@ def check(settings: Settings) -> None:
 def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            redis = connect_redis(settings.redis)
+            metrics = Metrics()
+            redis = connect_redis(settings.redis, metrics)
             stack.push_async_callback(redis.aclose)
             log = EventLog(redis)
             store = TaskStore(redis, settings.tasks, settings.events)
             permit = None
             if settings.opa.enabled:
-                permit = (await stack.enter_async_context(policy.connect(settings.opa))).permit
-            pool = Pool(settings.ssh, authorities(settings), permit)
-            machines = Machines(pool, settings)
-            staging = await stack.enter_async_context(s3.connect(settings.storage))
+                permit = (
+                    await stack.enter_async_context(policy.connect(settings.opa, metrics))
+                ).permit
+            pool = Pool(settings.ssh, authorities(settings), permit, metrics)
+            machines = Machines(pool, settings, metrics)
+            staging = await stack.enter_async_context(s3.connect(settings.storage, metrics))
 
             hub = Hub(redis, log, settings.events.queue)
             hub.start()
@@ -130,6 +137,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                     DownloadWorkflow(machines, staging, settings.storage),
                 ],
                 settings.tasks.lease,
+                metrics,
             )
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
@@ -150,6 +158,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                 outputs=outputs,
                 probes=ServiceProbes(settings, store, staging),
                 systems=SystemProbes(settings, machines),
+                metrics=metrics,
                 rates=RateLimits(settings.server.rate_limit),
             )
             _log.info("serving %d systems", len(settings.systems))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from firecrest.commands.base import Command
@@ -24,6 +24,7 @@ from firecrest.ssh.excerpt import Readable
 from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
 from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
+from firecrest.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -59,8 +60,10 @@ class Machine:
         user: str,
         directories: Directories,
         aside: Executor,
+        metrics: Metrics,
     ) -> None:
         self._pool = pool
+        self._metrics = metrics
         self._limit = settings.utilities.max_file_size
         self._commands = RemoteCommands(pool, settings, system, user, self._audited, aside)
         self._files: Files
@@ -77,6 +80,10 @@ class Machine:
         """See :meth:`firecrest.ssh.access.Files.run`."""
         return await self._files.run(command, seconds=seconds)
 
+    def asked(self, program: str, operand: str) -> AbstractContextManager[None]:
+        """See :meth:`firecrest.scheduler.base.Runner.asked`."""
+        return self._audited(program, operand)
+
     async def apart(self, work: Callable[[], T]) -> T:
         """Do what takes long to compute outside the event loop, one such work at a time."""
         return await self._commands.apart(work)
@@ -84,7 +91,7 @@ class Machine:
     async def write_into(self, directory: str, name: str, content: AsyncIterator[bytes]) -> None:
         """See :meth:`firecrest.ssh.access.Files.write_into`."""
         with self._audited("write", f"{directory}/{name}"):
-            await self._files.write_into(directory, name, content)
+            await self._files.write_into(directory, name, self._counted(content, "upload"))
 
     async def place(self, directory: str, name: str, content: bytes) -> bool:
         """See :meth:`firecrest.ssh.access.Files.place`."""
@@ -105,6 +112,15 @@ class Machine:
         with self._audited("read", path):
             async with self._files.opened(path) as file:
                 yield file
+
+    async def _counted(self, content: AsyncIterator[bytes], way: str) -> AsyncIterator[bytes]:
+        async for part in content:
+            self.transferred(way, len(part))
+            yield part
+
+    def transferred(self, way: str, size: int) -> None:
+        """Count bytes of a file's contents that went this way (see ``docs/metrics.md``)."""
+        self._metrics.transfer_bytes.labels(self.system.name, way).inc(size)
 
     async def destination(self, target: str) -> str:
         """See :meth:`firecrest.ssh.access.Files.destination`."""
@@ -171,7 +187,8 @@ class Machine:
         if caller.user != self.user:  # what is done for somebody may have been begun by another
             caller = NOBODY
         try:
-            yield
+            with self._metrics.command(self.system.name, action):
+                yield
         except FirecrestError as error:
             outcome = type(error).__name__
             raise
@@ -199,8 +216,9 @@ class Machine:
 class Machines:
     """All configured systems."""
 
-    def __init__(self, pool: Pool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, settings: Settings, metrics: Metrics | None = None) -> None:
         self._pool = pool
+        self._metrics = metrics or Metrics()
         self._settings = settings
         self._systems = {system.name: system for system in settings.systems}
         self._schedulers = {system.name: resolve(system.scheduler) for system in settings.systems}
@@ -220,4 +238,5 @@ class Machines:
             *(self._pool, self._settings, system, self._schedulers[system_name], user),
             self._directories,
             self._aside,
+            self._metrics,
         )

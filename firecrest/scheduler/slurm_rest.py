@@ -177,7 +177,7 @@ class SlurmRest:
         return [read(row) for row in await self._rows(on, f"/{what}", what)]
 
     async def _rows(self, on: Runner, path: str, key: str) -> Sequence[Row]:
-        rows: Sequence[Row] = (await self.daemon.ask(on.user, path)).get(key) or ()
+        rows: Sequence[Row] = (await self._ask(on, path)).get(key) or ()
         return rows
 
     async def _job(self, on: Runner, job_id: str) -> list[JobDetails]:
@@ -194,7 +194,11 @@ class SlurmRest:
         if not any(slurm_json.is_queued(details.state) for details in found):
             # slurmctld would not say so to everybody
             raise SchedulerRefused("Job/step already completing or completed")
-        await self.daemon.ask(on.user, f"/job/{quote(job_id)}", "DELETE")
+        await self._ask(on, f"/job/{quote(job_id)}", "DELETE")
+
+    async def _ask(self, on: Runner, path: str, method: str = "GET") -> dict[str, Any]:
+        with on.asked("slurmrestd", path):
+            return await self.daemon.ask(on.user, path, method)
 
 
 def _is_any(job_id: str, wanted: tuple[str, ...]) -> bool:

@@ -16,7 +16,8 @@ import asyncssh
 
 from firecrest.config.settings import System
 from firecrest.errors import TIMED_OUT, CommandFailed, Fault, FirecrestError
-from firecrest.ssh.pool import Link, Pool, translate
+from firecrest.ssh.link import Link
+from firecrest.ssh.pool import Pool, translate
 from firecrest.ssh.writing import write_all
 
 _log = logging.getLogger(__name__)

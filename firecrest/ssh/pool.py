@@ -14,9 +14,8 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncssh
 
@@ -24,8 +23,9 @@ from firecrest.background import end
 from firecrest.config.settings import Ssh, System
 from firecrest.errors import AccessDenied, ConfigError, FirecrestError, SystemUnavailable
 from firecrest.ssh.certificates import CertificateAuthority
-from firecrest.ssh.inquiry import Inquiry
+from firecrest.ssh.link import Link, LinkClient
 from firecrest.telemetry.logs import ON_BEHALF_OF
+from firecrest.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -39,111 +39,6 @@ _LONGEST_WAIT = 60.0
 _RETRY_PAUSE = 1.0
 #: Of several addresses the errors are known as text only.
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"
-#: Seconds between attempts to begin file transfer on a connection with many commands.
-_SFTP_PAUSES = (0.01, 0.05, 0.25)
-
-
-class Link:
-    """One SSH connection and how many channels are in use on it."""
-
-    def __init__(self, lost: Callable[[Link], None]) -> None:
-        self._lost = lost
-        self._sftp: asyncssh.SFTPClient | None = None
-        self._sftp_lock = asyncio.Lock()
-        self._inquiry: Inquiry | None = None
-        self._inquiry_lock = asyncio.Lock()
-        self._steps: set[asyncio.Task[Any]] = set()
-        self._ended = False
-        self._retired = False
-        self.connection: asyncssh.SSHClientConnection
-        self.busy = 0
-        self.since = self.idle_since = time.monotonic()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can be used; of a loss :meth:`gone` tells only a turn of the loop later."""
-        return not self._ended and self.connection.get_extra_info("socket") is not None
-
-    async def sftp(self) -> asyncssh.SFTPClient:
-        """The file-transfer session of this connection, begun on first use."""
-        async with self._sftp_lock:
-            if self._sftp is None:
-                self._sftp = await self._start_sftp()
-            return self._sftp
-
-    async def _start_sftp(self) -> asyncssh.SFTPClient:
-        for pause in _SFTP_PAUSES:
-            with suppress(asyncssh.ChannelOpenError):
-                return await self.connection.start_sftp_client(path_errors="surrogateescape")
-            # sshd still counts a command that has ended
-            await asyncio.sleep(pause)
-        return await self.connection.start_sftp_client(path_errors="surrogateescape")
-
-    async def inquiry(self) -> Inquiry | None:
-        """The process of this connection that describes files, begun on first use.
-
-        None if the machine has no such process.
-        """
-        async with self._inquiry_lock:
-            if self._inquiry is None or (self._inquiry.answered and not self._inquiry.works):
-                try:
-                    self._inquiry = await Inquiry.begin(self.connection)
-                except asyncssh.ChannelOpenError:
-                    return None  # too many commands at the moment
-        return self._inquiry if self._inquiry.works else None
-
-    @property
-    def kept(self) -> int:
-        """Channels that are in use beside those that were asked for, and file transfer's."""
-        return int(self._inquiry is not None and self._inquiry.works)
-
-    def keep(self, step: asyncio.Task[Any]) -> None:
-        """Hold on to work that nobody may be waiting for any more, until it ends."""
-        self._steps.add(step)
-        step.add_done_callback(self._ended_step)
-
-    def _ended_step(self, step: asyncio.Task[Any]) -> None:
-        self._steps.discard(step)
-        if not step.cancelled():
-            step.exception()  # whoever waits has it; if nobody does, nobody misses it
-
-    def end_sftp(self) -> None:
-        """Forget the file-transfer session, whose server has ended."""
-        self._sftp = None
-
-    def gone(self) -> None:
-        self._ended = True
-        self._lost(self)
-
-    def retire(self) -> None:
-        """Take no new work: something on it hangs, and may do so for ever in sshd's count.
-
-        What is going on may end; then the connection closes.
-        """
-        self._retired = True
-        self.gone()
-
-    def released(self) -> None:
-        """A channel was given back."""
-        self.busy -= 1
-        self.idle_since = time.monotonic()
-        if self._retired and not self.busy:
-            self.close()
-
-    def close(self) -> None:
-        # not wait_closed(): OpenSSH delays it until the last command has ended
-        self._ended = True
-        self.connection.close()
-
-
-class _Client(asyncssh.SSHClient):
-    """Tells the pool when a connection ends."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._link.gone()
 
 
 class _Lane:
@@ -280,11 +175,13 @@ class Pool:
         settings: Ssh,
         authorities: dict[str, CertificateAuthority],
         permit: Callable[[str, str], Awaitable[None]] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """:param authorities: certificate authority by system name
         :param permit: asked with user and system before anything is done; raises if it may not
         """
         self._permit = permit
+        self._metrics = metrics or Metrics()
         self._settings = settings
         self._authorities = authorities
         self._known_hosts = read_known_hosts(settings.known_hosts)
@@ -328,10 +225,18 @@ class Pool:
                 pool.max_connections_per_user,
                 pool.channels_per_connection,
             )
-        async with lane.long_work if long else nullcontext():
-            link = await lane.acquire()
+        metrics, name = self._metrics, system.name
+        async with AsyncExitStack() as stack:
+            with (
+                metrics.ssh_wait.labels(name).time(),
+                metrics.ssh_waiting.labels(name).track_inprogress(),
+            ):
+                if long:
+                    await stack.enter_async_context(lane.long_work)
+                link = await lane.acquire()
             try:
-                yield link
+                with metrics.ssh_channels.labels(name).track_inprogress():
+                    yield link
             finally:
                 lane.release(link)
 
@@ -339,13 +244,15 @@ class Pool:
         for_id = ON_BEHALF_OF.get()
         credential = self._authorities[system.name].issue(user, system.name, for_id)
         link = Link(lost)
+        connections = self._metrics.ssh_connections.labels(system.name)
+        connects = self._metrics.ssh_connects
         try:
             link.connection = await asyncssh.connect(
                 system.address.host,
                 system.address.port,
                 username=user,
                 client_keys=[credential],
-                client_factory=lambda: _Client(link),
+                client_factory=lambda: LinkClient(link, connections),
                 known_hosts=self._known_hosts,
                 agent_path=None,
                 config=None,
@@ -358,7 +265,11 @@ class Pool:
                 keepalive_count_max=_KEEPALIVES,
             )
         except (asyncssh.Error, OSError, TimeoutError) as error:
-            raise translate(error) from error
+            meaning = translate(error)
+            denied = isinstance(meaning, AccessDenied)
+            connects.labels(system.name, "denied" if denied else "unavailable").inc()
+            raise meaning from error
+        connects.labels(system.name, "ok").inc()
         _log.info("connected to %s as %s (%s)", system.name, user, for_id)
         return link
 

@@ -12,7 +12,8 @@ import asyncssh
 from firecrest.commands.base import Completed
 from firecrest.config.settings import System
 from firecrest.errors import TIMED_OUT, CommandFailed, Fault, SystemUnavailable
-from firecrest.ssh.pool import Link, Pool, translate
+from firecrest.ssh.link import Link
+from firecrest.ssh.pool import Pool, translate
 
 T = TypeVar("T")
 

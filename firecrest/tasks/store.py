@@ -27,6 +27,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -63,12 +64,14 @@ class Owned:
     :param fence: proves ownership; a write with an older one is refused
     :param spec: all that a process needs to do the work; never a token or private URL
     :param checkpoint: how far inside the current state, ``""`` at its beginning
+    :param since: when the task was created, seconds since 1970
     """
 
     task: Task
     fence: int
     spec: Any
     checkpoint: str
+    since: float
 
     @classmethod
     def created(cls, task_id: str, kind: Kind, *, user: str, system: str, spec: object) -> Owned:
@@ -82,7 +85,7 @@ class Owned:
             version=1,
             data=Status.QUEUED.description,
         )
-        return cls(task=task, fence=1, spec=spec, checkpoint="")
+        return cls(task=task, fence=1, spec=spec, checkpoint="", since=time.time())
 
 
 class TaskStore:
@@ -210,6 +213,7 @@ class TaskStore:
             fence=int(work[b"fence"]),
             spec=orjson.loads(work.get(b"spec", b"null")),
             checkpoint=work.get(b"checkpoint", b"").decode(),
+            since=_moment(work[b"created"]),
         )
 
     async def blob(self, owned: Owned) -> bytes:
@@ -344,6 +348,11 @@ def _keys(task: Task) -> list[str]:
         log_key(task.user),
         marks_key(task.user),
     ]
+
+
+def _moment(text: bytes) -> float:
+    """Seconds since 1970 of a time as record.lua writes it."""
+    return datetime.fromisoformat(f"{text.decode()}Z").timestamp()
 
 
 def _work_key(task: Task) -> str:

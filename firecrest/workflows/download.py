@@ -114,6 +114,7 @@ class DownloadWorkflow:
         if summed and arrived.checksum != report.checksum:
             text = f"The {arrived.algorithm} checksum of what arrived is wrong"
             raise CommandFailed(Fault.OTHER, text, operand=source)
+        machine.transferred("staged_download", arrived.size)
         return None
 
     async def _begin(self, run: Run, machine: Machine, source: str) -> Attempt:

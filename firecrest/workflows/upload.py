@@ -190,6 +190,7 @@ class UploadWorkflow:
         # from here on a former owner, whom this write would refuse, must not go on
         attempt = await transfer.keep(run, attempt, placing=True)
         await self._place(run, machine, attempt)
+        machine.transferred("staged_upload", arrived)
         return None
 
     async def _begin(self, run: Run, machine: Machine, key: Key, target: str) -> Attempt:

@@ -23,6 +23,7 @@ from firecrest.scheduler.base import Scheduler, resolve
 from firecrest.scheduler.slurm import Slurm
 from firecrest.schema import load
 from tests.harness.slurm import slurm
+from tests.harness.unseen import Unseen
 from tests.harness.waiting import eventually
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ WAITING = (
 )
 
 
-class LocalUser:
+class LocalUser(Unseen):
     """Runs on this machine, as a user, the line that would go through SSH."""
 
     user = USER

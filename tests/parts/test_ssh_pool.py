@@ -18,7 +18,8 @@ from firecrest.config.values import Address
 from firecrest.errors import AccessDenied, CommandFailed, Fault, SystemUnavailable
 from firecrest.ssh import pool as pool_module
 from firecrest.ssh.certificates import CertificateAuthority
-from firecrest.ssh.pool import Link, Pool
+from firecrest.ssh.link import Link
+from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import exchange
 from tests.conftest import Wires
 from tests.harness.daemons import SshServer, ssh_server

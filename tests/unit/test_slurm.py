@@ -25,6 +25,7 @@ from firecrest.scheduler.slurm_tools import (
     SqueueSearch,
     rows,
 )
+from tests.harness.unseen import Unseen
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ def details_output(
     ).encode()
 
 
-class Canned:
+class Canned(Unseen):
     """A machine that answers every command with the next prepared output."""
 
     user = "alice"
@@ -480,9 +481,7 @@ class TestSubmitting:
         assert raised.value.fault is Fault.TIMEOUT
 
     async def test_a_wrapper_that_knows_no_shell_is_asked_for_sbatch_alone(self) -> None:
-        class Wrapped:
-            user = "alice"
-
+        class Wrapped(Canned):
             async def run(self, command: Command[T]) -> T:
                 allowed = command.argv()[0] == "sbatch"
                 status, said = (0, b"Submitted batch job 9\n") if allowed else (118, b"")

@@ -7,7 +7,7 @@ was asked for; the table in ``session`` names them all.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from firecrest.api.events.messages import Message
 from firecrest.api.http.parts import Parts
@@ -35,6 +35,8 @@ class Listener(Protocol):
 
 class Channel(Protocol):
     """One subscription."""
+
+    name: ClassVar[str]
 
     def take(self, event: Event) -> bool:
         """Whether the listener is to be told this event of the log; it then is."""

@@ -52,10 +52,13 @@ async def serve(
         }
     )
     stream = _Stream(request, response)
-    with connections.place(principal.user):
+    with (
+        connections.place(principal.user),
+        parts.metrics.event_streams.labels("sse").track_inprogress(),
+    ):
         async with parts.hub.subscribe(principal.user, after) as events:
             session = Session(stream, parts, principal, events, public_url)
-            events.on_overflow = lambda: stream.finish(_TOO_SLOW)
+            events.on_overflow = session.overflowed(lambda: stream.finish(_TOO_SLOW))
             channel = await session.open(None, initial(request.query.get("tasks") or ALL))
             await response.prepare(request)
             session.admit(None, channel)

@@ -67,10 +67,13 @@ async def serve(
     await socket.prepare(request)
     connection = _Connection(request, socket)
     try:
-        with connections.place(principal.user):
+        with (
+            connections.place(principal.user),
+            parts.metrics.event_streams.labels("websocket").track_inprogress(),
+        ):
             async with parts.hub.subscribe(principal.user, after) as events:
                 session = Session(connection, parts, principal, events, public_url)
-                events.on_overflow = lambda: connection.finish(_TOO_SLOW)
+                events.on_overflow = session.overflowed(lambda: connection.finish(_TOO_SLOW))
                 with connections.beating(connection):
                     code = await connection.run(session, request.query.get("tasks"))
         await connection.close(code)

@@ -13,6 +13,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from firecrest.api.http.call import PRINCIPAL, Call
+from firecrest.api.http.counting import EVENTS_PATH, STATUS, counted
 from firecrest.api.http.endpoint import Endpoint, Refusal, Reply
 from firecrest.api.http.origin import client_address
 from firecrest.api.http.parts import PARTS
@@ -24,7 +25,6 @@ from firecrest.telemetry.logs import ACCESS, CALLER, ON_BEHALF_OF, Caller
 
 _log = logging.getLogger(__name__)
 
-EVENTS_PATH = "/events"
 #: Paths that are served without a token.
 OPEN_PATHS = web.AppKey("open_paths", set[str])
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -134,12 +134,14 @@ def add_routes(app: web.Application, endpoints: Iterable[Endpoint], dialect: Dia
 
 @web.middleware
 async def pipeline(request: web.Request, handler: Responder) -> web.StreamResponse:
-    """Request id and access log around everything else."""
+    """Request id, access log and metrics around everything else."""
     started = time.monotonic()
     given = request.headers.get("X-Request-ID", "")
     request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
     ON_BEHALF_OF.set(request[REQUEST_ID])
-    response = await _answer(request, handler)
+    with counted(request):
+        response = await _answer(request, handler)
+        request[STATUS] = response.status
     principal = request.get(PRINCIPAL)
     ACCESS.info(
         "%s %s %s %d %.1f ms %s",
@@ -218,6 +220,7 @@ def is_internal(method: str, path: str) -> bool:
 
 async def cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Headers of every response, just before it is sent."""
+    request[STATUS] = response.status
     if request_id := request.get(REQUEST_ID):
         response.headers["X-Request-ID"] = request_id
     for name, value in _PROTECTING.items():

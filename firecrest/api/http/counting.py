@@ -1,0 +1,37 @@
+"""Requests as metrics see them: by the template of their route, never by what was sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import hdrs, web
+
+from firecrest.api.http.parts import PARTS
+
+EVENTS_PATH = "/events"
+#: Status of the answer, as soon as it is known.
+STATUS = web.RequestKey("status", int)
+
+
+@contextmanager
+def counted(request: web.Request) -> Iterator[None]:
+    """Count and time a request; a stream is counted only, when it ends."""
+    metrics = request.app[PARTS].metrics
+    resource = request.match_info.route.resource
+    route = resource.canonical.rstrip("/") if resource else "unrouted"
+    method = request.method if request.method in hdrs.METH_ALL else "other"
+    begun = time.perf_counter()
+    try:
+        if route == EVENTS_PATH:
+            yield
+        else:
+            with metrics.requests_in_progress.track_inprogress():
+                yield
+    finally:
+        status = request.get(STATUS, "aborted")
+        metrics.requests.labels(method, route, status).inc()
+        if route != EVENTS_PATH:
+            taken = time.perf_counter() - begun
+            metrics.request_duration.labels(method, route).observe(taken)

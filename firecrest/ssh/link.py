@@ -1,0 +1,125 @@
+"""One SSH connection of the pool, with what is begun on it once and used by many."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import asyncssh
+from prometheus_client import Gauge
+
+from firecrest.ssh.inquiry import Inquiry
+
+#: Seconds between attempts to begin file transfer on a connection with many commands.
+_SFTP_PAUSES = (0.01, 0.05, 0.25)
+
+
+class Link:
+    """One SSH connection and how many channels are in use on it."""
+
+    def __init__(self, lost: Callable[[Link], None]) -> None:
+        self._lost = lost
+        self._sftp: asyncssh.SFTPClient | None = None
+        self._sftp_lock = asyncio.Lock()
+        self._inquiry: Inquiry | None = None
+        self._inquiry_lock = asyncio.Lock()
+        self._steps: set[asyncio.Task[Any]] = set()
+        self._ended = False
+        self._retired = False
+        self.connection: asyncssh.SSHClientConnection
+        self.busy = 0
+        self.since = self.idle_since = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be used; of a loss :meth:`gone` tells only a turn of the loop later."""
+        return not self._ended and self.connection.get_extra_info("socket") is not None
+
+    async def sftp(self) -> asyncssh.SFTPClient:
+        """The file-transfer session of this connection, begun on first use."""
+        async with self._sftp_lock:
+            if self._sftp is None:
+                self._sftp = await self._start_sftp()
+            return self._sftp
+
+    async def _start_sftp(self) -> asyncssh.SFTPClient:
+        for pause in _SFTP_PAUSES:
+            with suppress(asyncssh.ChannelOpenError):
+                return await self.connection.start_sftp_client(path_errors="surrogateescape")
+            # sshd still counts a command that has ended
+            await asyncio.sleep(pause)
+        return await self.connection.start_sftp_client(path_errors="surrogateescape")
+
+    async def inquiry(self) -> Inquiry | None:
+        """The process of this connection that describes files, begun on first use.
+
+        None if the machine has no such process.
+        """
+        async with self._inquiry_lock:
+            if self._inquiry is None or (self._inquiry.answered and not self._inquiry.works):
+                try:
+                    self._inquiry = await Inquiry.begin(self.connection)
+                except asyncssh.ChannelOpenError:
+                    return None  # too many commands at the moment
+        return self._inquiry if self._inquiry.works else None
+
+    @property
+    def kept(self) -> int:
+        """Channels that are in use beside those that were asked for, and file transfer's."""
+        return int(self._inquiry is not None and self._inquiry.works)
+
+    def keep(self, step: asyncio.Task[Any]) -> None:
+        """Hold on to work that nobody may be waiting for any more, until it ends."""
+        self._steps.add(step)
+        step.add_done_callback(self._ended_step)
+
+    def _ended_step(self, step: asyncio.Task[Any]) -> None:
+        self._steps.discard(step)
+        if not step.cancelled():
+            step.exception()  # whoever waits has it; if nobody does, nobody misses it
+
+    def end_sftp(self) -> None:
+        """Forget the file-transfer session, whose server has ended."""
+        self._sftp = None
+
+    def gone(self) -> None:
+        self._ended = True
+        self._lost(self)
+
+    def retire(self) -> None:
+        """Take no new work: something on it hangs, and may do so for ever in sshd's count.
+
+        What is going on may end; then the connection closes.
+        """
+        self._retired = True
+        self.gone()
+
+    def released(self) -> None:
+        """A channel was given back."""
+        self.busy -= 1
+        self.idle_since = time.monotonic()
+        if self._retired and not self.busy:
+            self.close()
+
+    def close(self) -> None:
+        # not wait_closed(): OpenSSH delays it until the last command has ended
+        self._ended = True
+        self.connection.close()
+
+
+class LinkClient(asyncssh.SSHClient):
+    """Tells the pool when a connection ends."""
+
+    def __init__(self, link: Link, count: Gauge) -> None:
+        self._link = link
+        self._count = count
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._count.inc()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._count.dec()
+        self._link.gone()
