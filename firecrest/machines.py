@@ -197,7 +197,7 @@ class Machine:
             raise
         finally:
             AUDIT.info(
-                "%(user)s@%(system)s %(action)s %(operand)r: %(outcome)s (%(id)s)",
+                "%(user)s@%(system)s %(action)s %(operand)r: %(outcome)s",
                 {
                     "user": self.user,
                     "system": self.system.name,

@@ -37,7 +37,9 @@ async def metrics(request: web.Request) -> web.Response:
     if not _may_read(request, parts):
         raise web.HTTPNotFound
     await _collect(parts)
-    return web.Response(body=parts.metrics.text(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+    # not in the loop: there may be thousands of lines
+    body = await asyncio.to_thread(parts.metrics.text)
+    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
 
 def _may_read(request: web.Request, parts: Parts) -> bool:

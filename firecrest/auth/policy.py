@@ -16,6 +16,7 @@ import orjson
 from firecrest.config.settings import Opa
 from firecrest.errors import AccessDenied, CommandFailed, Fault
 from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.trace import outgoing
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Policy:
                 self._session.post(
                     self._url,
                     data=orjson.dumps({"input": {"user": user, "system": system}}),
-                    headers={"Content-Type": "application/json"},
+                    headers={"Content-Type": "application/json", **outgoing()},
                     allow_redirects=False,
                 ) as response,
             ):

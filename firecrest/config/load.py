@@ -75,6 +75,9 @@ def check_files(settings: Settings) -> list[str]:
             problem = f"{path}: must be accessible to its owner only (chmod 600)"
         if problem is not None:
             problems.append(f"{key}: {problem}")
+    logs = settings.logging
+    if logs.type == "file" and not (logs.path.is_dir() and os.access(logs.path, os.W_OK)):
+        problems.append(f"logging.path: {logs.path}: not a directory that can be written to")
     problem = _unreadable(settings.ssh.known_hosts)
     if problem is not None:
         problems.append(f"ssh.known_hosts: {problem}")

@@ -65,8 +65,24 @@ __all__ = [
 
 @declared
 class Logging:
-    """What is written to standard error (Contract: config §1)."""
+    """What is written, where to, and in which form (Contract: config §1)."""
 
+    type: str = item(
+        fields.String(validate=validate.OneOf(("stdout", "stderr", "file"))),
+        default="stderr",
+        help="where lines go: stdout, stderr, or file, which begins anew each midnight",
+    )
+    path: Path = item(
+        values.PathField(),
+        default=Path("/var/log"),
+        help="directory of the file, firecrest.log; only with type file",
+    )
+    keep: int = item(values.whole(0), default=14, help="files of days before that are kept; 0: all")
+    format: str = item(
+        fields.String(validate=validate.OneOf(("text", "json"))),
+        default="text",
+        help="form of the lines: text for people, json for programs",
+    )
     level: str = item(
         fields.String(validate=validate.OneOf(("debug", "info", "warning", "error"))),
         default="info",
@@ -75,7 +91,8 @@ class Logging:
     audit_json: bool = item(
         fields.Boolean(),
         default=False,
-        help="one JSON line per remote command: machine, user, command word, request id",
+        help="one JSON line per remote command, whatever the form of the others: machine, user,"
+        " command word, ids of request and trace",
     )
 
 

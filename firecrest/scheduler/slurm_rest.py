@@ -43,6 +43,7 @@ from firecrest.scheduler.base import Runner
 from firecrest.scheduler.slurm import Slurm
 from firecrest.scheduler.slurm_json import Row
 from firecrest.scheduler.slurm_names import base, expand_hosts, is_part
+from firecrest.telemetry.trace import outgoing
 
 T = TypeVar("T")
 
@@ -76,7 +77,11 @@ class Daemon:
         :raises SchedulerRefused: in the daemon's words
         :raises CommandFailed: ``TIMEOUT``
         """
-        headers = {"X-SLURM-USER-NAME": user, "X-SLURM-USER-TOKEN": self.token(user)}
+        headers = {
+            "X-SLURM-USER-NAME": user,
+            "X-SLURM-USER-TOKEN": self.token(user),
+            **outgoing(),
+        }
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_SECONDS)) as session,

@@ -20,6 +20,7 @@ from firecrest.config.settings import Storage
 from firecrest.errors import StagingFailed
 from firecrest.model.staging import Audience, Form, Key, Staged
 from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.trace import outgoing
 
 _log = logging.getLogger(__name__)
 
@@ -231,11 +232,17 @@ class _Calls:
     def watch(self, client: Any) -> None:
         events = client.meta.events
         events.register("before-call.s3", self._begin)
+        events.register("before-send.s3", self._tell)
         events.register("after-call.s3", self._answered)
         events.register("after-call-error.s3", self._failed)
 
     def _begin(self, context: dict[str, Any], **_: Any) -> None:
         context["firecrest_begun"] = time.perf_counter()
+
+    def _tell(self, request: Any, **_: Any) -> None:
+        # after signing: a proxy on the way may change it
+        for name, value in outgoing().items():
+            request.headers[name] = value
 
     def _answered(
         self, context: dict[str, Any], event_name: str, http_response: Any, **_: Any

@@ -21,7 +21,9 @@ from firecrest.tasks.receipts import Once, Repeated
 from firecrest.tasks.states import Cause, Edge, Payload, check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
+from firecrest.telemetry.logs import ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.trace import TRACE
 
 _log = logging.getLogger(__name__)
 
@@ -227,6 +229,9 @@ class Engine:
     async def _work(self, run: _Run) -> None:
         """Run steps until the task is final, waits, or belongs to somebody else."""
         user, task_id = run.task.user, run.task.id
+        TRACE.set(run.owned.trace)
+        if ON_BEHALF_OF.get() == "-":  # it was begun in another process, or long ago
+            ON_BEHALF_OF.set(task_id)
         try:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
                 try:

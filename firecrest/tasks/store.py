@@ -8,7 +8,7 @@ key                          type     holds
 ``fc:{user}:work:<id>``      hash     what the engine needs: ``status``, ``version``,
                                       ``fence`` (who may write), ``kind``, ``system``,
                                       ``spec`` (what to do), ``blob`` (script),
-                                      ``checkpoint`` (how far inside a state)
+                                      ``checkpoint`` (how far inside a state), ``trace``
 ``fc:{user}:events``         stream   every transition; entry ids are the public event ids
 ``fc:{user}:marks``          hash     what outlives the log: its ``last`` id, and the last id
                                       that was ``lost``
@@ -55,6 +55,7 @@ from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
+from firecrest.telemetry.trace import TRACE, Trace, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ class Owned:
     :param spec: all that a process needs to do the work; never a token or private URL
     :param checkpoint: how far inside the current state, ``""`` at its beginning
     :param since: when the task was created, seconds since 1970
+    :param trace: what it belongs to, whoever works on it
     """
 
     task: Task
@@ -72,6 +74,7 @@ class Owned:
     spec: Any
     checkpoint: str
     since: float
+    trace: Trace | None
 
     @classmethod
     def created(cls, task_id: str, kind: Kind, *, user: str, system: str, spec: object) -> Owned:
@@ -85,7 +88,9 @@ class Owned:
             version=1,
             data=Status.QUEUED.description,
         )
-        return cls(task=task, fence=1, spec=spec, checkpoint="", since=time.time())
+        return cls(
+            task=task, fence=1, spec=spec, checkpoint="", since=time.time(), trace=TRACE.get()
+        )
 
 
 class TaskStore:
@@ -128,6 +133,7 @@ class TaskStore:
         work: list[str | bytes] = [
             *("status", task.status, "kind", kind, "system", system),
             *("spec", orjson.dumps(spec), "checkpoint", "", "blob", blob),
+            *("trace", str(owned.trace or "")),
         ]
         receipt = f"{task_id} {once.request}" if once else ""
         keys = [*_keys(task), _receipt_key(user, once.key) if once else _work_key(task)]
@@ -214,6 +220,7 @@ class TaskStore:
             spec=orjson.loads(work.get(b"spec", b"null")),
             checkpoint=work.get(b"checkpoint", b"").decode(),
             since=_moment(work[b"created"]),
+            trace=parse(work.get(b"trace", b"").decode()),
         )
 
     async def blob(self, owned: Owned) -> bytes:

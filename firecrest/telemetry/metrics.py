@@ -19,6 +19,8 @@ from firecrest.errors import AccessDenied, CommandFailed, Fault, FirecrestError,
 
 #: Seconds: an answer from memory takes one thousandth, a large directory some.
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: Seconds: there is a series for each of these, by system and program.
+_FEW = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 #: Seconds: tasks last from a tenth to the week an upload may be waited for.
 _LONG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0, 604800.0)
 
@@ -62,7 +64,11 @@ class Metrics:
         self.ssh_connects = counter("ssh_connects", "Attempts to connect", "system", "outcome")
         self.commands = counter("commands", "Actions on a machine", "system", "command", "outcome")
         self.command_duration = histogram(
-            "command_duration_seconds", "Time of an action on a machine", "system", "command"
+            "command_duration_seconds",
+            "Time of an action on a machine",
+            "system",
+            "command",
+            buckets=_FEW,
         )
         self.transfer_bytes = counter("transfer_bytes", "Contents of files", "system", "way")
 

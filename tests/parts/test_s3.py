@@ -13,6 +13,7 @@ from firecrest.config.services import S3, Storage
 from firecrest.config.values import Secret
 from firecrest.errors import StagingFailed
 from firecrest.staging import s3
+from firecrest.telemetry.trace import TRACE, begun, parse
 
 TAKEN = "<Error><Code>BucketAlreadyExists</Code><Message>taken</Message></Error>"
 BUCKETS = "<ListAllMyBucketsResult><Buckets>{}</Buckets></ListAllMyBucketsResult>"
@@ -58,6 +59,22 @@ async def test_a_bucket_of_somebody_else_is_not_used() -> None:
 async def test_a_bucket_of_ours_that_exists_is_used() -> None:
     async with store(shared(ALICES)) as ours:
         await ours.prepare("alice")
+
+
+async def test_the_store_is_told_the_trace_behind_the_signature() -> None:
+    told: list[tuple[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        told.append((request.headers["traceparent"], request.headers["Authorization"]))
+        return web.Response(text=BUCKETS.format(""), content_type="application/xml")
+
+    trace = begun()
+    TRACE.set(trace)
+    async with store(answer) as connected:
+        await connected.ping()
+    ((traceparent, signature),) = told
+    assert parse(traceparent) == trace
+    assert "traceparent" not in signature
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Cors
 from firecrest.errors import FirecrestError, Unauthenticated
 from firecrest.model.principal import Principal
+from firecrest.telemetry import trace
 from firecrest.telemetry.logs import ACCESS, CALLER, ON_BEHALF_OF, Caller
 
 _log = logging.getLogger(__name__)
@@ -139,18 +140,21 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
     given = request.headers.get("X-Request-ID", "")
     request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
     ON_BEHALF_OF.set(request[REQUEST_ID])
+    came = trace.received(request.headers)
+    trace.TRACE.set(came.within() if came else trace.begun())
     with counted(request):
         response = await _answer(request, handler)
         request[STATUS] = response.status
     principal = request.get(PRINCIPAL)
     ACCESS.info(
-        "%s %s %s %d %.1f ms %s",
-        principal.user if principal else "-",
-        request.method,
-        request.rel_url.raw_path,  # still encoded: a path must not break the line
-        response.status,
-        1000 * (time.monotonic() - started),
-        request[REQUEST_ID],
+        "%(user)s %(method)s %(path)s %(status)d %(ms).1f ms",
+        {
+            "user": principal.user if principal else "-",
+            "method": request.method,
+            "path": request.rel_url.raw_path,  # still encoded: a path must not break the line
+            "status": response.status,
+            "ms": round(1000 * (time.monotonic() - started), 1),
+        },
     )
     return response
 
