@@ -26,7 +26,6 @@ from firecrest.api.http.pipeline import (
 from firecrest.api.http.rate import RateLimits
 from firecrest.api.v1 import endpoints
 from firecrest.api.v1.errors import render
-from firecrest.auth import policy
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Settings
 from firecrest.events.hub import Hub
@@ -35,13 +34,15 @@ from firecrest.events.log import EventLog
 from firecrest.machines import Machines
 from firecrest.probes import ServiceProbes, SystemProbes
 from firecrest.redis_client import connect_redis
+from firecrest.reload import Reloading, permission
 from firecrest.scheduler.base import resolve
-from firecrest.ssh.certificates import CertificateAuthority
+from firecrest.ssh.certificates import authorities
 from firecrest.ssh.pool import Pool, read_known_hosts
 from firecrest.staging import s3
 from firecrest.tasks.due import DueList
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
+from firecrest.tasks.workflow import Workflow
 from firecrest.telemetry.metrics import Metrics
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
@@ -57,10 +58,13 @@ from firecrest.workflows.upload import UploadWorkflow
 _log = logging.getLogger(__name__)
 
 
-def build(settings: Settings) -> web.Application:
-    """The application; it connects to nothing before it is started."""
+def build(settings: Settings, read: Callable[[], Settings] | None = None) -> web.Application:
+    """The application; it connects to nothing before it is started.
+
+    :param read: the configuration as it is on disk now, checked; None: it is never reloaded
+    """
     app = web.Application(middlewares=[pipeline])
-    app.cleanup_ctx.append(_running(settings))
+    app.cleanup_ctx.append(_running(settings, read))
     app.on_response_prepare.append(cors_headers)
     app[OPEN_PATHS] = set()
     rows = endpoints(with_reservations=settings.reservations.enabled)
@@ -89,7 +93,9 @@ def check(settings: Settings) -> None:
     read_known_hosts(settings.ssh.known_hosts)
 
 
-def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
+def _running(
+    settings: Settings, read: Callable[[], Settings] | None
+) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             metrics = Metrics()
@@ -97,11 +103,8 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             stack.push_async_callback(redis.aclose)
             log = EventLog(redis)
             store = TaskStore(redis, settings.tasks, settings.events)
-            permit = None
-            if settings.opa.enabled:
-                permit = (
-                    await stack.enter_async_context(policy.connect(settings.opa, metrics))
-                ).permit
+            policies = await stack.enter_async_context(AsyncExitStack())
+            permit = await permission(policies, settings.opa, metrics)
             pool = Pool(settings.ssh, authorities(settings), permit, metrics)
             machines = Machines(pool, settings, metrics)
             staging = await stack.enter_async_context(s3.connect(settings.storage, metrics))
@@ -114,28 +117,32 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             stack.push_async_callback(pool.stop)
 
             roster = Roster(redis, settings.tasks.lease, settings.events.max_age)
-            jobs = JobWatch(machines, roster, JobLog(redis, settings.events), settings)
+            compute, storage = machines.serving("compute"), machines.serving("storage")
+            jobs = JobWatch(compute, roster, JobLog(redis, settings.events), settings)
             jobs.start()
             stack.push_async_callback(jobs.stop)
 
-            outputs = OutputWatch(machines, jobs, hub)
+            outputs = OutputWatch(compute, jobs, hub)
             stack.push_async_callback(outputs.stop)
 
             shared = SharedAnswers(settings.compute)
             stack.push_async_callback(shared.stop)
 
+            def workflows(settings: Settings) -> list[Workflow]:
+                return [
+                    SubmitWorkflow(compute, shared, settings),
+                    ListJobsWorkflow(compute, shared, settings),
+                    AccountingWorkflow(compute, shared, settings.compute),
+                    CancelWorkflow(compute, shared, settings.compute),
+                    InventoryWorkflow(compute, shared, settings.compute),
+                    UploadWorkflow(storage, staging, settings.storage),
+                    DownloadWorkflow(storage, staging, settings.storage),
+                ]
+
             engine = Engine(
                 store,
                 DueList(redis, settings.tasks.lease),
-                [
-                    SubmitWorkflow(machines, shared, settings),
-                    ListJobsWorkflow(machines, shared, settings),
-                    AccountingWorkflow(machines, shared, settings.compute),
-                    CancelWorkflow(machines, shared, settings.compute),
-                    InventoryWorkflow(machines, shared, settings.compute),
-                    UploadWorkflow(machines, staging, settings.storage),
-                    DownloadWorkflow(machines, staging, settings.storage),
-                ],
+                workflows(settings),
                 settings.tasks.lease,
                 metrics,
             )
@@ -144,9 +151,8 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
 
             tokens = TokenVerifier(settings.auth)
             tokens.start()
-            stack.push_async_callback(tokens.stop)
 
-            app[PARTS] = Parts(
+            parts = app[PARTS] = Parts(
                 settings=settings,
                 tokens=tokens,
                 machines=machines,
@@ -161,20 +167,18 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                 metrics=metrics,
                 rates=RateLimits(settings.server.rate_limit),
             )
+
+            async def stop_tokens() -> None:
+                await parts.tokens.stop()
+
+            stack.push_async_callback(stop_tokens)
+            if read is not None:
+                connections = app[event_stream.CONNECTIONS]
+                reloading = Reloading(parts, pool, connections, policies, workflows, read)
+                reloading.start()
+                stack.push_async_callback(reloading.stop)
             _log.info("serving %d systems", len(settings.systems))
             yield
             _log.info("stopping")
 
     return context
-
-
-def authorities(settings: Settings) -> dict[str, CertificateAuthority]:
-    """The certificate authority of each system; most share one."""
-    ssh = settings.ssh
-    by_path = {
-        path: CertificateAuthority(path, ssh.cert_validity, ssh.source_address)
-        for path in {system.ca_key_path or ssh.ca_key_path for system in settings.systems}
-    }
-    return {
-        system.name: by_path[system.ca_key_path or ssh.ca_key_path] for system in settings.systems
-    }

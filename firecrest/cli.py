@@ -49,13 +49,14 @@ def serve(config: Path, overrides: tuple[str, ...]) -> None:
     """Run the server until it is told to stop (SIGINT or SIGTERM).
 
     Open requests finish, running tasks reach a state from which another process can
-    continue them, then connections close.
+    continue them, then connections close. SIGHUP has the configuration read again: what is
+    wrong with it is logged, and the former one stays in force.
     """
     settings = _load(config, overrides)
     logs.configure(settings.logging)
     server = settings.server
     web.run_app(
-        build(settings),
+        build(settings, lambda: _checked(config, overrides)),
         host=server.host,
         port=server.port,
         shutdown_timeout=server.shutdown_grace,
@@ -156,13 +157,17 @@ def _token_source(path: Path | None) -> Callable[[], str]:
 
 def _load(config: Path, overrides: tuple[str, ...]) -> Settings:
     try:
-        settings = load_settings(config, overrides)
-        problems = check_files(settings)
-        if problems:
-            raise ConfigError(problems)
-        check(settings)
+        return _checked(config, overrides)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(f"error: {problem}", err=True)
         raise SystemExit(1) from error
+
+
+def _checked(config: Path, overrides: tuple[str, ...]) -> Settings:
+    """:raises ConfigError: with everything that is wrong"""
+    settings = load_settings(config, overrides)
+    if problems := check_files(settings):
+        raise ConfigError(problems)
+    check(settings)
     return settings

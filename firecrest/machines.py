@@ -6,6 +6,7 @@ which way, and what is written down about it are each decided in one place.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -213,29 +214,56 @@ class Machine:
             )
 
 
+class _Served:
+    """What a reload replaces, in one place for all families."""
+
+    def __init__(self, settings: Settings, schedulers: dict[str, Scheduler]) -> None:
+        self.take(settings, schedulers)
+
+    def take(self, settings: Settings, schedulers: dict[str, Scheduler]) -> None:
+        self.settings = settings
+        self.systems = {system.name: system for system in settings.systems}
+        self.schedulers = schedulers
+
+
 class Machines:
     """All configured systems."""
 
     def __init__(self, pool: Pool, settings: Settings, metrics: Metrics | None = None) -> None:
+        schedulers = {system.name: resolve(system.scheduler) for system in settings.systems}
+        self._served = _Served(settings, schedulers)
+        self.family = ""
         self._pool = pool
         self._metrics = metrics or Metrics()
-        self._settings = settings
-        self._systems = {system.name: system for system in settings.systems}
-        self._schedulers = {system.name: resolve(system.scheduler) for system in settings.systems}
         self._directories = Directories()
         # one thread: several would take turns with the event loop and delay it the more
         self._aside = ThreadPoolExecutor(1, "aside")
+
+    def reload(self, settings: Settings, schedulers: dict[str, Scheduler]) -> None:
+        """Open machines as these settings say from now on; those that are open stay.
+
+        :param schedulers: by system name
+        """
+        self._served.take(settings, schedulers)
+
+    def serving(self, family: str) -> Machines:
+        """The same, reached by the addresses for a family of calls."""
+        view = copy.copy(self)
+        view.family = family
+        return view
 
     def open(self, user: str, system_name: str) -> Machine:
         """The system in the name of the user; connects only when used.
 
         :raises UnknownSystem: no such system (names are case-sensitive)
         """
-        system = self._systems.get(system_name)
+        served = self._served
+        system = served.systems.get(system_name)
         if system is None:
             raise UnknownSystem(system_name)
+        scheduler = served.schedulers[system_name]
         return Machine(
-            *(self._pool, self._settings, system, self._schedulers[system_name], user),
+            *(self._pool, served.settings, system.serving(self.family), scheduler, user),
             self._directories,
             self._aside,
             self._metrics,

@@ -141,7 +141,7 @@ class SystemProbes:
 
     def __init__(self, settings: Settings, machines: Machines) -> None:
         self._systems = settings.systems
-        self._machines = machines
+        self._machines = machines.serving("status")
         self._limit = settings.utilities.timeout + _MARGIN
         ttl = settings.status.cache_ttl
         self._known: _Remembered[SystemHealth] = _Remembered(ttl)

@@ -34,6 +34,7 @@ from firecrest.schema import declared, item, listing, section
 __all__ = [
     "ALGORITHMS",
     "S3",
+    "Addresses",
     "Auth",
     "Compat",
     "Compute",
@@ -271,6 +272,24 @@ class SystemUtilities:
 
 
 @declared
+class Addresses:
+    """Other ways to a machine, each for one family of calls (Contract: config §4)."""
+
+    status: Address | None = item(
+        values.AddressField(), default=None, help="for /status; null: the system's address"
+    )
+    compute: Address | None = item(
+        values.AddressField(), default=None, help="for /compute; null: the system's address"
+    )
+    storage: Address | None = item(
+        values.AddressField(), default=None, help="for /storage; null: the system's address"
+    )
+    utilities: Address | None = item(
+        values.AddressField(), default=None, help="for /utilities; null: the system's address"
+    )
+
+
+@declared
 class System:
     """One machine (Contract: config §4)."""
 
@@ -283,6 +302,7 @@ class System:
     address: Address = item(
         values.AddressField(), help="host[:port] of its SSH server, IPv6 in brackets; port 22"
     )
+    addresses: Addresses = section(Addresses, default=Addresses())
     ca_key_path: Path | None = item(
         values.PathField(), default=None, help="a CA key of its own; null: ssh.ca_key_path"
     )
@@ -291,6 +311,18 @@ class System:
     xfer: Xfer = section(Xfer, default=Xfer())
     storage: SystemStorage = section(SystemStorage, default=SystemStorage())
     utilities: SystemUtilities = section(SystemUtilities, default=SystemUtilities())
+
+    @property
+    def places(self) -> set[Address]:
+        """Every address by which it is reached."""
+        others = self.addresses
+        given = (others.status, others.compute, others.storage, others.utilities)
+        return {self.address, *(place for place in given if place is not None)}
+
+    def serving(self, family: str) -> System:
+        """The same, with the address for a family of calls."""
+        place: Address | None = getattr(self.addresses, family, None)
+        return self if place is None else dataclasses.replace(self, address=place)
 
 
 @declared

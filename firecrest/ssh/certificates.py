@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncssh
 
+from firecrest.config.settings import Settings
 from firecrest.errors import ConfigError
 
 Credential = tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]
@@ -57,3 +58,15 @@ class CertificateAuthority:
             permit_user_rc=False,
         )
         return key, certificate
+
+
+def authorities(settings: Settings) -> dict[str, CertificateAuthority]:
+    """The certificate authority of each system; most share one."""
+    ssh = settings.ssh
+    by_path = {
+        path: CertificateAuthority(path, ssh.cert_validity, ssh.source_address)
+        for path in {system.ca_key_path or ssh.ca_key_path for system in settings.systems}
+    }
+    return {
+        system.name: by_path[system.ca_key_path or ssh.ca_key_path] for system in settings.systems
+    }

@@ -11,16 +11,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncssh
 
 from firecrest.background import end
+from firecrest.config.settings import Pool as PoolLimits
 from firecrest.config.settings import Ssh, System
+from firecrest.config.values import Address
 from firecrest.errors import AccessDenied, ConfigError, FirecrestError, SystemUnavailable
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.ssh.link import Link, LinkClient
@@ -47,23 +50,26 @@ class _Lane:
     def __init__(
         self,
         connect: Callable[[Callable[[Link], None]], asyncio.Task[Link]],
-        max_links: int,
-        channels: int,
+        limits: PoolLimits,
     ) -> None:
         self._connect = connect
-        self._max_links = max_links
-        self._channels = channels
+        self.limit(limits)
         self._links: list[Link] = []
         self._opening: set[asyncio.Task[Link]] = set()
         self._waiters: deque[asyncio.Future[Link]] = deque()
         self._failing = False
         self._pause: asyncio.TimerHandle | None = None
         #: The share of those whose work may take long; the rest is for everything else.
-        self.long_work = asyncio.Semaphore(max(1, max_links * channels // 2))
+        self.long_work = asyncio.Semaphore(max(1, self._max_links * self._channels // 2))
 
     @property
     def empty(self) -> bool:
         return not (self._links or self._opening or self._waiters)
+
+    def limit(self, limits: PoolLimits) -> None:
+        """Open no more from now on; the share of long work stays as it began."""
+        self._max_links = limits.max_connections_per_user
+        self._channels = limits.channels_per_connection
 
     async def acquire(self) -> Link:
         """A connection with a channel to spare; in order of arrival.
@@ -180,12 +186,13 @@ class Pool:
         """:param authorities: certificate authority by system name
         :param permit: asked with user and system before anything is done; raises if it may not
         """
-        self._permit = permit
+        self.permit = permit
         self._metrics = metrics or Metrics()
         self._settings = settings
         self._authorities = authorities
         self._known_hosts = read_known_hosts(settings.known_hosts)
-        self._lanes: dict[tuple[str, str], _Lane] = {}
+        #: by user, name of the system and address: a family of calls may have one of its own
+        self._lanes: dict[tuple[str, str, Address], _Lane] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -198,6 +205,41 @@ class Pool:
         for lane in self._lanes.values():
             lane.close()
 
+    def reload(
+        self,
+        settings: Ssh,
+        systems: Iterable[System],
+        authorities: dict[str, CertificateAuthority],
+        known_hosts: asyncssh.SSHKnownHosts,
+        permit: Callable[[str, str], Awaitable[None]] | None,
+    ) -> None:
+        """Connect as these say from now on.
+
+        Connections to a system that has gone, or moved, end when their work is done.
+        """
+        self.permit = permit
+        self._settings = settings
+        self._authorities = authorities
+        self._known_hosts = known_hosts
+        places = {(system.name, place) for system in systems for place in system.places}
+        for (user, name, place), lane in list(self._lanes.items()):
+            if (name, place) in places:
+                lane.limit(settings.pool)
+            else:
+                del self._lanes[user, name, place]
+                lane.retire_old(math.inf)
+
+    def shut_out(self, unwanted: Callable[[str], bool]) -> None:
+        """Close the connections of users who may not come in any more, whatever is done there."""
+        self._close(lambda lane_user, _: unwanted(lane_user))
+
+    def _close(self, wanted: Callable[[str, str], bool]) -> None:
+        """Close the lanes of these pairs of user and system."""
+        for key, lane in list(self._lanes.items()):
+            if wanted(key[0], key[1]):
+                del self._lanes[key]
+                lane.close()
+
     @asynccontextmanager
     async def channel(
         self, user: str, system: System, *, long: bool = False
@@ -209,21 +251,19 @@ class Pool:
         :raises AccessDenied: the machine refused the user's certificate, or the policy the user
         :raises CommandFailed: the policy cannot be asked
         """
-        key = (user, system.name)
-        if self._permit is not None:
+        key = (user, system.name, system.address)
+        if self.permit is not None:
             try:
-                await self._permit(user, system.name)
+                await self.permit(user, system.name)
             except AccessDenied:
-                if lane := self._lanes.pop(key, None):
-                    lane.close()  # the delegation is withdrawn
+                # the delegation is withdrawn
+                self._close(lambda *pair: pair == (user, system.name))
                 raise
         lane = self._lanes.get(key)
         if lane is None:
-            pool = self._settings.pool
             lane = self._lanes[key] = _Lane(
                 lambda lost: asyncio.create_task(self._connect(user, system, lost)),
-                pool.max_connections_per_user,
-                pool.channels_per_connection,
+                self._settings.pool,
             )
         metrics, name = self._metrics, system.name
         async with AsyncExitStack() as stack:
@@ -242,7 +282,10 @@ class Pool:
 
     async def _connect(self, user: str, system: System, lost: Callable[[Link], None]) -> Link:
         for_id = ON_BEHALF_OF.get()
-        credential = self._authorities[system.name].issue(user, system.name, for_id)
+        authority = self._authorities.get(system.name)
+        if authority is None:
+            raise SystemUnavailable(f"{system.name} is not served any more")
+        credential = authority.issue(user, system.name, for_id)
         link = Link(lost)
         connections = self._metrics.ssh_connections.labels(system.name)
         connects = self._metrics.ssh_connects

@@ -129,6 +129,10 @@ class S3Store:
                 if _code(error) not in _ABSENT:
                     raise
 
+    def reload(self, settings: Storage) -> None:
+        self._settings = settings
+        self._prepared.clear()  # the expiry of objects may be another
+
     async def ping(self) -> None:
         with _failures():
             async with asyncio.timeout(_LIMIT):

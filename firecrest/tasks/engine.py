@@ -94,7 +94,8 @@ class Engine:
         self._metrics = metrics or Metrics()
         self._store = store
         self._due = due
-        self._workflows: dict[Kind, Workflow] = {flow.kind: flow for flow in workflows}
+        self._workflows: dict[Kind, Workflow] = {}
+        self.reload(workflows)
         self._lease = lease
         self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -191,6 +192,10 @@ class Engine:
         if working:
             await asyncio.wait(working, timeout=grace)
         await end(*working, *self._voiding, *self._loops)
+
+    def reload(self, workflows: Iterable[Workflow]) -> None:
+        """Take these for each step that begins from now on."""
+        self._workflows = {flow.kind: flow for flow in workflows}
 
     def census(self) -> dict[tuple[Kind, Status], list[float]]:
         """Ages in seconds of the tasks this process works on, by kind and state."""

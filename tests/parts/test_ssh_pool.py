@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +257,7 @@ async def test_connections_nobody_uses_are_closed(
         assert await idle.run("id -un") == "alice"
 
         async def closed() -> bool:
-            return set(pool._lanes) == {("bob", "cluster")}
+            return {key[:2] for key in pool._lanes} == {("bob", "cluster")}
 
         await eventually(closed, "alice's connection is closed", limit=5)
         assert await long == "done"  # what is in use stays
@@ -285,3 +285,58 @@ async def test_the_cipher_is_one_the_processor_computes(bench: Bench) -> None:
     async with bench.pool.channel("alice", bench.system) as link:
         assert link.connection.get_extra_info("send_cipher") == "aes128-gcm@openssh.com"
         assert link.connection.get_extra_info("recv_cipher") == "aes128-gcm@openssh.com"
+
+
+async def test_a_system_that_goes_keeps_what_runs_there(bench: Bench, workdir: Path) -> None:
+    mark, go = workdir / "begun", workdir / "go"
+    waits = f"touch {mark}; until [ -e {go} ]; do sleep 0.05; done; echo done"
+    running = asyncio.create_task(bench.run(waits))
+
+    async def begun() -> bool:
+        return mark.exists()
+
+    await eventually(begun, "the command runs")
+    ssh, known_hosts = bench.pool._settings, bench.pool._known_hosts
+    bench.pool.reload(ssh, (), {}, known_hosts, None)
+    with pytest.raises(SystemUnavailable, match="not served any more"):
+        await bench.run("true", "bob")
+    assert bench.wire.open == 1
+    go.touch()
+    assert await running == "done"
+
+    async def closed() -> bool:
+        return bench.wire.open == 0
+
+    await eventually(closed, "the connection ended with its work")
+
+
+async def test_other_limits_and_addresses_hold_from_then_on(bench: Bench) -> None:
+    assert await bench.run("id -un") == "alice"
+    ssh, known_hosts = bench.pool._settings, bench.pool._known_hosts
+    authorities = bench.pool._authorities
+    bench.pool.reload(ssh, (bench.system,), authorities, known_hosts, None)
+    assert await bench.run("id -un") == "alice"
+    assert bench.wire.connections == 1  # nothing has changed: it serves on
+    moved = replace(bench.system, address=Address("localhost", bench.wire.port))
+    narrow = replace(ssh, pool=replace(ssh.pool, max_connections_per_user=1))
+    bench.pool.reload(narrow, (moved,), authorities, known_hosts, None)
+
+    async def closed() -> bool:
+        return bench.wire.open == 0
+
+    await eventually(closed, "the connection to the former address is closed")
+
+
+async def test_users_shut_out_lose_what_they_have(bench: Bench) -> None:
+    running = asyncio.create_task(bench.run("sleep 60"))
+    assert await bench.run("id -un", "bob") == "bob"
+
+    async def begun() -> bool:
+        return bench.wire.open == 2
+
+    await eventually(begun, "both are connected")
+    bench.pool.shut_out(lambda user: user == "alice")
+    with pytest.raises(SystemUnavailable):
+        await running
+    assert await bench.run("id -un", "bob") == "bob"
+    assert bench.wire.connections == 2

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from firecrest.app import authorities
 from firecrest.config.services import S3, Events, JobInterval, Storage, Tasks
 from firecrest.config.settings import Auth, Scheduler, Settings, Ssh, System
 from firecrest.config.values import Address, Secret
 from firecrest.machines import Machines
 from firecrest.scheduler.slurm import Slurm
+from firecrest.ssh.certificates import authorities
 from firecrest.ssh.pool import Pool
 from tests.harness.testbed import Testbed
 from tests.parts.scripted import ScriptedScheduler

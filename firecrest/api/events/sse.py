@@ -51,7 +51,7 @@ async def serve(
             "X-Accel-Buffering": "no",  # for a proxy that would collect before it passes on
         }
     )
-    stream = _Stream(request, response)
+    stream = _Stream(request, response, principal.user)
     with (
         connections.place(principal.user),
         parts.metrics.event_streams.labels("sse").track_inprogress(),
@@ -71,8 +71,8 @@ async def serve(
 class _Stream(Carrier[str]):
     """One response; it ends with a reason."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
-        super().__init__(request, "token expired")
+    def __init__(self, request: web.Request, response: web.StreamResponse, user: str) -> None:
+        super().__init__(request, user, "token expired")
         self._response = response
 
     async def run(self, session: Session) -> str:

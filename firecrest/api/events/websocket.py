@@ -65,7 +65,7 @@ async def serve(
     if not socket.can_prepare(request):
         return None
     await socket.prepare(request)
-    connection = _Connection(request, socket)
+    connection = _Connection(request, socket, principal.user)
     try:
         with (
             connections.place(principal.user),
@@ -88,8 +88,8 @@ async def serve(
 class _Connection(Carrier[int]):
     """One socket; it ends with a close code."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
-        super().__init__(request, _TOKEN_EXPIRED)
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse, user: str) -> None:
+        super().__init__(request, user, _TOKEN_EXPIRED)
         self._socket = socket
         self._sending = asyncio.Lock()
 

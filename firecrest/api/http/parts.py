@@ -21,9 +21,9 @@ from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Parts:
-    """The running machinery beneath the API."""
+    """The running machinery beneath the API; a reload puts others in their places."""
 
     settings: Settings
     tokens: TokenVerifier
