@@ -44,6 +44,8 @@ from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
 from firecrest.tasks.workflow import Workflow
 from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.spans import check as check_tracing
+from firecrest.telemetry.spans import connect as connect_spans
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 from firecrest.watch.roster import Roster
@@ -84,11 +86,12 @@ def check(settings: Settings) -> None:
     """What can be known to be wrong before anything is connected.
 
     :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a CA key that is
-        none, host keys that are none
+        none, host keys that are none, traces without what sends them
     """
     TokenVerifier(settings.auth)
     for system in settings.systems:
         resolve(system.scheduler)
+    check_tracing(settings.tracing)
     authorities(settings)
     read_known_hosts(settings.ssh.known_hosts)
 
@@ -99,6 +102,7 @@ def _running(
     async def context(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             metrics = Metrics()
+            spans = await stack.enter_async_context(connect_spans(settings.tracing))
             redis = connect_redis(settings.redis, metrics)
             stack.push_async_callback(redis.aclose)
             log = EventLog(redis)
@@ -106,8 +110,8 @@ def _running(
             policies = await stack.enter_async_context(AsyncExitStack())
             permit = await permission(policies, settings.opa, metrics)
             pool = Pool(settings.ssh, authorities(settings), permit, metrics)
-            machines = Machines(pool, settings, metrics)
-            staging = await stack.enter_async_context(s3.connect(settings.storage, metrics))
+            machines = Machines(pool, settings, metrics, spans)
+            staging = await stack.enter_async_context(s3.connect(settings.storage, metrics, spans))
 
             hub = Hub(redis, log, settings.events.queue)
             hub.start()
@@ -135,7 +139,7 @@ def _running(
                     AccountingWorkflow(compute, shared, settings.compute),
                     CancelWorkflow(compute, shared, settings.compute),
                     InventoryWorkflow(compute, shared, settings.compute),
-                    UploadWorkflow(storage, staging, settings.storage),
+                    UploadWorkflow(storage, staging, settings.storage, settings.tracing),
                     DownloadWorkflow(storage, staging, settings.storage),
                 ]
 
@@ -145,6 +149,7 @@ def _running(
                 workflows(settings),
                 settings.tasks.lease,
                 metrics,
+                spans,
             )
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
@@ -165,6 +170,7 @@ def _running(
                 probes=ServiceProbes(settings, store, staging),
                 systems=SystemProbes(settings, machines),
                 metrics=metrics,
+                spans=spans,
                 rates=RateLimits(settings.server.rate_limit),
             )
 

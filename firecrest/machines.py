@@ -26,6 +26,7 @@ from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
 from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.spans import Spans, Untold
 
 T = TypeVar("T")
 
@@ -62,7 +63,9 @@ class Machine:
         directories: Directories,
         aside: Executor,
         metrics: Metrics,
+        spans: Spans,
     ) -> None:
+        self._spans = spans
         self._pool = pool
         self._metrics = metrics
         self._limit = settings.utilities.max_file_size
@@ -188,7 +191,10 @@ class Machine:
         if caller.user != self.user:  # what is done for somebody may have been begun by another
             caller = NOBODY
         try:
-            with self._metrics.command(self.system.name, action):
+            with (
+                self._metrics.command(self.system.name, action),
+                self._spans.asked(f"ssh {action}", system=self.system.name),
+            ):
                 yield
         except FirecrestError as error:
             outcome = type(error).__name__
@@ -229,7 +235,14 @@ class _Served:
 class Machines:
     """All configured systems."""
 
-    def __init__(self, pool: Pool, settings: Settings, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        settings: Settings,
+        metrics: Metrics | None = None,
+        spans: Spans | None = None,
+    ) -> None:
+        self._spans = spans or Untold()
         schedulers = {system.name: resolve(system.scheduler) for system in settings.systems}
         self._served = _Served(settings, schedulers)
         self.family = ""
@@ -267,4 +280,5 @@ class Machines:
             self._directories,
             self._aside,
             self._metrics,
+            self._spans,
         )

@@ -22,6 +22,7 @@ FIXED = (
     "tasks",
     "events",
     "reservations.enabled",
+    "tracing",
 )
 
 

@@ -104,6 +104,8 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     for position, system in enumerate(settings.systems):
         if system.xfer.system is not None and system.xfer.system not in systems:
             yield f"systems.{position}.xfer.system", "no such system is configured"
+    if settings.tracing.enabled and not settings.tracing.agent:
+        yield "tracing.agent", "the origin of a collector is needed"
     yield from _repeated(
         "auth.issuers.{}.issuer", [issuer.issuer for issuer in settings.auth.issuers]
     )

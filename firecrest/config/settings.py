@@ -60,6 +60,7 @@ __all__ = [
     "SystemStorage",
     "SystemUtilities",
     "Tasks",
+    "Tracing",
     "Utilities",
 ]
 
@@ -94,6 +95,22 @@ class Logging:
         default=False,
         help="one JSON line per remote command, whatever the form of the others: machine, user,"
         " command word, ids of request and trace",
+    )
+
+
+@declared
+class Tracing:
+    """Who collects traces (Contract: config §1)."""
+
+    enabled: bool = item(
+        fields.Boolean(),
+        default=False,
+        help="whether spans are sent; remote commands and uploads then show the id of the trace",
+    )
+    agent: str = item(
+        values.text(values.origin),
+        default="",
+        help="origin of a collector that takes OTLP over HTTP, e.g. http://otel:4318",
     )
 
 
@@ -331,6 +348,7 @@ class Settings:
 
     server: Server = section(Server, default=Server())
     logging: Logging = section(Logging, default=Logging())
+    tracing: Tracing = section(Tracing, default=Tracing())
     general: General = section(General, default=General())
     auth: Auth = section(Auth)
     opa: Opa = section(Opa, default=Opa())

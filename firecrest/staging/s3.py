@@ -19,8 +19,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from firecrest.config.settings import Storage
 from firecrest.errors import StagingFailed
 from firecrest.model.staging import Audience, Form, Key, Staged
+from firecrest.staging.calls import watch
 from firecrest.telemetry.metrics import Metrics
-from firecrest.telemetry.trace import outgoing
+from firecrest.telemetry.spans import Spans, Untold
 
 _log = logging.getLogger(__name__)
 
@@ -37,12 +38,13 @@ _ABSENT = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 
 @asynccontextmanager
-async def connect(settings: Storage, metrics: Metrics | None = None) -> AsyncIterator[S3Store]:
+async def connect(
+    settings: Storage, metrics: Metrics | None = None, spans: Spans | None = None
+) -> AsyncIterator[S3Store]:
     """The store for as long as the context lasts; nothing is sent before it is used."""
-    calls = _Calls(metrics or Metrics())
     async with AsyncExitStack() as stack:
         private = await stack.enter_async_context(_client(settings, settings.s3.private_url))
-        calls.watch(private)
+        watch(private, metrics or Metrics(), spans or Untold())
         public = await stack.enter_async_context(_client(settings, settings.s3.public_url))
         yield S3Store(settings, private, public)
 
@@ -225,42 +227,6 @@ def _client(settings: Storage, url: str) -> Any:
             response_checksum_validation="when_required",
         ),
     )
-
-
-class _Calls:
-    """Counts and times what is asked of the store; signing is not."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def watch(self, client: Any) -> None:
-        events = client.meta.events
-        events.register("before-call.s3", self._begin)
-        events.register("before-send.s3", self._tell)
-        events.register("after-call.s3", self._answered)
-        events.register("after-call-error.s3", self._failed)
-
-    def _begin(self, context: dict[str, Any], **_: Any) -> None:
-        context["firecrest_begun"] = time.perf_counter()
-
-    def _tell(self, request: Any, **_: Any) -> None:
-        # after signing: a proxy on the way may change it
-        for name, value in outgoing().items():
-            request.headers[name] = value
-
-    def _answered(
-        self, context: dict[str, Any], event_name: str, http_response: Any, **_: Any
-    ) -> None:
-        self._ended(context, event_name, "ok" if http_response.status_code < 300 else "refused")
-
-    def _failed(self, context: dict[str, Any], event_name: str, **_: Any) -> None:
-        self._ended(context, event_name, "failed")
-
-    def _ended(self, context: dict[str, Any], event_name: str, outcome: str) -> None:
-        operation = event_name.rpartition(".")[2]
-        self._metrics.s3_calls.labels(operation, outcome).inc()
-        taken = time.perf_counter() - context["firecrest_begun"]
-        self._metrics.s3_duration.labels(operation).observe(taken)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
 from firecrest.telemetry.logs import ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.spans import Spans, Untold
 from firecrest.telemetry.trace import TRACE
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,9 @@ class Engine:
         workflows: Iterable[Workflow],
         lease: float,
         metrics: Metrics | None = None,
+        spans: Spans | None = None,
     ) -> None:
+        self._spans = spans or Untold()
         self._metrics = metrics or Metrics()
         self._store = store
         self._due = due
@@ -240,7 +243,9 @@ class Engine:
         try:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
                 try:
-                    outcome = await step(run)
+                    kind, status = run.task.kind, run.task.status
+                    with self._spans.step(f"{kind} {status}", task=task_id):
+                        outcome = await step(run)
                     if isinstance(outcome, To):
                         check(run.task.kind, run.task.status, outcome.status, Cause.STEP)
                 except StaleTask:

@@ -8,7 +8,7 @@ nothing that a client sends makes a new series.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -131,6 +131,21 @@ class Metrics:
         finally:
             self.redis_calls.labels(command, outcome).inc()
             self.redis_duration.observe(time.perf_counter() - begun)
+
+    @contextmanager
+    def s3_call(self, operation: str) -> Iterator[Callable[[], None]]:
+        """Count and time a call of the object store.
+
+        Gives what is to be called if the store answers with an error.
+        """
+        begun, outcome = time.perf_counter(), "failed"
+        answered: list[str] = []
+        try:
+            yield lambda: answered.append("refused")
+            outcome = "ok"
+        finally:
+            self.s3_calls.labels(operation, *(answered or [outcome])).inc()
+            self.s3_duration.labels(operation).observe(time.perf_counter() - begun)
 
 
 def _outcome(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from marshmallow import fields
 
 from firecrest.commands.fetch import Progress, Pull, Report
-from firecrest.config.settings import Storage
+from firecrest.config.settings import Storage, Tracing
 from firecrest.errors import (
     CommandFailed,
     Fault,
@@ -27,6 +27,7 @@ from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item, load
 from firecrest.staging.base import Store
 from firecrest.tasks.workflow import Run, Step, To, Wait
+from firecrest.telemetry.trace import trace_id
 from firecrest.workflows import transfer
 from firecrest.workflows.transfer import Attempt, attempt_of
 from firecrest.workflows.words import explain
@@ -62,7 +63,10 @@ class UploadWorkflow:
 
     kind = Kind.UPLOAD
 
-    def __init__(self, machines: Machines, staging: Store, settings: Storage) -> None:
+    def __init__(
+        self, machines: Machines, staging: Store, settings: Storage, tracing: Tracing
+    ) -> None:
+        self._traced = tracing.enabled
         self._machines = machines
         self._staging = staging
         self._settings = settings
@@ -80,7 +84,7 @@ class UploadWorkflow:
     async def _accept(self, run: Run) -> To | Wait:
         technology = self._staging.technology
         message = f"Waiting for Presigned URL to upload file to staging area ({technology})"
-        return To(Status.FORM_REQUESTED, upload_data(run, Status.FORM_REQUESTED, message))
+        return To(Status.FORM_REQUESTED, self._data(run, Status.FORM_REQUESTED, message))
 
     async def _offer_form(self, run: Run) -> To | Wait:
         key = upload_key(run.task, load(UploadSpec, run.spec))
@@ -99,7 +103,7 @@ class UploadWorkflow:
             _log.warning("task %s: %s", run.task.id, error)
             return To(Status.FAILED, "Staging Area auth error, try again later")
         message = form_message(form, load(UploadSpec, run.spec).source)
-        return To(Status.FORM_READY, upload_data(run, Status.FORM_READY, message))
+        return To(Status.FORM_READY, self._data(run, Status.FORM_READY, message))
 
     async def _look_for_object(self, run: Run) -> To | Wait:
         """Look whether the object is there; the checkpoint says since when that is done."""
@@ -130,7 +134,7 @@ class UploadWorkflow:
             return Wait(self._settings.polling_interval)
         if size is None:
             return To(Status.FAILED, _VANISHED)
-        return To(Status.COPYING, upload_data(run, Status.COPYING, _COPY_STARTED))
+        return To(Status.COPYING, self._data(run, Status.COPYING, _COPY_STARTED))
 
     async def _copy(self, run: Run) -> To | Wait:
         """Copy with retries, see :mod:`firecrest.workflows.transfer`."""
@@ -147,7 +151,7 @@ class UploadWorkflow:
         except FirecrestError as error:
             return await self._failed(run, error)
         await self._forget(key)
-        return To(Status.COPIED, upload_data(run, Status.COPIED, _COPY_STARTED))
+        return To(Status.COPIED, self._data(run, Status.COPIED, _COPY_STARTED))
 
     async def _failed(self, run: Run, error: FirecrestError) -> To | Wait:
         attempt = attempt_of(run)
@@ -159,7 +163,7 @@ class UploadWorkflow:
         await transfer.discard(machine, attempt)
         if failures > self._settings.copy_retries:
             await transfer.keep(run, attempt, failures=0, place="")
-            return To(Status.COPY_FAILED, upload_data(run, Status.COPY_FAILED, explain(error)))
+            return To(Status.COPY_FAILED, self._data(run, Status.COPY_FAILED, explain(error)))
         await transfer.keep(run, attempt, failures=failures, place="")
         return Wait(_FIRST_RETRY * 2 ** (failures - 1))
 
@@ -224,6 +228,9 @@ class UploadWorkflow:
         # before the object goes: whoever takes over must not look for it again
         await transfer.keep(run, attempt, done=True)
 
+    def _data(self, run: Run, status: Status, message: Any) -> dict[str, Any]:
+        return upload_data(run, status, message, trace_id() if self._traced else "")
+
     async def _forget(self, key: Key) -> None:
         try:
             await self._staging.delete(key)
@@ -272,7 +279,7 @@ def staged(task: Task) -> To:
     return To(Status.STAGED, {**task.data, "status": Status.STAGED})
 
 
-def upload_data(run: Run, status: Status, message: Any) -> dict[str, Any]:
+def upload_data(run: Run, status: Status, message: Any, trace: str) -> dict[str, Any]:
     """The payload from 110 on, one shape for all later states (Contract: tasks §4.1)."""
     spec = load(UploadSpec, run.spec)
     return {
@@ -285,7 +292,7 @@ def upload_data(run: Run, status: Status, message: Any) -> dict[str, Any]:
         "system_name": run.task.system,
         "system_addr": spec.address,
         "status": status,
-        "trace_id": "",
+        "trace_id": trace,
         "msg": message,
     }
 

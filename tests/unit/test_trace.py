@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from multidict import CIMultiDict
 
+from firecrest.commands.base import line
+from firecrest.commands.identity import WhoAmI
+from firecrest.config.settings import Tracing
+from firecrest.errors import ConfigError
+from firecrest.telemetry import spans
 from firecrest.telemetry.trace import TRACE, Trace, begun, outgoing, parse, received
 
 ID, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -68,3 +75,16 @@ def test_what_is_passed_on_can_be_read_again() -> None:
     finally:
         TRACE.reset(token)
     assert outgoing() == {}
+
+
+def test_tracing_without_what_it_needs_is_a_clear_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "firecrest.telemetry.otel", None)
+    spans.check(Tracing())
+    with pytest.raises(ConfigError, match=r"install firecrest-server\[tracing\]"):
+        spans.check(Tracing(enabled=True, agent="http://collector:4318"))
+
+
+def test_a_machine_is_told_the_trace_before_anything_else() -> None:
+    text = line(WhoAmI(), 5, ID)
+    assert text == f"ID={ID} timeout 5 id -un"
+    assert line(WhoAmI(), 5) == "timeout 5 id -un"

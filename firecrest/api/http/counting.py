@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from aiohttp import hdrs, web
 
 from firecrest.api.http.parts import PARTS
+from firecrest.telemetry.trace import TRACE, begun
 
 EVENTS_PATH = "/events"
 #: Status of the answer, as soon as it is known.
@@ -17,21 +18,26 @@ STATUS = web.RequestKey("status", int)
 
 @contextmanager
 def counted(request: web.Request) -> Iterator[None]:
-    """Count and time a request; a stream is counted only, when it ends."""
-    metrics = request.app[PARTS].metrics
+    """Count, time and trace a request; a stream is counted only, when it ends."""
+    parts = request.app[PARTS]
+    metrics = parts.metrics
     resource = request.match_info.route.resource
     route = resource.canonical.rstrip("/") if resource else "unrouted"
     method = request.method if request.method in hdrs.METH_ALL else "other"
-    begun = time.perf_counter()
+    started = time.perf_counter()
     try:
         if route == EVENTS_PATH:
+            TRACE.set(TRACE.get() or begun())
             yield
         else:
-            with metrics.requests_in_progress.track_inprogress():
+            with (
+                parts.spans.request(f"{method} {route}"),
+                metrics.requests_in_progress.track_inprogress(),
+            ):
                 yield
     finally:
         status = request.get(STATUS, "aborted")
         metrics.requests.labels(method, route, status).inc()
         if route != EVENTS_PATH:
-            taken = time.perf_counter() - begun
+            taken = time.perf_counter() - started
             metrics.request_duration.labels(method, route).observe(taken)

@@ -17,6 +17,7 @@ from firecrest.staging.base import Store
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
 from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.spans import Spans
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 
@@ -38,6 +39,7 @@ class Parts:
     systems: SystemProbes
     rates: RateLimits
     metrics: Metrics
+    spans: Spans
     seen: Seen = field(default_factory=Seen)
 
 

@@ -21,8 +21,8 @@ from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Cors
 from firecrest.errors import FirecrestError, Unauthenticated
 from firecrest.model.principal import Principal
-from firecrest.telemetry import trace
 from firecrest.telemetry.logs import ACCESS, CALLER, ON_BEHALF_OF, Caller
+from firecrest.telemetry.trace import TRACE, received
 
 _log = logging.getLogger(__name__)
 
@@ -140,11 +140,15 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
     given = request.headers.get("X-Request-ID", "")
     request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
     ON_BEHALF_OF.set(request[REQUEST_ID])
-    came = trace.received(request.headers)
-    trace.TRACE.set(came.within() if came else trace.begun())
+    TRACE.set(received(request.headers))
     with counted(request):
         response = await _answer(request, handler)
         request[STATUS] = response.status
+        _log_access(request, response.status, time.monotonic() - started)
+    return response
+
+
+def _log_access(request: web.Request, status: int, seconds: float) -> None:
     principal = request.get(PRINCIPAL)
     ACCESS.info(
         "%(user)s %(method)s %(path)s %(status)d %(ms).1f ms",
@@ -152,11 +156,10 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
             "user": principal.user if principal else "-",
             "method": request.method,
             "path": request.rel_url.raw_path,  # still encoded: a path must not break the line
-            "status": response.status,
-            "ms": round(1000 * (time.monotonic() - started), 1),
+            "status": status,
+            "ms": round(1000 * seconds, 1),
         },
     )
-    return response
 
 
 async def _answer(request: web.Request, handler: Responder) -> web.StreamResponse:
