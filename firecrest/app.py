@@ -167,7 +167,7 @@ def _running(
                 hub=hub,
                 jobs=jobs,
                 outputs=outputs,
-                probes=ServiceProbes(settings, store, staging),
+                probes=ServiceProbes(settings, store, staging, permit),
                 systems=SystemProbes(settings, machines),
                 metrics=metrics,
                 spans=spans,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from firecrest.api.events.connections import Connections
@@ -23,7 +23,7 @@ from firecrest.background import end
 from firecrest.config.changes import effective
 from firecrest.config.settings import Opa, Settings
 from firecrest.errors import ConfigError
-from firecrest.probes import ServiceProbes, SystemProbes
+from firecrest.probes import Permit, ServiceProbes, SystemProbes
 from firecrest.scheduler.base import resolve
 from firecrest.ssh.certificates import authorities
 from firecrest.ssh.pool import Pool, read_known_hosts
@@ -32,8 +32,6 @@ from firecrest.telemetry import logs
 from firecrest.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-Permit = Callable[[str, str], Awaitable[None]]
 
 
 async def permission(stack: AsyncExitStack, settings: Opa, metrics: Metrics) -> Permit | None:
@@ -125,7 +123,7 @@ class Reloading:
         parts.staging.reload(settings.storage)
         parts.jobs.reload(settings)
         parts.engine.reload(workflows)
-        parts.probes = ServiceProbes(settings, parts.tasks, parts.staging)
+        parts.probes = ServiceProbes(settings, parts.tasks, parts.staging, permit)
         parts.systems = SystemProbes(settings, parts.machines)
         parts.rates = RateLimits(settings.server.rate_limit)
         self._pool.reload(settings.ssh, settings.systems, signers, known_hosts, permit)

@@ -35,6 +35,9 @@ def counted(request: web.Request) -> Iterator[None]:
                 metrics.requests_in_progress.track_inprogress(),
             ):
                 yield
+    except web.HTTPException as answer:
+        request[STATUS] = answer.status
+        raise
     finally:
         status = request.get(STATUS, "aborted")
         metrics.requests.labels(method, route, status).inc()
