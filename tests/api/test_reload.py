@@ -6,11 +6,13 @@ import copy
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client, ServerSentEvents
 from tests.harness.figures import figures
 from tests.harness.gateway import Config, Gateway
+from tests.harness.services import served
 from tests.harness.stream import listing, path, stream, subscribe
 from tests.harness.tokens import TokenMint
 from tests.harness.waiting import eventually
@@ -141,3 +143,22 @@ async def test_denied_users_and_replaced_keys_count_at_once(
         again = connect(gateway, token=renewed.token("alice"))
         assert (await again.get(look)).status == 200
         await subscribe(hers, "*")  # what was let in stays until its token ends
+
+
+async def test_the_policy_is_asked_from_then_on_or_no_more(
+    gateway: Gateway, config: Config, connect: Connect
+) -> None:
+    client = connect(gateway)
+    look = "/utilities/ls?targetPath=/"
+    assert (await client.get(look)).status == 200
+
+    async def denies(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"result": {"allow": False}})
+
+    async with served(denies) as url:
+        config["opa"] = {"enabled": True, "url": url}
+        await gateway.reload(config)
+        assert "X-Permission-Denied" in (await client.get(look)).headers
+        config["opa"] = {"enabled": False}
+        await gateway.reload(config)
+        assert (await client.get(look)).status == 200
