@@ -21,6 +21,7 @@ FIXED = (
     "redis",
     "tasks",
     "events",
+    "compute.share",
     "reservations.enabled",
     "tracing",
 )
