@@ -134,7 +134,9 @@ class ServiceProbes:
                 await probe()
         except (FirecrestError, OSError, ValueError, TimeoutError) as error:
             _log.warning("service %s is not available: %s", service, error)
-            answers = isinstance(error, StagingFailed) and error.answered
+            # of the policy: what it says is no verdict
+            answers = isinstance(error.__cause__, ValueError)
+            answers |= isinstance(error, StagingFailed) and error.answered
             return Health(service, available=False, answers=answers)
         return Health(service, available=True)
 
