@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,10 @@ from firecrest.api.v1 import endpoints
 from firecrest.app import build, check
 from firecrest.client.stream import Refused
 from firecrest.client.terminal import Wanted, Watch
+from firecrest.config.json_schema import json_schema
 from firecrest.config.load import check_files, load_settings
 from firecrest.config.settings import Settings
+from firecrest.diagnosis import Finding, diagnose
 from firecrest.errors import ConfigError
 from firecrest.telemetry import logs
 
@@ -49,13 +52,14 @@ def serve(config: Path, overrides: tuple[str, ...]) -> None:
     """Run the server until it is told to stop (SIGINT or SIGTERM).
 
     Open requests finish, running tasks reach a state from which another process can
-    continue them, then connections close.
+    continue them, then connections close. SIGHUP has the configuration read again: what is
+    wrong with it is logged, and the former one stays in force.
     """
     settings = _load(config, overrides)
     logs.configure(settings.logging)
     server = settings.server
     web.run_app(
-        build(settings),
+        build(settings, lambda: _checked(config, overrides)),
         host=server.host,
         port=server.port,
         shutdown_timeout=server.shutdown_grace,
@@ -69,11 +73,42 @@ def serve(config: Path, overrides: tuple[str, ...]) -> None:
 @main.command("check-config")
 @_config
 @_overrides
-def check_config(config: Path, overrides: tuple[str, ...]) -> None:
-    """Check the configuration and the files it names; exit 1 if anything is wrong."""
+@click.option("--offline", is_flag=True, help="Look at files only.")
+@click.option("--user", default="", help="Also log in to each system under this name.")
+def check_config(config: Path, overrides: tuple[str, ...], offline: bool, user: str) -> None:
+    """Check the configuration, the files it names, and whether all it names answers.
+
+    Redis, the store, issuers that publish keys, the policy and the host key of each system
+    are asked; with --user also login by certificate, the batch system and the file systems.
+    Exit 1 if anything is wrong.
+    """
     settings = _load(config, overrides)
     systems = ", ".join(system.name for system in settings.systems)
     click.echo(f"{config}: good; systems: {systems}")
+    if offline:
+        return
+    findings = asyncio.run(diagnose(settings, user))
+    widths = [max(len(row[column]) for row in map(_row, findings)) for column in range(3)]
+    for finding in findings:
+        cells = [cell.ljust(width) for cell, width in zip(_row(finding), widths, strict=False)]
+        click.echo("  ".join((*cells, finding.detail)).rstrip())
+    if not all(finding.good for finding in findings):
+        raise SystemExit(1)
+
+
+@main.group("config")
+def config_group() -> None:
+    """About the configuration as such."""
+
+
+@config_group.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of config.yaml, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _row(finding: Finding) -> tuple[str, str, str]:
+    return finding.part, finding.name, "ok" if finding.good else "FAILED"
 
 
 @main.command()
@@ -156,13 +191,17 @@ def _token_source(path: Path | None) -> Callable[[], str]:
 
 def _load(config: Path, overrides: tuple[str, ...]) -> Settings:
     try:
-        settings = load_settings(config, overrides)
-        problems = check_files(settings)
-        if problems:
-            raise ConfigError(problems)
-        check(settings)
+        return _checked(config, overrides)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(f"error: {problem}", err=True)
         raise SystemExit(1) from error
+
+
+def _checked(config: Path, overrides: tuple[str, ...]) -> Settings:
+    """:raises ConfigError: with everything that is wrong"""
+    settings = load_settings(config, overrides)
+    if problems := check_files(settings):
+        raise ConfigError(problems)
+    check(settings)
     return settings

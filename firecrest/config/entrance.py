@@ -54,6 +54,23 @@ class RateLimit:
 
 
 @declared
+class MetricsPage:
+    """What Prometheus collects."""
+
+    enabled: bool = item(
+        fields.Boolean(), default=True, help="whether there is /metrics; it needs no token"
+    )
+    networks: tuple[str, ...] = item(
+        fields.List(values.required_text(values.network), post_load=tuple),
+        default=(
+            *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+            *("::1/128", "fc00::/7"),
+        ),
+        help="addresses or networks that may read it; what an unknown proxy passed on may not",
+    )
+
+
+@declared
 class Server:
     """The one listener (Contract: config §1)."""
 
@@ -65,7 +82,7 @@ class Server:
         help="origin clients use, prefix of task_url; empty: taken from each request",
     )
     trusted_proxies: tuple[str, ...] = item(
-        fields.List(values.required_text(values.networks), post_load=tuple),
+        fields.List(values.required_text(values.network), post_load=tuple),
         default=(),
         help="addresses or networks of proxies whose X-Forwarded-* headers are believed",
     )
@@ -74,6 +91,7 @@ class Server:
         default=True,
         help="whether /docs, /openapi.json and /asyncapi.json describe the API, to everybody",
     )
+    metrics: MetricsPage = section(MetricsPage, default=MetricsPage())
     cors: Cors = section(Cors, default=Cors())
     rate_limit: RateLimit = section(RateLimit, default=RateLimit())
     shutdown_grace: float = item(

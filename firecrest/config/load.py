@@ -76,6 +76,9 @@ def check_files(settings: Settings) -> list[str]:
             problem = f"{path}: must be accessible to its owner only (chmod 600)"
         if problem is not None:
             problems.append(f"{key}: {problem}")
+    logs = settings.logging
+    if logs.type == "file" and not (logs.path.is_dir() and os.access(logs.path, os.W_OK)):
+        problems.append(f"logging.path: {logs.path}: not a directory that can be written to")
     problem = _unreadable(settings.ssh.known_hosts)
     if problem is not None:
         problems.append(f"ssh.known_hosts: {problem}")
@@ -106,6 +109,8 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"systems.{position}.{key}", message
     if settings.ssh.wrapper_enabled and not any(map(settings.ssh.per_command, settings.systems)):
         yield "ssh.wrapper_enabled", "no system has session_mode per-command"
+    if settings.tracing.enabled and not settings.tracing.agent:
+        yield "tracing.agent", "the origin of a collector is needed"
     yield from _repeated(
         "auth.issuers.{}.issuer", [issuer.issuer for issuer in settings.auth.issuers]
     )

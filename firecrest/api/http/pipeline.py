@@ -13,6 +13,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from firecrest.api.http.call import PRINCIPAL, Call
+from firecrest.api.http.counting import EVENTS_PATH, STATUS, counted
 from firecrest.api.http.endpoint import Endpoint, Refusal, Reply
 from firecrest.api.http.origin import client_address
 from firecrest.api.http.parts import PARTS
@@ -21,10 +22,10 @@ from firecrest.config.settings import Cors
 from firecrest.errors import FirecrestError, Unauthenticated
 from firecrest.model.principal import Principal
 from firecrest.telemetry.logs import ACCESS, CALLER, ON_BEHALF_OF, Caller
+from firecrest.telemetry.trace import TRACE, received
 
 _log = logging.getLogger(__name__)
 
-EVENTS_PATH = "/events"
 #: Paths that are served without a token.
 OPEN_PATHS = web.AppKey("open_paths", set[str])
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -134,23 +135,31 @@ def add_routes(app: web.Application, endpoints: Iterable[Endpoint], dialect: Dia
 
 @web.middleware
 async def pipeline(request: web.Request, handler: Responder) -> web.StreamResponse:
-    """Request id and access log around everything else."""
+    """Request id, access log and metrics around everything else."""
     started = time.monotonic()
     given = request.headers.get("X-Request-ID", "")
     request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
     ON_BEHALF_OF.set(request[REQUEST_ID])
-    response = await _answer(request, handler)
+    TRACE.set(received(request.headers))
+    with counted(request):
+        response = await _answer(request, handler)
+        request[STATUS] = response.status
+        _log_access(request, response.status, time.monotonic() - started)
+    return response
+
+
+def _log_access(request: web.Request, status: int, seconds: float) -> None:
     principal = request.get(PRINCIPAL)
     ACCESS.info(
-        "%s %s %s %d %.1f ms %s",
-        principal.user if principal else "-",
-        request.method,
-        request.rel_url.raw_path,  # still encoded: a path must not break the line
-        response.status,
-        1000 * (time.monotonic() - started),
-        request[REQUEST_ID],
+        "%(user)s %(method)s %(path)s %(status)d %(ms).1f ms",
+        {
+            "user": principal.user if principal else "-",
+            "method": request.method,
+            "path": request.rel_url.raw_path,  # still encoded: a path must not break the line
+            "status": status,
+            "ms": round(1000 * seconds, 1),
+        },
     )
-    return response
 
 
 async def _answer(request: web.Request, handler: Responder) -> web.StreamResponse:
@@ -218,6 +227,7 @@ def is_internal(method: str, path: str) -> bool:
 
 async def cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Headers of every response, just before it is sent."""
+    request[STATUS] = response.status
     if request_id := request.get(REQUEST_ID):
         response.headers["X-Request-ID"] = request_id
     for name, value in _PROTECTING.items():
