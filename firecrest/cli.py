@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from aiohttp import web
@@ -15,7 +16,9 @@ from firecrest.api.v1 import endpoints
 from firecrest.app import build, check
 from firecrest.client.stream import Refused
 from firecrest.client.terminal import Wanted, Watch
-from firecrest.config.load import check_files, load_settings
+from firecrest.config.env_file import read_env_file
+from firecrest.config.from_v1 import convert
+from firecrest.config.load import check_files, load_settings, parse_settings
 from firecrest.config.settings import Settings
 from firecrest.errors import ConfigError
 from firecrest.telemetry import logs
@@ -74,6 +77,26 @@ def check_config(config: Path, overrides: tuple[str, ...]) -> None:
     settings = _load(config, overrides)
     systems = ", ".join(system.name for system in settings.systems)
     click.echo(f"{config}: good; systems: {systems}")
+
+
+@main.command("import-env")
+@click.argument("file", type=click.Path(path_type=Path))
+def import_env(file: Path) -> None:
+    """Convert an environment file of FirecREST v1 (F7T_...) to a config.yaml, on standard output.
+
+    Secrets are not copied: the configuration names their variables. What needs a look is told
+    on standard error, and all remarks are comments of the result. Exit 1 if the file cannot be
+    read (then nothing is written), or if the result lacks something only the site can add.
+    """
+    try:
+        environment = read_env_file(file)
+        converted = convert(environment, file.name)
+        click.echo(converted.text, nl=False)
+        for remark in converted.attention:
+            click.echo(f"attention: {remark}", err=True)
+        parse_settings(converted.text, Path("config.yaml"), environment.values)
+    except ConfigError as error:
+        _complain(error)
 
 
 @main.command()
@@ -162,7 +185,11 @@ def _load(config: Path, overrides: tuple[str, ...]) -> Settings:
             raise ConfigError(problems)
         check(settings)
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(f"error: {problem}", err=True)
-        raise SystemExit(1) from error
+        _complain(error)
     return settings
+
+
+def _complain(error: ConfigError) -> NoReturn:
+    for problem in error.problems:
+        click.echo(f"error: {problem}", err=True)
+    raise SystemExit(1) from error
