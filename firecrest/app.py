@@ -6,6 +6,7 @@ started is stopped even if a later part fails to start.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -18,6 +19,7 @@ from firecrest.api.http.parts import PARTS, Parts
 from firecrest.api.http.pipeline import (
     EVENTS_PATH,
     OPEN_PATHS,
+    STOPPING,
     add_routes,
     cors_headers,
     pipeline,
@@ -61,6 +63,7 @@ def build(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(_running(settings))
     app.on_response_prepare.append(cors_headers)
     app[OPEN_PATHS] = set()
+    app[STOPPING] = asyncio.Event()
     rows = endpoints(with_reservations=settings.reservations.enabled)
     add_routes(app, rows, render)
     event_stream.add_routes(app, EVENTS_PATH, settings.events)

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from aiohttp import web
 
-from firecrest import __version__
+from firecrest import __version__, serving
 from firecrest.api.v1 import endpoints
 from firecrest.app import build, check
 from firecrest.client.stream import Refused
@@ -56,17 +55,12 @@ def serve(config: Path, overrides: tuple[str, ...]) -> None:
     """
     settings = _load(config, overrides)
     logs.configure(settings.logging)
-    server = settings.server
-    web.run_app(
-        build(settings),
-        host=server.host,
-        port=server.port,
-        shutdown_timeout=server.shutdown_grace,
-        # a client that goes away frees what its request holds
-        handler_cancellation=True,
-        access_log=None,
-        print=lambda text: click.echo(text.splitlines()[0] if text else "", err=True),
-    )
+    try:
+        asyncio.run(
+            serving.serve(build(settings), settings.server, lambda text: click.echo(text, err=True))
+        )
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command("check-config")
