@@ -6,6 +6,7 @@ started is stopped even if a later part fails to start.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ from firecrest.api.http.counting import EVENTS_PATH
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.api.http.pipeline import (
     OPEN_PATHS,
+    STOPPING,
     add_routes,
     cors_headers,
     pipeline,
@@ -70,6 +72,7 @@ def build(settings: Settings, read: Callable[[], Settings] | None = None) -> web
     app.cleanup_ctx.append(_running(settings, read))
     app.on_response_prepare.append(cors_headers)
     app[OPEN_PATHS] = set()
+    app[STOPPING] = asyncio.Event()
     rows = endpoints(with_reservations=settings.reservations.enabled)
     add_routes(app, rows, render)
     event_stream.add_routes(app, EVENTS_PATH, settings.events)

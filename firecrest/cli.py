@@ -7,17 +7,19 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import click
-from aiohttp import web
 
-from firecrest import __version__
+from firecrest import __version__, serving
 from firecrest.api.v1 import endpoints
 from firecrest.app import build, check
 from firecrest.client.stream import Refused
 from firecrest.client.terminal import Wanted, Watch
+from firecrest.config.env_file import read_env_file
+from firecrest.config.from_v1 import convert
 from firecrest.config.json_schema import json_schema
-from firecrest.config.load import check_files, load_settings
+from firecrest.config.load import check_files, load_settings, parse_settings
 from firecrest.config.settings import Settings
 from firecrest.diagnosis import Finding, diagnose
 from firecrest.errors import ConfigError
@@ -57,17 +59,11 @@ def serve(config: Path, overrides: tuple[str, ...]) -> None:
     """
     settings = _load(config, overrides)
     logs.configure(settings.logging)
-    server = settings.server
-    web.run_app(
-        build(settings, lambda: _checked(config, overrides)),
-        host=server.host,
-        port=server.port,
-        shutdown_timeout=server.shutdown_grace,
-        # a client that goes away frees what its request holds
-        handler_cancellation=True,
-        access_log=None,
-        print=lambda text: click.echo(text.splitlines()[0] if text else "", err=True),
-    )
+    app = build(settings, lambda: _checked(config, overrides))
+    try:
+        asyncio.run(serving.serve(app, settings.server, lambda text: click.echo(text, err=True)))
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command("check-config")
@@ -109,6 +105,26 @@ def schema() -> None:
 
 def _row(finding: Finding) -> tuple[str, str, str]:
     return finding.part, finding.name, "ok" if finding.good else "FAILED"
+
+
+@main.command("import-env")
+@click.argument("file", type=click.Path(path_type=Path))
+def import_env(file: Path) -> None:
+    """Convert an environment file of FirecREST v1 (F7T_...) to a config.yaml, on standard output.
+
+    Secrets are not copied: the configuration names their variables. What needs a look is told
+    on standard error, and all remarks are comments of the result. Exit 1 if the file cannot be
+    read (then nothing is written), or if the result lacks something only the site can add.
+    """
+    try:
+        environment = read_env_file(file)
+        converted = convert(environment, file.name)
+        click.echo(converted.text, nl=False)
+        for remark in converted.attention:
+            click.echo(f"attention: {remark}", err=True)
+        parse_settings(converted.text, Path("config.yaml"), environment.values)
+    except ConfigError as error:
+        _complain(error)
 
 
 @main.command()
@@ -193,9 +209,7 @@ def _load(config: Path, overrides: tuple[str, ...]) -> Settings:
     try:
         return _checked(config, overrides)
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(f"error: {problem}", err=True)
-        raise SystemExit(1) from error
+        _complain(error)
 
 
 def _checked(config: Path, overrides: tuple[str, ...]) -> Settings:
@@ -205,3 +219,9 @@ def _checked(config: Path, overrides: tuple[str, ...]) -> Settings:
         raise ConfigError(problems)
     check(settings)
     return settings
+
+
+def _complain(error: ConfigError) -> NoReturn:
+    for problem in error.problems:
+        click.echo(f"error: {problem}", err=True)
+    raise SystemExit(1) from error

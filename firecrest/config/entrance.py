@@ -94,6 +94,12 @@ class Server:
     metrics: MetricsPage = section(MetricsPage, default=MetricsPage())
     cors: Cors = section(Cors, default=Cors())
     rate_limit: RateLimit = section(RateLimit, default=RateLimit())
+    drain: float = item(
+        values.seconds(zero=True),
+        default=0.0,
+        help="seconds for which a server told to stop still takes requests while /health/ready"
+        " says no, so that load balancers notice",
+    )
     shutdown_grace: float = item(
         values.seconds(zero=True),
         default=10.0,

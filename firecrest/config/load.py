@@ -42,6 +42,15 @@ def load_settings(
     document = Document.read(path)
     for override in overrides:
         document.override(override)
+    return _settings(document, path, environ)
+
+
+def parse_settings(text: str, path: Path, environ: Mapping[str, str]) -> Settings:
+    """What :func:`load_settings` would give if ``text`` were in the file ``path``."""
+    return _settings(Document.of_text(text, path), path, environ)
+
+
+def _settings(document: Document, path: Path, environ: Mapping[str, str]) -> Settings:
     document.resolve(environ)
     try:
         settings = load(Settings, document.data, unknown="raise")

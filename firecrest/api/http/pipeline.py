@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -28,11 +29,14 @@ _log = logging.getLogger(__name__)
 
 #: Paths that are served without a token.
 OPEN_PATHS = web.AppKey("open_paths", set[str])
+#: Set when the server is told to stop: who holds a connection is asked to let it go.
+STOPPING = web.AppKey("stopping", asyncio.Event)
 REQUEST_ID = web.RequestKey("request_id", str)
 _SERVICES = web.AppKey("services", frozenset[str])
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_HEADER = 1024
+_SWITCHED = 101
 
 #: What scripts of a web page may read besides the body; the last rows are rest-v1 §4.4 to §4.6.
 _EXPOSED = ", ".join(
@@ -232,6 +236,9 @@ async def cors_headers(request: web.Request, response: web.StreamResponse) -> No
         response.headers["X-Request-ID"] = request_id
     for name, value in _PROTECTING.items():
         response.headers.setdefault(name, value)
+    if request.app[STOPPING].is_set() and response.status != _SWITCHED:
+        response.force_close()
+        response.headers["Connection"] = "close"
     if response.content_type != "application/json":  # which no browser takes for anything else
         response.headers["X-Content-Type-Options"] = "nosniff"
     allowed = request.app[PARTS].settings.server.cors.origins
