@@ -13,6 +13,8 @@ from datetime import datetime
 from functools import wraps
 from typing import Any
 
+from marshmallow import fields as kinds
+
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Handler, Refusal, Reply
 from firecrest.api.v1 import answers
@@ -34,6 +36,7 @@ from firecrest.errors import (
     UnknownSystem,
 )
 from firecrest.machines import Machine
+from firecrest.schema import declared, item
 
 endpoints = Endpoints(RESERVATIONS)
 
@@ -42,6 +45,26 @@ _COUNT = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}", re.ASCII)
 
 Answer = Callable[[Call], Awaitable[Reply]]
+
+_MACHINE = {"X-Machine-Name": "Public name of the machine."}
+
+
+@declared
+class Wish:
+    """What is to be reserved, and when; read by the handlers, whose errors have other words."""
+
+    nodes: str = item(kinds.String(), name="numberOfNodes", help="an integer > 0")
+    node_type: str = item(kinds.String(), name="nodeType", help="kind of the nodes")
+    start: str = item(kinds.String(), name="starttime", help="like 2026-05-01T08:00:00")
+    end: str = item(kinds.String(), name="endtime", help="like 2026-05-01T18:00:00")
+
+
+@declared
+class Naming:
+    """Whose the new reservation is, and what it is called."""
+
+    reservation: str = item(kinds.String(), help="its name")
+    account: str = item(kinds.String(), help="who may use it")
 
 
 def _answered(error: str, *, unnamed: str = "") -> Callable[[Answer], Handler]:
@@ -85,7 +108,7 @@ def _answered(error: str, *, unnamed: str = "") -> Callable[[Answer], Handler]:
 _NO_NAME = {"description": "No machine name given"}
 
 
-@endpoints.get("/reservations", answer=answers.Reservations, contract="rest-v1 §10")
+@endpoints.get("/reservations", answer=answers.Reservations, reads=_MACHINE, contract="rest-v1 §10")
 @_answered("Error listing reservations", unnamed="Error listing reservation")
 async def reservations(call: Call) -> Reply:
     """List the reservations that the caller may see."""
@@ -93,7 +116,14 @@ async def reservations(call: Call) -> Reply:
     return Reply(200, {"success": await _run(call, machine, ListReservations(_tool(call)))})
 
 
-@endpoints.post("/reservations", status=201, answer=answers.ToolOutput, contract="rest-v1 §10")
+@endpoints.post(
+    "/reservations",
+    form=(Naming, Wish),
+    status=201,
+    answer=answers.ToolOutput,
+    reads=_MACHINE,
+    contract="rest-v1 §10",
+)
 @_answered("Error creating reservation")
 async def create(call: Call) -> Reply:
     """Reserve nodes."""
@@ -107,7 +137,13 @@ async def create(call: Call) -> Reply:
     return Reply(201, {"success": await _run(call, machine, command)})
 
 
-@endpoints.put("/reservations/{reservation}", answer=answers.ToolOutput, contract="rest-v1 §10")
+@endpoints.put(
+    "/reservations/{reservation}",
+    form=(Wish,),
+    answer=answers.ToolOutput,
+    reads=_MACHINE,
+    contract="rest-v1 §10",
+)
 @_answered("Error updating reservation")
 async def update(call: Call) -> Reply:
     """Change what is reserved, and when."""
@@ -120,7 +156,7 @@ async def update(call: Call) -> Reply:
     return Reply(200, {"success": await _run(call, machine, command)})
 
 
-@endpoints.delete("/reservations/{reservation}", status=204, contract="rest-v1 §10")
+@endpoints.delete("/reservations/{reservation}", status=204, reads=_MACHINE, contract="rest-v1 §10")
 @_answered("Error deleting reservation")
 async def delete(call: Call) -> Reply:
     """Give a reservation up."""
