@@ -23,6 +23,7 @@ from firecrest.api.http.pipeline import (
     pipeline,
 )
 from firecrest.api.http.rate import RateLimits
+from firecrest.api.http.tls import Certificate
 from firecrest.api.v1 import endpoints
 from firecrest.api.v1.errors import render
 from firecrest.auth import policy
@@ -75,10 +76,11 @@ def build(settings: Settings) -> web.Application:
 def check(settings: Settings) -> None:
     """What can be known to be wrong before anything is connected.
 
-    :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a CA key that is
-        none, host keys that are none
+    :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a certificate or CA key
+        that is none, host keys that are none
     """
     TokenVerifier(settings.auth)
+    Certificate.of(settings.server.tls)
     for system in settings.systems:
         resolve(system.scheduler)
     authorities(settings)

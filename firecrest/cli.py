@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-from aiohttp import web
 
 from firecrest import __version__
+from firecrest.api.http import listener
+from firecrest.api.http.tls import Certificate
 from firecrest.api.v1 import endpoints
 from firecrest.app import build, check
 from firecrest.client.stream import Refused
@@ -53,17 +54,11 @@ def serve(config: Path, overrides: tuple[str, ...]) -> None:
     """
     settings = _load(config, overrides)
     logs.configure(settings.logging)
-    server = settings.server
-    web.run_app(
-        build(settings),
-        host=server.host,
-        port=server.port,
-        shutdown_timeout=server.shutdown_grace,
-        # a client that goes away frees what its request holds
-        handler_cancellation=True,
-        access_log=None,
-        print=lambda text: click.echo(text.splitlines()[0] if text else "", err=True),
+    running = listener.serve(
+        *(build(settings), settings.server, Certificate.of(settings.server.tls)),
+        announce=lambda origin: click.echo(f"Running on {origin}", err=True),
     )
+    asyncio.run(running)
 
 
 @main.command("check-config")

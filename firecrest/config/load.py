@@ -60,7 +60,7 @@ def load_settings(
 def check_files(settings: Settings) -> list[str]:
     """What is wrong with the files the settings name, one line each; empty if nothing is.
 
-    A CA key must be a readable file that only its owner may touch (Contract: auth §6).
+    A key must be a readable file that only its owner may touch (Contract: auth §6).
     """
     keys = {"ssh.ca_key_path": settings.ssh.ca_key_path}
     for position, system in enumerate(settings.systems):
@@ -68,6 +68,8 @@ def check_files(settings: Settings) -> list[str]:
             keys[f"systems.{position}.ca_key_path"] = system.ca_key_path
         if system.scheduler.rest.key_path is not None:
             keys[f"systems.{position}.scheduler.rest.key_path"] = system.scheduler.rest.key_path
+    if settings.server.tls.key is not None:
+        keys["server.tls.key"] = settings.server.tls.key
     problems = []
     for key, path in keys.items():
         problem = _unreadable(path)
@@ -75,9 +77,13 @@ def check_files(settings: Settings) -> list[str]:
             problem = f"{path}: must be accessible to its owner only (chmod 600)"
         if problem is not None:
             problems.append(f"{key}: {problem}")
-    problem = _unreadable(settings.ssh.known_hosts)
-    if problem is not None:
-        problems.append(f"ssh.known_hosts: {problem}")
+    public = {"ssh.known_hosts": settings.ssh.known_hosts}
+    if settings.server.tls.cert is not None:
+        public["server.tls.cert"] = settings.server.tls.cert
+    for key, path in public.items():
+        problem = _unreadable(path)
+        if problem is not None:
+            problems.append(f"{key}: {problem}")
     return problems
 
 
@@ -95,6 +101,9 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     """Check what no value can tell alone (Contract: config §8, start-up checks)."""
     systems = [system.name for system in settings.systems]
     yield from _repeated("systems.{}.name", systems)
+    tls = settings.server.tls
+    if (tls.cert is None) != (tls.key is None):
+        yield "server.tls", "cert and key are needed, or neither"
     default = settings.storage.default_system
     if default and default not in systems:
         yield "storage.default_system", "no such system is configured"

@@ -14,7 +14,16 @@ from pathlib import Path
 from marshmallow import fields, validate
 
 from firecrest.config import values
-from firecrest.config.entrance import ALGORITHMS, Auth, Cors, Issuer, Opa, RateLimit, Server
+from firecrest.config.entrance import (
+    ALGORITHMS,
+    Auth,
+    Cors,
+    Issuer,
+    Opa,
+    RateLimit,
+    Server,
+    Tls,
+)
 from firecrest.config.services import (
     S3,
     Compat,
@@ -59,6 +68,7 @@ __all__ = [
     "SystemStorage",
     "SystemUtilities",
     "Tasks",
+    "Tls",
     "Utilities",
 ]
 

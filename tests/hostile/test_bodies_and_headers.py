@@ -158,6 +158,7 @@ async def test_no_broken_header_is_an_error_of_the_server(
             for line in lines if number % 8 == 0 else lines[number % 8 :: 8]:
                 group.create_task(one(endpoint, line))
     assert not wrong
+    check_log(hostile_gateway)
 
 
 @pytest.mark.parametrize("kind", ["one line", "many lines", "request line"])
@@ -184,3 +185,4 @@ async def test_ten_megabytes_of_headers_are_not_taken_in(
             group.create_task(one(endpoint))
     assert not wrong
     assert (await attacker.get("/tasks")).status == 200
+    check_log(hostile_gateway)

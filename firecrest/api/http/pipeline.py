@@ -16,6 +16,7 @@ from firecrest.api.http.call import PRINCIPAL, Call
 from firecrest.api.http.endpoint import Endpoint, Refusal, Reply
 from firecrest.api.http.origin import client_address
 from firecrest.api.http.parts import PARTS
+from firecrest.api.http.slow import progress_expected
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Cors
 from firecrest.errors import FirecrestError, Unauthenticated
@@ -163,7 +164,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         return preflight(parts.settings.server.cors)
     try:
         if request.path in request.app[OPEN_PATHS]:
-            return await handler(request)
+            with progress_expected(request, parts.settings.server.timeouts.body):
+                return await handler(request)
         tokens = parts.tokens
         principal = await tokens.with_new_keys(lambda: authenticate(request, tokens))
         request[PRINCIPAL] = principal
@@ -173,7 +175,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
             return respond(refusal)
         if is_internal(request.method, request.path):
             return respond(_INVALID)
-        return await handler(request)
+        with progress_expected(request, parts.settings.server.timeouts.body):
+            return await handler(request)
     except Unauthenticated as error:
         return respond(Reply(401, error.body, {"WWW-Authenticate": "Bearer"}))
     except web.HTTPMethodNotAllowed as error:
