@@ -33,6 +33,8 @@ _SERVICES = web.AppKey("services", frozenset[str])
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_HEADER = 1024
+#: Longer than any id or name in a path.
+_MAX_SHOWN = 64
 
 #: What scripts of a web page may read besides the body; the last rows are rest-v1 §4.4 to §4.6.
 _EXPOSED = ", ".join(
@@ -146,7 +148,7 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
         "%s %s %s %d %.1f ms %s",
         principal.user if principal else "-",
         request.method,
-        request.rel_url.raw_path,  # still encoded: a path must not break the line
+        shown_path(request),
         response.status,
         1000 * (time.monotonic() - started),
         request[REQUEST_ID],
@@ -189,6 +191,18 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
     except Exception:  # noqa: BLE001  whatever it is, the client gets no stack trace
         _log.exception("request %s failed unexpectedly", request[REQUEST_ID])
         return respond(_BROKEN)
+
+
+def shown_path(request: web.Request) -> str:
+    """The path for the log: still encoded, for it must not break the line.
+
+    Nothing is shown of a path that nobody serves, nor a long part of one: by mistake, a token may
+    have got there.
+    """
+    if isinstance(request.match_info.http_exception, web.HTTPNotFound):
+        return "(no such path)"
+    parts = request.rel_url.raw_path.split("/")
+    return "/".join(part if len(part) <= _MAX_SHOWN else "..." for part in parts)
 
 
 def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:
