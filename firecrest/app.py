@@ -132,6 +132,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                     DownloadWorkflow(machines, staging, settings.storage),
                 ],
                 settings.tasks.lease,
+                settings.tasks.max_running_per_user,
             )
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)

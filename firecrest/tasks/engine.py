@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from firecrest.background import end
@@ -13,6 +15,7 @@ from firecrest.errors import (
     StaleTask,
     TaskNotFound,
     TaskStoreUnavailable,
+    TooManyTasks,
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
@@ -77,20 +80,38 @@ class Engine:
     A task is owned under a lease that the engine renews while the work goes on. A process
     that dies stops renewing; another one (or the same, restarted) then takes the task over
     and runs the step of the stored state.
+
+    :param lease: seconds
+    :param most: tasks of one user in work at once, of those created here; 0: any number
     """
 
     def __init__(
-        self, store: TaskStore, due: DueList, workflows: Iterable[Workflow], lease: float
+        self,
+        store: TaskStore,
+        due: DueList,
+        workflows: Iterable[Workflow],
+        lease: float,
+        most: int = 0,
     ) -> None:
         self._store = store
         self._due = due
         self._workflows: dict[Kind, Workflow] = {flow.kind: flow for flow in workflows}
         self._lease = lease
+        self._most = most
+        self._busy: Counter[str] = Counter()
         self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._voiding: set[asyncio.Task[None]] = set()
 
     # -- for the API ---------------------------------------------------------------
+
+    def admit(self, user: str) -> None:
+        """Fail if a task more would be one too many.
+
+        :raises TooManyTasks: it would
+        """
+        if self._most and self._busy[user] >= self._most:
+            raise TooManyTasks(self._most)
 
     async def create(
         self,
@@ -108,7 +129,15 @@ class Engine:
         :raises TaskStoreUnavailable: nothing was stored; or, if ``once`` is None, it is made
             to fail
         :raises Repeated: an earlier request with the same key has made a task
+        :raises TooManyTasks: see :meth:`admit`
         """
+        self.admit(user)
+        with self._counted(user):
+            return await self._create(kind, user, system, spec, blob, once)
+
+    async def _create(
+        self, kind: Kind, user: str, system: str, spec: object, blob: bytes, once: Once | None
+    ) -> Task:
         task_id = new_id()
         # listed first: a process that dies between the two leaves nothing unlooked-for
         await self._due.lease(user, task_id)
@@ -197,8 +226,21 @@ class Engine:
         if self._working.get(task_id, (None, None))[1] is work:
             del self._working[task_id]
 
+    @contextmanager
+    def _counted(self, user: str) -> Iterator[None]:
+        """As one of the user's tasks in work, or about to be."""
+        self._busy[user] += 1
+        try:
+            yield
+        finally:
+            self._busy -= Counter((user,))
+
     async def _work(self, run: _Run) -> None:
         """Run steps until the task is final, waits, or belongs to somebody else."""
+        with self._counted(run.task.user):
+            await self._steps(run)
+
+    async def _steps(self, run: _Run) -> None:
         user, task_id = run.task.user, run.task.id
         try:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
