@@ -26,6 +26,7 @@ from firecrest.api.http.pipeline import (
     pipeline,
 )
 from firecrest.api.http.rate import RateLimits
+from firecrest.api.http.tls import Certificate
 from firecrest.api.v1 import endpoints
 from firecrest.api.v1.errors import render
 from firecrest.auth.tokens import TokenVerifier
@@ -89,10 +90,11 @@ def build(settings: Settings, read: Callable[[], Settings] | None = None) -> web
 def check(settings: Settings) -> None:
     """What can be known to be wrong before anything is connected.
 
-    :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a CA key that is
-        none, host keys that are none, traces without what sends them
+    :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a certificate or CA key
+        that is none, host keys that are none, traces without what sends them
     """
     TokenVerifier(settings.auth)
+    Certificate.of(settings.server.tls)
     for system in settings.systems:
         resolve(system.scheduler)
     check_tracing(settings.tracing)
@@ -154,6 +156,7 @@ def _running(
                 DueList(redis, settings.tasks.lease),
                 workflows(settings),
                 settings.tasks.lease,
+                settings.tasks.max_running_per_user,
                 metrics,
                 spans,
             )

@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from firecrest import __version__, serving
+from firecrest.api.http.tls import Certificate
 from firecrest.api.v1 import endpoints
 from firecrest.app import build, check
 from firecrest.client.stream import Refused
@@ -60,8 +61,12 @@ def serve(config: Path, overrides: tuple[str, ...]) -> None:
     settings = _load(config, overrides)
     logs.configure(settings.logging)
     app = build(settings, lambda: _checked(config, overrides))
+    certificate = Certificate.of(settings.server.tls)
+    running = serving.serve(
+        app, settings.server, certificate, lambda text: click.echo(text, err=True)
+    )
     try:
-        asyncio.run(serving.serve(app, settings.server, lambda text: click.echo(text, err=True)))
+        asyncio.run(running)
     except OSError as error:
         raise click.ClickException(str(error)) from error
 

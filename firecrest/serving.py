@@ -19,12 +19,15 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 
+from firecrest.api.http.connection import Runner
 from firecrest.api.http.parts import PARTS
 from firecrest.api.http.pipeline import STOPPING
+from firecrest.api.http.tls import Certificate
+from firecrest.background import end
 from firecrest.config.settings import Server
 
 _log = logging.getLogger(__name__)
@@ -36,9 +39,12 @@ _LINGER = 0.5
 Say = Callable[[str], None]
 
 
-async def serve(app: web.Application, server: Server, say: Say) -> None:
+async def serve(
+    app: web.Application, server: Server, certificate: Certificate | None, say: Say
+) -> None:
     """Serve until SIGINT or SIGTERM, and end as told above.
 
+    :param certificate: for TLS; None: plain HTTP
     :param say: told the address once it listens
     :raises OSError: the address cannot be listened on
     """
@@ -50,18 +56,17 @@ async def serve(app: web.Application, server: Server, say: Say) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, tell)
-    runner = web.AppRunner(
-        app,
-        shutdown_timeout=server.shutdown_grace,
-        # a client that goes away frees what its request holds
-        handler_cancellation=True,
-        access_log=None,
-    )
+    following = asyncio.create_task(certificate.follow()) if certificate else None
+    runner = Runner(app, server)
     try:
         await runner.setup()
         protocol = cast("web.Server", runner.server)  # there is one after the set-up
-        listener = await loop.create_server(protocol, server.host, server.port, backlog=_BACKLOG)
-        say(f"======== Running on {', '.join(_origins(listener))} ========")
+        tls = _tls(server, certificate)
+        listener = await loop.create_server(
+            protocol, server.host, server.port, backlog=_BACKLOG, **tls
+        )
+        origins = ", ".join(_origins(listener, "https" if certificate else "http"))
+        say(f"======== Running on {origins} ========")
         await told.wait()
         app[STOPPING].set()
         if server.drain:
@@ -71,12 +76,20 @@ async def serve(app: web.Application, server: Server, say: Say) -> None:
                     await again.wait()
         for connection in _close(listener):
             with contextlib.suppress(OSError):  # it has gone again
-                await loop.connect_accepted_socket(protocol, connection)
+                await loop.connect_accepted_socket(protocol, connection, **tls)
         app[PARTS].hub.go_away()
         if protocol.connections:  # closed while they send their first request, they would fail it
             await asyncio.sleep(min(_LINGER, server.shutdown_grace))
     finally:
+        await end(following)
         await runner.cleanup()
+
+
+def _tls(server: Server, certificate: Certificate | None) -> dict[str, Any]:
+    """What sockets are wrapped in; a handshake may take no longer than headers may."""
+    if certificate is None:
+        return {}
+    return {"ssl": certificate.context, "ssl_handshake_timeout": server.timeouts.headers}
 
 
 def _close(listener: asyncio.Server) -> list[socket.socket]:
@@ -94,7 +107,7 @@ def _close(listener: asyncio.Server) -> list[socket.socket]:
     return waiting
 
 
-def _origins(listener: asyncio.Server) -> Iterator[str]:
+def _origins(listener: asyncio.Server, scheme: str) -> Iterator[str]:
     for one in listener.sockets:
         host, port, *_ = one.getsockname()
-        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        yield f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -71,6 +71,35 @@ class MetricsPage:
 
 
 @declared
+class Tls:
+    """TLS without a proxy (Contract: config §1)."""
+
+    cert: Path | None = item(
+        values.PathField(),
+        default=None,
+        help="certificate with those that lead to its authority, PEM; null: plain HTTP",
+    )
+    key: Path | None = item(
+        values.PathField(), default=None, help="its key, PEM; only its owner may read it"
+    )
+    interval: float = item(
+        values.seconds(), default=2.0, help="seconds between looks whether the files have changed"
+    )
+
+
+@declared
+class Timeouts:
+    """How slow a client may be."""
+
+    headers: float = item(
+        values.seconds(), default=10.0, help="seconds for a handshake, and for line and headers"
+    )
+    body: float = item(
+        values.seconds(), default=30.0, help="seconds in which 1 KiB of a body must come"
+    )
+
+
+@declared
 class Server:
     """The one listener (Contract: config §1)."""
 
@@ -92,6 +121,8 @@ class Server:
         help="whether /docs, /openapi.json and /asyncapi.json describe the API, to everybody",
     )
     metrics: MetricsPage = section(MetricsPage, default=MetricsPage())
+    tls: Tls = section(Tls, default=Tls())
+    timeouts: Timeouts = section(Timeouts, default=Timeouts())
     cors: Cors = section(Cors, default=Cors())
     rate_limit: RateLimit = section(RateLimit, default=RateLimit())
     drain: float = item(

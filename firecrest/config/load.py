@@ -76,6 +76,7 @@ def check_files(settings: Settings) -> list[str]:
         keys[f"systems.{position}.ca_key_path"] = system.ca_key_path
         keys[f"systems.{position}.delegation.key_path"] = system.delegation.key_path
         keys[f"systems.{position}.scheduler.rest.key_path"] = system.scheduler.rest.key_path
+    keys["server.tls.key"] = settings.server.tls.key
     problems = []
     for key, path in keys.items():
         if path is None:
@@ -88,9 +89,14 @@ def check_files(settings: Settings) -> list[str]:
     logs = settings.logging
     if logs.type == "file" and not (logs.path.is_dir() and os.access(logs.path, os.W_OK)):
         problems.append(f"logging.path: {logs.path}: not a directory that can be written to")
-    problem = _unreadable(settings.ssh.known_hosts)
-    if problem is not None:
-        problems.append(f"ssh.known_hosts: {problem}")
+    public = {
+        "ssh.known_hosts": settings.ssh.known_hosts,
+        "server.tls.cert": settings.server.tls.cert,
+    }
+    for key, path in public.items():
+        problem = None if path is None else _unreadable(path)
+        if problem is not None:
+            problems.append(f"{key}: {problem}")
     return problems
 
 
@@ -108,6 +114,9 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     """Check what no value can tell alone (Contract: config §8, start-up checks)."""
     systems = [system.name for system in settings.systems]
     yield from _repeated("systems.{}.name", systems)
+    tls = settings.server.tls
+    if (tls.cert is None) != (tls.key is None):
+        yield "server.tls", "cert and key are needed, or neither"
     default = settings.storage.default_system
     if default and default not in systems:
         yield "storage.default_system", "no such system is configured"

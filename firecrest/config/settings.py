@@ -15,7 +15,16 @@ from pathlib import Path
 from marshmallow import fields, validate
 
 from firecrest.config import values
-from firecrest.config.entrance import ALGORITHMS, Auth, Cors, Issuer, Opa, RateLimit, Server
+from firecrest.config.entrance import (
+    ALGORITHMS,
+    Auth,
+    Cors,
+    Issuer,
+    Opa,
+    RateLimit,
+    Server,
+    Tls,
+)
 from firecrest.config.general import General, Logging, Tracing
 from firecrest.config.services import (
     S3,
@@ -65,6 +74,7 @@ __all__ = [
     "SystemStorage",
     "SystemUtilities",
     "Tasks",
+    "Tls",
     "Tracing",
     "Utilities",
 ]

@@ -17,6 +17,7 @@ from firecrest.errors import (
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
+from firecrest.tasks.quota import Quota
 from firecrest.tasks.receipts import Once, Repeated
 from firecrest.tasks.states import Cause, Edge, Payload, check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
@@ -84,6 +85,9 @@ class Engine:
     A task is owned under a lease that the engine renews while the work goes on. A process
     that dies stops renewing; another one (or the same, restarted) then takes the task over
     and runs the step of the stored state.
+
+    :param lease: seconds
+    :param most: tasks of one user in work at once, of those created here; 0: any number
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Engine:
         due: DueList,
         workflows: Iterable[Workflow],
         lease: float,
+        most: int = 0,
         metrics: Metrics | None = None,
         spans: Spans | None = None,
     ) -> None:
@@ -102,12 +107,17 @@ class Engine:
         self._workflows: dict[Kind, Workflow] = {}
         self.reload(workflows)
         self._lease = lease
+        self._quota = Quota(most)
         self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._voiding: set[asyncio.Task[None]] = set()
         self._listed = 0
 
     # -- for the API ---------------------------------------------------------------
+
+    def admit(self, user: str) -> None:
+        """See :meth:`firecrest.tasks.quota.Quota.admit`."""
+        self._quota.admit(user)
 
     async def create(
         self,
@@ -125,7 +135,15 @@ class Engine:
         :raises TaskStoreUnavailable: nothing was stored; or, if ``once`` is None, it is made
             to fail
         :raises Repeated: an earlier request with the same key has made a task
+        :raises TooManyTasks: see :meth:`admit`
         """
+        self.admit(user)
+        with self._quota.taken(user):
+            return await self._create(kind, user, system, spec, blob, once)
+
+    async def _create(
+        self, kind: Kind, user: str, system: str, spec: object, blob: bytes, once: Once | None
+    ) -> Task:
         task_id = new_id()
         # listed first: a process that dies between the two leaves nothing unlooked-for
         await self._due.lease(user, task_id)
@@ -239,6 +257,10 @@ class Engine:
 
     async def _work(self, run: _Run) -> None:
         """Run steps until the task is final, waits, or belongs to somebody else."""
+        with self._quota.taken(run.task.user):
+            await self._steps(run)
+
+    async def _steps(self, run: _Run) -> None:
         user, task_id = run.task.user, run.task.id
         TRACE.set(run.owned.trace)
         if ON_BEHALF_OF.get() == "-":  # it was begun in another process, or long ago

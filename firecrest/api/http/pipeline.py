@@ -18,6 +18,7 @@ from firecrest.api.http.counting import EVENTS_PATH, STATUS, counted
 from firecrest.api.http.endpoint import Endpoint, Refusal, Reply
 from firecrest.api.http.origin import client_address
 from firecrest.api.http.parts import PARTS
+from firecrest.api.http.slow import progress_expected
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Cors
 from firecrest.errors import FirecrestError, Unauthenticated
@@ -37,6 +38,8 @@ _SERVICES = web.AppKey("services", frozenset[str])
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_HEADER = 1024
 _SWITCHED = 101
+#: Longer than any id or name in a path.
+_MAX_SHOWN = 64
 
 #: What scripts of a web page may read besides the body; the last rows are rest-v1 §4.4 to §4.6.
 _EXPOSED = ", ".join(
@@ -159,7 +162,7 @@ def _log_access(request: web.Request, status: int, seconds: float) -> None:
         {
             "user": principal.user if principal else "-",
             "method": request.method,
-            "path": request.rel_url.raw_path,  # still encoded: a path must not break the line
+            "path": shown_path(request),
             "status": status,
             "ms": round(1000 * seconds, 1),
         },
@@ -176,7 +179,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         return preflight(parts.settings.server.cors)
     try:
         if request.path in request.app[OPEN_PATHS]:
-            return await handler(request)
+            with progress_expected(request, parts.settings.server.timeouts.body):
+                return await handler(request)
         tokens = parts.tokens
         principal = await tokens.with_new_keys(lambda: authenticate(request, tokens))
         request[PRINCIPAL] = principal
@@ -186,7 +190,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
             return respond(refusal)
         if is_internal(request.method, request.path):
             return respond(_INVALID)
-        return await handler(request)
+        with progress_expected(request, parts.settings.server.timeouts.body):
+            return await handler(request)
     except Unauthenticated as error:
         return respond(Reply(401, error.body, {"WWW-Authenticate": "Bearer"}))
     except web.HTTPMethodNotAllowed as error:
@@ -199,6 +204,18 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
     except Exception:  # noqa: BLE001  whatever it is, the client gets no stack trace
         _log.exception("request %s failed unexpectedly", request[REQUEST_ID])
         return respond(_BROKEN)
+
+
+def shown_path(request: web.Request) -> str:
+    """The path for the log: still encoded, for it must not break the line.
+
+    Nothing is shown of a path that nobody serves, nor a long part of one: by mistake, a token may
+    have got there.
+    """
+    if isinstance(request.match_info.http_exception, web.HTTPNotFound):
+        return "(no such path)"
+    parts = request.rel_url.raw_path.split("/")
+    return "/".join(part if len(part) <= _MAX_SHOWN else "..." for part in parts)
 
 
 def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:
