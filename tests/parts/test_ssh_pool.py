@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,6 +131,15 @@ async def _busy(pool: Pool, count: int) -> bool:
     return sum(link.busy for link in links) == count
 
 
+async def _run_by(text: str, count: int) -> bool:
+    """Whether so many processes of this machine have this command line."""
+    wanted, found = text.replace(" ", "\0").encode() + b"\0", 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            found += (process / "cmdline").read_bytes() == wanted
+    return found == count
+
+
 async def test_what_hangs_is_given_up_and_its_connection_not_used_again(bench: Bench) -> None:
     other = asyncio.create_task(bench.run("sleep 1; echo other"))
     with pytest.raises(CommandFailed) as raised:
@@ -233,8 +244,10 @@ async def test_a_stopped_pool_keeps_no_connection(bench: Bench) -> None:
 async def test_what_is_withdrawn_ends_and_nothing_is_begun_in_its_place(bench: Bench) -> None:
     assert await bench.run("id -un", "bob") == "bob"
     # three of them have their share of long work, one waits for it
-    long = [asyncio.create_task(bench.run("sleep 60", seconds=None)) for _ in range(4)]
-    await eventually(lambda: _busy(bench.pool, 3), "long work has begun")
+    text = f"sleep 60.{secrets.randbelow(10**9):09}"
+    long = [asyncio.create_task(bench.run(text, seconds=None)) for _ in range(4)]
+    # what has not begun would be begun anew, on another connection
+    await eventually(lambda: _run_by(text, 3), "long work has begun")
     async with AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(bench.pool.channel("alice", bench.system))
