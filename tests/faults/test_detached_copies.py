@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Connect, Gateways
 from tests.faults.conftest import Cluster
-from tests.faults.transfers import begin_download, finish, offered, send
+from tests.faults.transfers import begin_download, files, finish, offered, pushes, send
 from tests.harness.client import Client
 from tests.harness.daemons import ended
 from tests.harness.gateway import Config, Gateway
@@ -33,15 +33,6 @@ async def gateway(config: Config, cluster: Cluster, gateways: Gateways) -> Gatew
 @pytest.fixture
 async def client(gateway: Gateway, connect: Connect) -> Client:
     return connect(gateway)
-
-
-def files(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()} - {".tools"}
-
-
-def jobs_directory(task_id: str) -> list[Path]:
-    """What a push has left beside the user's jobs."""
-    return list(Path("/home/alice/firecrest").glob(f".push.{task_id}*"))
 
 
 async def test_a_connection_lost_during_a_copy_costs_nothing(
@@ -68,7 +59,7 @@ async def test_a_connection_lost_during_a_copy_costs_nothing(
     assert (workdir / "f").read_bytes() == CONTENT
     assert len(curl.runs) == 2
     assert files(workdir) == {"f", "there"}
-    assert jobs_directory(pushing.json["task_id"]) == []
+    assert pushes(pushing.json["task_id"]) == []
 
 
 async def test_a_long_copy_tells_how_far_it_is(
@@ -177,7 +168,7 @@ async def test_a_file_that_changes_during_its_push_is_no_success(
     curl.hold_before()
     receipt = await begin_download(client, source)
     await curl.held()
-    (place,) = jobs_directory(receipt.json["task_id"])
+    (place,) = pushes(receipt.json["task_id"])
 
     async def summed() -> bool:
         sum_file = place / "run" / "sum"
@@ -189,7 +180,7 @@ async def test_a_file_that_changes_during_its_push_is_no_success(
     task = await client.finished(receipt)
     assert task["status"] == "118"
     assert task["data"]["error"].endswith(WRONG)
-    assert jobs_directory(receipt.json["task_id"]) == []
+    assert pushes(receipt.json["task_id"]) == []
 
 
 async def test_a_start_that_is_late_finds_nothing_to_fill(

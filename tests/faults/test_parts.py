@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Connect, Gateways
 from tests.faults.conftest import Cluster
-from tests.faults.transfers import begin_download, offered, send
+from tests.faults.transfers import begin_download, files, offered, pushes, send
 from tests.harness.bucket import bucket_of
 from tests.harness.client import Client
 from tests.harness.daemons import ended
@@ -37,15 +37,6 @@ async def gateway(config: Config, cluster: Cluster, gateways: Gateways) -> Gatew
 @pytest.fixture
 async def client(gateway: Gateway, connect: Connect) -> Client:
     return connect(gateway)
-
-
-def files(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()} - {".tools"}
-
-
-def jobs_directory(task_id: str) -> list[Path]:
-    """What a push has left beside the user's jobs."""
-    return list(Path("/home/alice/firecrest").glob(f".push.{task_id}*"))
 
 
 async def fetched(task: dict[str, Any]) -> bytes:
@@ -108,7 +99,7 @@ async def test_large_files_move_in_parts_and_say_how_far_they_are(
     assert (workdir / "f").read_bytes() == CONTENT
     assert len(curl.runs) == 8
     assert files(workdir) == {"f", "there"}
-    assert jobs_directory(task_id) == []
+    assert pushes(task_id) == []
 
 
 async def test_after_a_kill_only_missing_parts_move_again(
@@ -120,7 +111,7 @@ async def test_after_a_kill_only_missing_parts_move_again(
     curl.hold_from(3)
     receipt = await begin_download(client, source)
     held = await curl.held(4)
-    (place,) = jobs_directory(receipt.json["task_id"])
+    (place,) = pushes(receipt.json["task_id"])
     await two_are_done(place)
     kill_all(held)
     # what is there is compared again: a part of a file that has changed is not
@@ -130,7 +121,7 @@ async def test_after_a_kill_only_missing_parts_move_again(
     curl.release()
     assert await fetched(await client.finished(receipt)) == changed
     assert len(curl.runs) == 4 + 2 + 1
-    assert jobs_directory(receipt.json["task_id"]) == []
+    assert pushes(receipt.json["task_id"]) == []
 
     curl.hold_from(7 + 3)
     receipt, data = await offered(client, workdir)
@@ -162,7 +153,7 @@ async def test_parts_outlive_a_killed_gateway_and_a_store_that_is_away(
     curl.hold_from(3)
     pushing = await begin_download(client, workdir / "there")
     await curl.held(4)
-    await two_are_done(*jobs_directory(pushing.json["task_id"]))
+    await two_are_done(*pushes(pushing.json["task_id"]))
     curl.hold_from(7)
     copying, data = await offered(client, workdir)
     await send(data, CONTENT)
@@ -184,7 +175,7 @@ async def test_parts_outlive_a_killed_gateway_and_a_store_that_is_away(
     assert task["status"] == "114", task
     assert (workdir / "f").read_bytes() == CONTENT
     assert files(workdir) == {"f", "there"}
-    assert jobs_directory(pushing.json["task_id"]) == []
+    assert pushes(pushing.json["task_id"]) == []
 
 
 async def test_a_part_that_arrives_otherwise_is_no_success(
@@ -218,4 +209,4 @@ async def test_an_invalidated_push_leaves_no_parts(
         assert answer.status == 201
         await ended(held)
         assert await bucket.uploads(task_id) == []
-    assert jobs_directory(task_id) == []
+    assert pushes(task_id) == []

@@ -54,3 +54,13 @@ async def begin_download(client: Client, source: Path) -> Answer:
     receipt = await client.post(DOWNLOAD, data={"sourcePath": str(source)})
     assert receipt.status == 201, receipt
     return receipt
+
+
+def files(directory: Path) -> set[str]:
+    """The names in a directory, hidden ones included, but for the tools that tests put there."""
+    return {path.name for path in directory.iterdir()} - {".tools"}
+
+
+def pushes(task_id: str) -> list[Path]:
+    """What pushes of a task have left beside alice's jobs."""
+    return list(Path("/home/alice/firecrest").glob(f".push.{task_id}*"))

@@ -55,15 +55,9 @@ _DEFAULT_PAGE = 25
 
 
 @declared
-class JobsParams:
-    """Query of the job list."""
+class Paged:
+    """Which page of a list of jobs (Contract: rest-v1 §7.4, §7.6)."""
 
-    jobs: tuple[str, ...] = item(
-        JobIds(), default=(), help="ids joined by commas; all jobs if absent"
-    )
-    user_jobs: bool = item(
-        Flag(), name="userJobs", default=True, help="false: jobs of every user, without their files"
-    )
     page_size: int | None = item(
         Number(),
         name="pageSize",
@@ -74,9 +68,31 @@ class JobsParams:
         Number(), name="pageNumber", default=None, help="page, counted from 0"
     )
 
+    @property
+    def page(self) -> Page:
+        """Paging as v1 reads it: either parameter switches it on."""
+        size, number = self.page_size, self.page_number
+        if size is None and number is None:
+            return Page()
+        if size is None or size < 1:
+            size = _DEFAULT_PAGE
+        return Page(size=size, number=number or 0)
+
 
 @declared
-class AccountingParams:
+class JobsParams(Paged):
+    """Query of the job list."""
+
+    jobs: tuple[str, ...] = item(
+        JobIds(), default=(), help="ids joined by commas; all jobs if absent"
+    )
+    user_jobs: bool = item(
+        Flag(), name="userJobs", default=True, help="false: jobs of every user, without their files"
+    )
+
+
+@declared
+class AccountingParams(Paged):
     """Query of the accounting; empty values equal absent ones."""
 
     jobs: tuple[str, ...] = item(
@@ -87,15 +103,6 @@ class AccountingParams:
     )
     end: str | None = item(
         AccountingTime(), name="endtime", default=None, help="only jobs that ran before it"
-    )
-    page_size: int | None = item(
-        Number(),
-        name="pageSize",
-        default=None,
-        help="jobs on a page; 25 if only pageNumber is given",
-    )
-    page_number: int | None = item(
-        Number(), name="pageNumber", default=None, help="page, counted from 0"
     )
 
 
@@ -193,8 +200,7 @@ async def list_jobs(call: Call, params: JobsParams) -> dict[str, Any]:
     """Jobs the batch system holds."""
     _check_ids(params.jobs, _JOB_FAILED)
     await check_reachable(call.machine, _JOBS_FAILED)
-    page = _page(params.page_size, params.page_number)
-    spec = ListJobsSpec(job_ids=params.jobs, own=params.user_jobs, page=page)
+    spec = ListJobsSpec(job_ids=params.jobs, own=params.user_jobs, page=params.page)
     return await ask(call, Kind.LIST_JOBS, spec)
 
 
@@ -222,12 +228,7 @@ async def accounting(call: Call, params: AccountingParams) -> dict[str, Any]:
     """Jobs of the accounting."""
     _check_ids(params.jobs, _ACCT_FAILED)
     await check_reachable(call.machine, _JOBS_FAILED)
-    spec = AccountingSpec(
-        job_ids=params.jobs,
-        start=params.start,
-        end=params.end,
-        page=_page(params.page_size, params.page_number),
-    )
+    spec = AccountingSpec(job_ids=params.jobs, start=params.start, end=params.end, page=params.page)
     return await ask(call, Kind.ACCOUNTING, spec)
 
 
@@ -335,12 +336,3 @@ def _check_ids(job_ids: tuple[str, ...], description: str) -> None:
     else:
         return
     raise Refusal(400, {"description": description, "error": error})
-
-
-def _page(size: int | None, number: int | None) -> Page:
-    """Paging as v1 reads it: either parameter switches it on (Contract: rest-v1 §7.4)."""
-    if size is None and number is None:
-        return Page()
-    if size is None or size < 1:
-        size = _DEFAULT_PAGE
-    return Page(size=size, number=number or 0)
