@@ -50,6 +50,11 @@ endpoints = Endpoints(STORAGE)
 
 #: Parts told in one answer at most: each is signed.
 _MOST_TOLD = 1000
+_OF_TASK = {
+    "X-Task-Id": Header(
+        "The task of the transfer.", "4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11", required=True
+    )
+}
 _STARTED = {"success": "Starting download to File System"}
 _UNUSABLE = (CommandFailed, AccessDenied, SystemUnavailable)
 
@@ -127,11 +132,7 @@ async def upload(call: Call, params: UploadParams) -> dict[str, Any]:
 @endpoints.put(
     "/storage/xfer-external/upload",
     answer=Started,
-    reads={
-        "X-Task-Id": Header(
-            "The task of the upload.", "4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11", required=True
-        )
-    },
+    reads=_OF_TASK,
     fails=(NO_TASK_ID, NOT_STAGED, NOT_THE_TASK, NO_UPLOAD),
     contract="rest-v1 §8.3",
 )
@@ -166,11 +167,7 @@ async def finish_upload(call: Call, _: None) -> dict[str, Any]:
     "/storage/xfer-external/upload/parts",
     PartsParams,
     answer=MissingParts,
-    reads={
-        "X-Task-Id": Header(
-            "The task of the upload.", "4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11", required=True
-        )
-    },
+    reads=_OF_TASK,
     fails=(NO_TASK_ID, NOT_THE_TASK, NO_UPLOAD, NO_PARTS),
     contract="rest-v1 §8.2",
 )
@@ -212,11 +209,7 @@ async def download(call: Call, params: DownloadParams) -> dict[str, Any]:
     "/storage/xfer-external/invalidate",
     status=201,
     answer=Started,
-    reads={
-        "X-Task-Id": Header(
-            "The task of the transfer.", "4b0c6dd5a6f14b4c9b7d3fbb5f9c2d11", required=True
-        )
-    },
+    reads=_OF_TASK,
     fails=(NO_TASK_ID, BAD_TASK_ID, NOT_INVALIDATED),
     contract="rest-v1 §8.5",
 )
