@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from firecrest.errors import InvalidInput, TooLarge
 _MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 64 * 1024
 _CHUNK = 1 << 16
+#: Quoted backslashes, each by another.
+_LEADING = re.compile(r'filename="((?:\\\\)+)')
 
 
 class FilePart:
@@ -110,7 +113,7 @@ async def _read_parts(form: Form, reader: MultipartReader) -> None:
             raise InvalidInput("Malformed multipart body")
         if part.name == "file" and _is_file(part):
             if form.file is None:
-                form.file = FilePart(part.filename, part, rest)
+                form.file = FilePart(_file_name(part), part, rest)
                 return
             await part.release()
         elif part.name is not None:
@@ -131,6 +134,14 @@ def _well_formed() -> Iterator[None]:
 def _is_file(part: BodyPartReader) -> bool:
     """A field of that name without a file name is a field, as browsers send it."""
     return "filename" in part.headers.get(hdrs.CONTENT_DISPOSITION, "")
+
+
+def _file_name(part: BodyPartReader) -> str | None:
+    """The file name as it was sent; aiohttp's is without the backslashes at its beginning."""
+    lost = _LEADING.search(part.headers.get(hdrs.CONTENT_DISPOSITION, ""))
+    if lost is None:
+        return part.filename
+    return "\\" * (len(lost[1]) // 2) + (part.filename or "")
 
 
 async def _text(part: BodyPartReader) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.api.v1.both_ways import config as config  # fixtures
@@ -77,6 +77,7 @@ async def sent(client: Client, method: str, word: str, values: dict[str, str]) -
 
 
 @given(name=names)
+@example(name="\\-")
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -84,8 +85,9 @@ async def test_a_name_is_refused_everywhere_or_taken_literally_everywhere(
     alice: Client, workdir: Path, name: str
 ) -> None:
     path, other = str(workdir / name), str(workdir / "other")
+    quoted = name.replace("\\", "\\\\")
     answer = await alice.post(
-        "/utilities/upload", **form(field("targetPath", str(workdir)), file(name, TEXT))
+        "/utilities/upload", **form(field("targetPath", str(workdir)), file(quoted, TEXT))
     )
     refused = FORBIDDEN.search(name) is not None
     assert (answer.status == 400) is refused, answer
