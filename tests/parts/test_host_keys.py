@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,11 @@ async def test_a_plain_key(testbed: Testbed, tmp_path: Path, host_ca: asyncssh.S
             known: "",
             other: "Host key is not trusted",  # it has changed
             "": "Host key is not trusted",
-            f"@cert-authority {other}": "Connection lost",  # they find no kind of key to agree on
+            # they find no kind of key to agree on, and sshd hangs up
+            f"@cert-authority {other}": r"Connection lost|\[Errno 104\] Connection reset by peer",
             f"{known}@revoked {known}": "Host key is revoked",
             f"{other}{known}": "",
         }.items():
             known_hosts.write_text(text)
             said = await complaint(sshd, testbed, known_hosts)
-            assert said.removesuffix(f" for host {HERE}") == expected, text
+            assert re.fullmatch(expected, said.removesuffix(f" for host {HERE}")), (text, said)

@@ -34,6 +34,7 @@ from tests.harness.client import Client
 from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.gateway import Config, Gateway, running_gateway
 from tests.harness.testbed import Testbed
+from tests.harness.waiting import eventually
 
 __all__ = ["test_a_file_comes_and_goes", "test_a_job_and_its_output", "test_an_upload_given_up"]
 
@@ -93,6 +94,16 @@ async def test_a_job_moves_files(client: Client, workdir: Path) -> None:
     form = {"sourcePath": f"{workdir}/a", "targetPath": f"{workdir}/b"}
     task = await client.finished(await client.post("/storage/xfer-internal/cp", data=form))
     assert task["status"] == "200", task
+
+    async def moved() -> bool:
+        return (workdir / "b").exists() and (workdir / "b").read_text() == "content"
+
+    await eventually(moved, "the job has moved the file")
+
+
+async def test_a_job_is_cancelled(client: Client) -> None:
+    receipt = await client.upload("/compute/jobs", b"#!/bin/sh\n#SBATCH --hold\n", "job.sh")
+    task = await client.finished(receipt)
     cancelled = await client.request("DELETE", f"/compute/jobs/{task['data']['jobid']}")
     assert (await client.finished(cancelled))["status"] == "200"
 
