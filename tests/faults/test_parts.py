@@ -194,7 +194,7 @@ async def test_a_part_that_arrives_otherwise_is_no_success(
 
 
 async def test_an_invalidated_push_leaves_no_parts(
-    client: Client, cluster: Cluster, testbed: Testbed, workdir: Path
+    client: Client, cluster: Cluster, staging: Testbed, workdir: Path
 ) -> None:
     (workdir / "there").write_bytes(CONTENT)
     curl = cluster.tool("curl")
@@ -202,7 +202,7 @@ async def test_an_invalidated_push_leaves_no_parts(
     receipt = await begin_download(client, workdir / "there")
     held = await curl.held(4)
     task_id = receipt.json["task_id"]
-    async with bucket_of(testbed, "alice") as bucket:
+    async with bucket_of(staging, "alice") as bucket:
         assert await bucket.uploads(task_id) == [f"{task_id}/there"]
         named = {"X-Task-Id": task_id}
         answer = await client.post("/storage/xfer-external/invalidate", headers=named)
