@@ -79,7 +79,9 @@ class S3Store:
                 if code(error) == _TAKEN and not await self._owns(bucket):
                     raise StagingFailed(f"bucket {bucket} belongs to somebody else") from error
             await self._expire(bucket)
-        self._prepared[bucket] = time.monotonic() + _SURE_FOR
+        now = time.monotonic()
+        self._prepared = {name: end for name, end in self._prepared.items() if end > now}
+        self._prepared[bucket] = now + _SURE_FOR
 
     async def upload_form(self, key: Key) -> Form:
         with failures():
