@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from firecrest.errors import StagingFailed
-from firecrest.model.staging import Key
+from firecrest.model.staging import Key, Staged
 from firecrest.staging.failures import LIMIT, code, failures
 
 #: Seconds for which one answer serves all who ask.
@@ -52,9 +52,10 @@ class Arrivals:
     """A user of whom one object is waited for costs a HEAD; of several, one list of the bucket.
 
     The list tells tasks, not objects: of what an older task has left there it costs a name only.
+    What has just been found is not asked for again by what happens to it next.
 
     :param bucket: the bucket of a user
-    :param head: bytes of one object
+    :param head: one object
     :param clock: seconds, for tests
     """
 
@@ -62,7 +63,7 @@ class Arrivals:
         self,
         client: Any,
         bucket: Callable[[str], str],
-        head: Callable[[Key], Awaitable[int | None]],
+        head: Callable[[Key], Awaitable[Staged | None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
@@ -70,6 +71,7 @@ class Arrivals:
         self._head = head
         self._clock = clock
         self._users: dict[str, _User] = {}
+        self._found: dict[Key, tuple[float, Staged]] = {}
         self._swept = 0.0
 
     @property
@@ -77,8 +79,24 @@ class Arrivals:
         """Of how many something is remembered."""
         return len(self._users)
 
-    async def size(self, key: Key) -> int | None:
-        """Bytes of an object, None if there is none; up to a second late."""
+    async def find(self, key: Key) -> Staged | None:
+        """An object, None if there is none; up to a second late."""
+        if (found := await self._ask(key)) is not None:
+            now = self._clock()
+            fresh = {key: old for key, old in self._found.items() if now - old[0] < _FRESH}
+            self._found = {**fresh, key: (now, found)}
+        return found
+
+    def found(self, key: Key) -> Staged | None:
+        """What was found within the last second, None if nothing was."""
+        moment, found = self._found.get(key, (0.0, None))
+        return found if self._clock() - moment < _FRESH else None
+
+    def gone(self, key: Key) -> None:
+        """It has been deleted."""
+        self._found.pop(key, None)
+
+    async def _ask(self, key: Key) -> Staged | None:
         now = self._clock()
         self._forget(now)
         user = self._users.setdefault(key.user, _User())

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from firecrest.config.services import S3, Storage
 from firecrest.config.values import Secret
 from firecrest.errors import StagingFailed
-from firecrest.model.staging import Key
+from firecrest.model.staging import Key, Staged
 from firecrest.staging import arrivals, s3
 
 TAKEN = "<Error><Code>BucketAlreadyExists</Code><Message>taken</Message></Error>"
@@ -102,18 +102,30 @@ async def test_a_bucket_that_is_too_full_is_not_listed_again() -> None:
     assert requests.count("GET") == 1
 
 
+async def test_what_has_just_arrived_is_not_asked_for_again() -> None:
+    requests: list[str] = []
+    async with store(counting(requests, listing("false"))) as asked:
+        key = Key("alice", "id", "f")
+        assert await asked.arrived(key) == await asked.size(key) == 7
+        assert requests == ["HEAD"]
+        assert await asked.size(Key("alice", "id", "g")) == 7
+        await asked.delete(key)
+        assert await asked.size(key) == 7
+    assert requests.count("HEAD") == 3
+
+
 async def test_users_of_whom_nothing_is_waited_for_are_forgotten() -> None:
     now = [1000.0]
 
-    async def head(_key: Key) -> int | None:
+    async def head(_key: Key) -> Staged | None:
         return None
 
     waiting = arrivals.Arrivals(None, str, head, lambda: now[0])
     for number in range(100):
-        await waiting.size(Key(f"user{number}", "id", "f"))
+        await waiting.find(Key(f"user{number}", "id", "f"))
     assert waiting.users == 100
     now[0] += 3600
-    await waiting.size(Key("alice", "id", "f"))
+    await waiting.find(Key("alice", "id", "f"))
     assert waiting.users == 1
 
 
