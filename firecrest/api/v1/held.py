@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from firecrest.api.http.call import Call
 from firecrest.events.hub import Hub
-from firecrest.events.log import Gap, JobEvent
+from firecrest.events.log import Gap, JobEvent, TaskEvent
 from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.document import Document
 from firecrest.model.tasks import Status
@@ -104,9 +104,14 @@ async def _changed(
 
 
 async def _event_of(wanted: frozenset[str] | None, events: Subscription) -> None:
-    """Wait until something is heard of one of the tasks, or may have been missed."""
+    """Wait until one of the tasks has changed its state, or may have done so.
+
+    How far a transfer is ends no wait: it is told as often as once a second.
+    """
     while item := await events.get():
         if isinstance(item, JobEvent):
+            continue
+        if isinstance(item, TaskEvent) and item.previous == item.document.status:
             continue
         if isinstance(item, Gap) or wanted is None or item.document.id in wanted:
             return
