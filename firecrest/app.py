@@ -6,6 +6,7 @@ started is stopped even if a later part fails to start.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -14,18 +15,20 @@ from aiohttp import web
 
 from firecrest.api import events as event_stream
 from firecrest.api import health, notify, openapi
+from firecrest.api import metrics as metrics_page
+from firecrest.api.http.counting import EVENTS_PATH
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.api.http.pipeline import (
-    EVENTS_PATH,
     OPEN_PATHS,
+    STOPPING,
     add_routes,
     cors_headers,
     pipeline,
 )
 from firecrest.api.http.rate import RateLimits
+from firecrest.api.http.tls import Certificate
 from firecrest.api.v1 import endpoints
 from firecrest.api.v1.errors import render
-from firecrest.auth import policy
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Settings
 from firecrest.events.hub import Hub
@@ -34,17 +37,19 @@ from firecrest.events.log import EventLog
 from firecrest.machines import Machines
 from firecrest.probes import ServiceProbes, SystemProbes
 from firecrest.redis_client import connect_redis
+from firecrest.reload import Reloading, permission
 from firecrest.scheduler.base import resolve
-from firecrest.ssh import signing_service
-from firecrest.ssh.certificates import CertificateAuthority, ca_keys
 from firecrest.ssh.connecting import read_known_hosts
-from firecrest.ssh.delegation import Delegation
+from firecrest.ssh.delegations import delegations, own_keys
 from firecrest.ssh.pool import Pool
-from firecrest.ssh.service_key import ServiceKey
 from firecrest.staging import s3
 from firecrest.tasks.due import DueList
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
+from firecrest.tasks.workflow import Workflow
+from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.spans import check as check_tracing
+from firecrest.telemetry.spans import connect as connect_spans
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 from firecrest.watch.roster import Roster
@@ -59,16 +64,22 @@ from firecrest.workflows.upload import UploadWorkflow
 _log = logging.getLogger(__name__)
 
 
-def build(settings: Settings) -> web.Application:
-    """The application; it connects to nothing before it is started."""
+def build(settings: Settings, read: Callable[[], Settings] | None = None) -> web.Application:
+    """The application; it connects to nothing before it is started.
+
+    :param read: the configuration as it is on disk now, checked; None: it is never reloaded
+    """
     app = web.Application(middlewares=[pipeline])
-    app.cleanup_ctx.append(_running(settings))
+    app.cleanup_ctx.append(_running(settings, read))
     app.on_response_prepare.append(cors_headers)
     app[OPEN_PATHS] = set()
+    app[STOPPING] = asyncio.Event()
     rows = endpoints(with_reservations=settings.reservations.enabled)
     add_routes(app, rows, render)
     event_stream.add_routes(app, EVENTS_PATH, settings.events)
     health.add_routes(app)
+    if settings.server.metrics.enabled:
+        metrics_page.add_routes(app)
     if settings.storage.notify_secret:
         notify.add_routes(app)
     if settings.server.docs:
@@ -79,36 +90,36 @@ def build(settings: Settings) -> web.Application:
 def check(settings: Settings) -> None:
     """What can be known to be wrong before anything is connected.
 
-    :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a CA key that is
-        none, host keys that are none
+    :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a certificate or CA key
+        that is none, host keys that are none, traces without what sends them
     """
     TokenVerifier(settings.auth)
+    Certificate.of(settings.server.tls)
     for system in settings.systems:
         resolve(system.scheduler)
-    delegations(settings)
+    check_tracing(settings.tracing)
+    own_keys(settings)
     read_known_hosts(settings.ssh.known_hosts)
 
 
-def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[None]]:
+def _running(
+    settings: Settings, read: Callable[[], Settings] | None
+) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            redis = connect_redis(settings.redis)
+            metrics = Metrics()
+            spans = await stack.enter_async_context(connect_spans(settings.tracing))
+            redis = connect_redis(settings.redis, metrics)
             stack.push_async_callback(redis.aclose)
             log = EventLog(redis)
             store = TaskStore(redis, settings.tasks, settings.events)
-            permit = None
-            if settings.opa.enabled:
-                permit = (await stack.enter_async_context(policy.connect(settings.opa))).permit
-            found = delegations(settings)
-            for system in settings.systems:
-                if system.delegation.type == "signing_service":
-                    service = signing_service.connect(system.delegation, settings.ssh)
-                    found[system.name] = await stack.enter_async_context(service)
-            pool = Pool(settings.ssh, found, permit)
+            outside = await stack.enter_async_context(AsyncExitStack())
+            permit = await permission(outside, settings.opa, metrics)
+            pool = Pool(settings.ssh, await delegations(outside, settings), permit, metrics)
             pool.deny(settings.auth.denied_users)
-            machines = Machines(pool, settings)
+            machines = Machines(pool, settings, metrics, spans)
             stack.push_async_callback(machines.aclose)
-            staging = await stack.enter_async_context(s3.connect(settings.storage))
+            staging = await stack.enter_async_context(s3.connect(settings.storage, metrics, spans))
 
             hub = Hub(redis, log, settings.events.queue)
             hub.start()
@@ -118,38 +129,44 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             stack.push_async_callback(pool.stop)
 
             roster = Roster(redis, settings.tasks.lease, settings.events.max_age)
-            jobs = JobWatch(machines, roster, JobLog(redis, settings.events), settings)
+            compute, storage = machines.serving("compute"), machines.serving("storage")
+            jobs = JobWatch(compute, roster, JobLog(redis, settings.events), settings)
             jobs.start()
             stack.push_async_callback(jobs.stop)
 
-            outputs = OutputWatch(machines, jobs, hub)
+            outputs = OutputWatch(compute, jobs, hub)
             stack.push_async_callback(outputs.stop)
 
             shared = SharedAnswers(settings.compute)
             stack.push_async_callback(shared.stop)
 
+            def workflows(settings: Settings) -> list[Workflow]:
+                return [
+                    SubmitWorkflow(compute, shared, settings),
+                    ListJobsWorkflow(compute, shared, settings),
+                    AccountingWorkflow(compute, shared, settings.compute),
+                    CancelWorkflow(compute, shared, settings.compute),
+                    InventoryWorkflow(compute, shared, settings.compute),
+                    UploadWorkflow(storage, staging, settings.storage, settings.tracing),
+                    DownloadWorkflow(storage, staging, settings.storage),
+                ]
+
             engine = Engine(
                 store,
                 DueList(redis, settings.tasks.lease),
-                [
-                    SubmitWorkflow(machines, shared, settings),
-                    ListJobsWorkflow(machines, shared, settings),
-                    AccountingWorkflow(machines, shared, settings.compute),
-                    CancelWorkflow(machines, shared, settings.compute),
-                    InventoryWorkflow(machines, shared, settings.compute),
-                    UploadWorkflow(machines, staging, settings.storage),
-                    DownloadWorkflow(machines, staging, settings.storage),
-                ],
+                workflows(settings),
                 settings.tasks.lease,
+                settings.tasks.max_running_per_user,
+                metrics,
+                spans,
             )
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
 
             tokens = TokenVerifier(settings.auth)
             tokens.start()
-            stack.push_async_callback(tokens.stop)
 
-            app[PARTS] = Parts(
+            parts = app[PARTS] = Parts(
                 settings=settings,
                 tokens=tokens,
                 machines=machines,
@@ -159,30 +176,24 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                 hub=hub,
                 jobs=jobs,
                 outputs=outputs,
-                probes=ServiceProbes(settings, store, staging),
+                probes=ServiceProbes(settings, store, staging, permit),
                 systems=SystemProbes(settings, machines),
+                metrics=metrics,
+                spans=spans,
                 rates=RateLimits(settings.server.rate_limit),
             )
+
+            async def stop_tokens() -> None:
+                await parts.tokens.stop()
+
+            stack.push_async_callback(stop_tokens)
+            if read is not None:
+                connections = app[event_stream.CONNECTIONS]
+                reloading = Reloading(parts, pool, connections, outside, workflows, read)
+                reloading.start()
+                stack.push_async_callback(reloading.stop)
             _log.info("serving %d systems", len(settings.systems))
             yield
             _log.info("stopping")
 
     return context
-
-
-def delegations(settings: Settings) -> dict[str, Delegation]:
-    """What lets the gateway in by a key of its own, by system; most share one.
-
-    :raises ConfigError: a key cannot be read
-    """
-    ssh, paths = settings.ssh, ca_keys(settings)
-    authorities = {
-        path: CertificateAuthority(path, ssh.cert_validity, ssh.source_address)
-        for path in set(paths.values())
-    }
-    found: dict[str, Delegation] = {name: authorities[path] for name, path in paths.items()}
-    for system in settings.systems:
-        delegation = system.delegation
-        if delegation.type == "service_key" and delegation.key_path is not None:
-            found[system.name] = ServiceKey(delegation.key_path)
-    return found

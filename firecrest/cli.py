@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import click
-from aiohttp import web
 
-from firecrest import __version__
+from firecrest import __version__, serving
+from firecrest.api.http.tls import Certificate
 from firecrest.api.v1 import endpoints
 from firecrest.app import build, check
 from firecrest.client.stream import Refused
 from firecrest.client.terminal import Wanted, Watch
-from firecrest.config.load import check_files, load_settings
+from firecrest.config.env_file import read_env_file
+from firecrest.config.from_v1 import convert
+from firecrest.config.json_schema import json_schema
+from firecrest.config.load import check_files, load_settings, parse_settings
 from firecrest.config.settings import Settings
+from firecrest.diagnosis import Finding, diagnose
 from firecrest.errors import ConfigError
 from firecrest.telemetry import logs
 
@@ -49,31 +55,81 @@ def serve(config: Path, overrides: tuple[str, ...]) -> None:
     """Run the server until it is told to stop (SIGINT or SIGTERM).
 
     Open requests finish, running tasks reach a state from which another process can
-    continue them, then connections close.
+    continue them, then connections close. SIGHUP has the configuration read again: what is
+    wrong with it is logged, and the former one stays in force.
     """
     settings = _load(config, overrides)
     logs.configure(settings.logging)
-    server = settings.server
-    web.run_app(
-        build(settings),
-        host=server.host,
-        port=server.port,
-        shutdown_timeout=server.shutdown_grace,
-        # a client that goes away frees what its request holds
-        handler_cancellation=True,
-        access_log=None,
-        print=lambda text: click.echo(text.splitlines()[0] if text else "", err=True),
+    app = build(settings, lambda: _checked(config, overrides))
+    certificate = Certificate.of(settings.server.tls)
+    running = serving.serve(
+        app, settings.server, certificate, lambda text: click.echo(text, err=True)
     )
+    try:
+        asyncio.run(running)
+    except OSError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command("check-config")
 @_config
 @_overrides
-def check_config(config: Path, overrides: tuple[str, ...]) -> None:
-    """Check the configuration and the files it names; exit 1 if anything is wrong."""
+@click.option("--offline", is_flag=True, help="Look at files only.")
+@click.option("--user", default="", help="Also log in to each system under this name.")
+def check_config(config: Path, overrides: tuple[str, ...], offline: bool, user: str) -> None:
+    """Check the configuration, the files it names, and whether all it names answers.
+
+    Redis, the store, issuers that publish keys, the policy and the host key of each system
+    are asked; with --user also login by certificate, the batch system and the file systems.
+    Exit 1 if anything is wrong.
+    """
     settings = _load(config, overrides)
     systems = ", ".join(system.name for system in settings.systems)
     click.echo(f"{config}: good; systems: {systems}")
+    if offline:
+        return
+    findings = asyncio.run(diagnose(settings, user))
+    widths = [max(len(row[column]) for row in map(_row, findings)) for column in range(3)]
+    for finding in findings:
+        cells = [cell.ljust(width) for cell, width in zip(_row(finding), widths, strict=False)]
+        click.echo("  ".join((*cells, finding.detail)).rstrip())
+    if not all(finding.good for finding in findings):
+        raise SystemExit(1)
+
+
+@main.group("config")
+def config_group() -> None:
+    """About the configuration as such."""
+
+
+@config_group.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of config.yaml, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _row(finding: Finding) -> tuple[str, str, str]:
+    return finding.part, finding.name, "ok" if finding.good else "FAILED"
+
+
+@main.command("import-env")
+@click.argument("file", type=click.Path(path_type=Path))
+def import_env(file: Path) -> None:
+    """Convert an environment file of FirecREST v1 (F7T_...) to a config.yaml, on standard output.
+
+    Secrets are not copied: the configuration names their variables. What needs a look is told
+    on standard error, and all remarks are comments of the result. Exit 1 if the file cannot be
+    read (then nothing is written), or if the result lacks something only the site can add.
+    """
+    try:
+        environment = read_env_file(file)
+        converted = convert(environment, file.name)
+        click.echo(converted.text, nl=False)
+        for remark in converted.attention:
+            click.echo(f"attention: {remark}", err=True)
+        parse_settings(converted.text, Path("config.yaml"), environment.values)
+    except ConfigError as error:
+        _complain(error)
 
 
 @main.command()
@@ -156,13 +212,21 @@ def _token_source(path: Path | None) -> Callable[[], str]:
 
 def _load(config: Path, overrides: tuple[str, ...]) -> Settings:
     try:
-        settings = load_settings(config, overrides)
-        problems = check_files(settings)
-        if problems:
-            raise ConfigError(problems)
-        check(settings)
+        return _checked(config, overrides)
     except ConfigError as error:
-        for problem in error.problems:
-            click.echo(f"error: {problem}", err=True)
-        raise SystemExit(1) from error
+        _complain(error)
+
+
+def _checked(config: Path, overrides: tuple[str, ...]) -> Settings:
+    """:raises ConfigError: with everything that is wrong"""
+    settings = load_settings(config, overrides)
+    if problems := check_files(settings):
+        raise ConfigError(problems)
+    check(settings)
     return settings
+
+
+def _complain(error: ConfigError) -> NoReturn:
+    for problem in error.problems:
+        click.echo(f"error: {problem}", err=True)
+    raise SystemExit(1) from error

@@ -18,6 +18,7 @@ Each API generation turns these into its own statuses, headers and bodies (see
     │   └── SchedulerRefused     the batch system said no, in its own words
     ├── StagingFailed            the object store refused or cannot be reached
     ├── TaskStoreUnavailable     Redis cannot be reached
+    ├── TooManyTasks             as many tasks of the user are in work as may be
     ├── TaskNotFound             no such task, or it has expired
     ├── ForeignTask              the task belongs to another user
     └── StaleTask                somebody else moved the task on meanwhile
@@ -153,6 +154,13 @@ class StagingFailed(FirecrestError):
 
 class TaskStoreUnavailable(FirecrestError):
     """Redis cannot be reached or refuses to write."""
+
+
+class TooManyTasks(FirecrestError):
+    """As many tasks of the user are in work as may be at once."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} tasks of yours are in work; wait until one of them has ended")
 
 
 class TaskNotFound(FirecrestError):

@@ -6,10 +6,11 @@ which way, and what is written down about it are each decided in one place.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from firecrest.commands.base import Command
@@ -25,6 +26,8 @@ from firecrest.ssh.excerpt import Readable
 from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
 from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
+from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.spans import Spans, Untold
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +68,12 @@ class Machine:
         user: str,
         directories: Directories,
         aside: Executor,
+        metrics: Metrics,
+        spans: Spans,
     ) -> None:
+        self._spans = spans
         self._pool = pool
+        self._metrics = metrics
         self._limit = settings.utilities.max_file_size
         # where SFTP is not offered, a wrapper may permit no shell either
         alone = system.utilities.access == "exec" or settings.ssh.per_command(system)
@@ -87,6 +94,10 @@ class Machine:
         """See :meth:`firecrest.ssh.access.Files.run`."""
         return await self._files.run(command, seconds=seconds)
 
+    def asked(self, program: str, operand: str) -> AbstractContextManager[None]:
+        """See :meth:`firecrest.scheduler.base.Runner.asked`."""
+        return self._audited(program, operand)
+
     async def apart(self, work: Callable[[], T]) -> T:
         """Do what takes long to compute outside the event loop, one such work at a time."""
         return await self._commands.apart(work)
@@ -94,7 +105,7 @@ class Machine:
     async def write_into(self, directory: str, name: str, content: AsyncIterator[bytes]) -> None:
         """See :meth:`firecrest.ssh.access.Files.write_into`."""
         with self._audited("write", f"{directory}/{name}"):
-            await self._files.write_into(directory, name, content)
+            await self._files.write_into(directory, name, self._counted(content, "upload"))
 
     async def place(self, directory: str, name: str, content: bytes) -> bool:
         """See :meth:`firecrest.ssh.access.Files.place`."""
@@ -115,6 +126,15 @@ class Machine:
         with self._audited("read", path):
             async with self._files.opened(path) as file:
                 yield file
+
+    async def _counted(self, content: AsyncIterator[bytes], way: str) -> AsyncIterator[bytes]:
+        async for part in content:
+            self.transferred(way, len(part))
+            yield part
+
+    def transferred(self, way: str, size: int) -> None:
+        """Count bytes of a file's contents that went this way (see ``docs/metrics.md``)."""
+        self._metrics.transfer_bytes.labels(self.system.name, way).inc(size)
 
     async def destination(self, target: str) -> str:
         """See :meth:`firecrest.ssh.access.Files.destination`."""
@@ -181,7 +201,11 @@ class Machine:
         if caller.user != self.user:  # what is done for somebody may have been begun by another
             caller = NOBODY
         try:
-            yield
+            with (
+                self._metrics.command(self.system.name, action),
+                self._spans.asked(f"ssh {action}", system=self.system.name),
+            ):
+                yield
         except FirecrestError as error:
             outcome = type(error).__name__
             raise
@@ -190,7 +214,7 @@ class Machine:
             raise
         finally:
             AUDIT.info(
-                "%(user)s@%(system)s %(action)s %(operand)r: %(outcome)s (%(id)s)",
+                "%(user)s@%(system)s %(action)s %(operand)r: %(outcome)s",
                 {
                     "user": self.user,
                     "system": self.system.name,
@@ -206,35 +230,90 @@ class Machine:
             )
 
 
+class _Served:
+    """What a reload replaces, in one place for all families."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.systems: dict[str, System] = {}
+        self.schedulers: dict[str, Scheduler] = {}
+        #: All that ever served, to be closed at the end: what is going on may still use them.
+        self.had: list[Scheduler] = []
+        self.take(settings, self.schedulers_of(settings))
+
+    def schedulers_of(self, settings: Settings) -> dict[str, Scheduler]:
+        """The batch systems of a configuration, by system: those in use where none changes."""
+        return {
+            system.name: self.schedulers[system.name]
+            if system.name in self.systems
+            and self.systems[system.name].scheduler == system.scheduler
+            else resolve(system.scheduler)
+            for system in settings.systems
+        }
+
+    def take(self, settings: Settings, schedulers: dict[str, Scheduler]) -> None:
+        self.settings = settings
+        self.systems = {system.name: system for system in settings.systems}
+        self.schedulers = schedulers
+        self.had += [one for one in schedulers.values() if one not in self.had]
+
+
 class Machines:
     """All configured systems."""
 
-    def __init__(self, pool: Pool, settings: Settings) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        settings: Settings,
+        metrics: Metrics | None = None,
+        spans: Spans | None = None,
+    ) -> None:
+        self._spans = spans or Untold()
+        self._served = _Served(settings)
+        self.family = ""
         self._pool = pool
-        self._settings = settings
-        self._systems = {system.name: system for system in settings.systems}
-        self._schedulers = {system.name: resolve(system.scheduler) for system in settings.systems}
+        self._metrics = metrics or Metrics()
         self._directories = Directories()
         # one thread: several would take turns with the event loop and delay it the more
         self._aside = ThreadPoolExecutor(1, "aside")
+
+    def schedulers(self, settings: Settings) -> dict[str, Scheduler]:
+        """The batch systems of another configuration, by system name, for :meth:`reload`.
+
+        :raises ConfigError: there is no such batch system
+        """
+        return self._served.schedulers_of(settings)
+
+    def reload(self, settings: Settings, schedulers: dict[str, Scheduler]) -> None:
+        """Open machines as these settings say from now on; those that are open stay."""
+        self._served.take(settings, schedulers)
+
+    def serving(self, family: str) -> Machines:
+        """The same, reached by the addresses for a family of calls."""
+        view = copy.copy(self)
+        view.family = family
+        return view
 
     def open(self, user: str, system_name: str) -> Machine:
         """The system in the name of the user; connects only when used.
 
         :raises UnknownSystem: no such system (names are case-sensitive)
         """
-        system = self._systems.get(system_name)
+        served = self._served
+        system = served.systems.get(system_name)
         if system is None:
             raise UnknownSystem(system_name)
+        scheduler = served.schedulers[system_name]
         return Machine(
-            *(self._pool, self._settings, system, self._schedulers[system_name], user),
+            *(self._pool, served.settings, system.serving(self.family), scheduler, user),
             self._directories,
             self._aside,
+            self._metrics,
+            self._spans,
         )
 
     async def aclose(self) -> None:
         """Close what batch systems keep open beside the pool."""
-        for scheduler in self._schedulers.values():
+        for scheduler in self._served.had:
             if isinstance(scheduler, Closing):
                 try:
                     await scheduler.aclose()

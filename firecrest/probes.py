@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -13,6 +14,7 @@ from firecrest.commands.identity import WhoAmI
 from firecrest.commands.listing import LsNames
 from firecrest.config.settings import Filesystem, Settings, System
 from firecrest.errors import (
+    AccessDenied,
     CommandFailed,
     Fault,
     FirecrestError,
@@ -21,8 +23,7 @@ from firecrest.errors import (
     UnknownSystem,
 )
 from firecrest.machines import Machines
-from firecrest.ssh.certificates import ca_keys
-from firecrest.ssh.delegation import private_key
+from firecrest.ssh.delegations import own_keys
 from firecrest.staging.base import Store
 from firecrest.tasks.store import TaskStore
 
@@ -31,10 +32,13 @@ _log = logging.getLogger(__name__)
 _LIMIT = 5.0
 #: Seconds by which a command may take longer than its own limit.
 _MARGIN = 1.0
+#: Whom the policy is asked about when only its answering matters.
+_ANYBODY = "firecrest-check"
 
 T = TypeVar("T")
 
 Probe = Callable[[], Awaitable[None]]
+Permit = Callable[[str, str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,11 @@ def _failed(sought: asyncio.Future[T]) -> bool:
 class ServiceProbes:
     """Probes each service's dependency; the answer is the same for everybody."""
 
-    def __init__(self, settings: Settings, tasks: TaskStore, staging: Store) -> None:
+    def __init__(
+        self, settings: Settings, tasks: TaskStore, staging: Store, permit: Permit | None = None
+    ) -> None:
+        """:param permit: asks the policy about user and system, if there is one"""
+        self._permit = permit
         self._settings = settings
         self._services = settings.status.services
         if settings.reservations.enabled and "reservations" not in self._services:
@@ -126,13 +134,18 @@ class ServiceProbes:
                 await probe()
         except (FirecrestError, OSError, ValueError, TimeoutError) as error:
             _log.warning("service %s is not available: %s", service, error)
-            answers = isinstance(error, StagingFailed) and error.answered
+            # of the policy: what it says is no verdict
+            answers = isinstance(error.__cause__, ValueError)
+            answers |= isinstance(error, StagingFailed) and error.answered
             return Health(service, available=False, answers=answers)
         return Health(service, available=True)
 
     async def _sign(self) -> None:
-        for path in ca_keys(self._settings).values():
-            await asyncio.to_thread(private_key, path, "CA key")
+        """Users get certificates: the keys can be read, and the policy answers."""
+        await asyncio.to_thread(own_keys, self._settings)
+        if self._permit is not None:
+            with suppress(AccessDenied):  # an answer, too
+                await self._permit(_ANYBODY, self._settings.systems[0].name)
 
 
 class SystemProbes:
@@ -140,7 +153,8 @@ class SystemProbes:
 
     def __init__(self, settings: Settings, machines: Machines) -> None:
         self._systems = settings.systems
-        self._machines = machines
+        self._machines = machines.serving("status")
+        self._reach = settings.ssh.connect_timeout + _MARGIN
         self._limit = settings.utilities.timeout + _MARGIN
         ttl = settings.status.cache_ttl
         self._known: _Remembered[SystemHealth] = _Remembered(ttl)
@@ -181,7 +195,8 @@ class SystemProbes:
     async def _probe(self, user: str, system: System) -> SystemHealth:
         machine = self._machines.open(user, system.name)
         try:
-            await machine.check_reachable()
+            async with asyncio.timeout(self._reach):
+                await machine.check_reachable()
             async with asyncio.timeout(self._limit):
                 await machine.run(WhoAmI())
         except (FirecrestError, TimeoutError) as error:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import asyncio as aioredis
-from redis.asyncio.client import PubSub
+from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -34,26 +34,62 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 
 from firecrest.config.settings import Redis
+from firecrest.telemetry.metrics import Metrics
 
 _CONNECTIONS = 64
 _TIMEOUT = 5
 
 
-def connect_redis(settings: Redis) -> aioredis.Redis:
+def connect_redis(settings: Redis, metrics: Metrics | None = None) -> aioredis.Redis:
     """A client; it connects when it is first used."""
+    metrics = metrics or Metrics()
     if settings.cluster.nodes:
-        cluster: Any = _Cluster(settings)  # answers the same calls, but is not of that type
+        # answers the same calls, but is not of that type
+        cluster: Any = _Cluster(settings, metrics)
         client: aioredis.Redis = cluster
         return client
     if settings.sentinel.service:
-        return aioredis.Redis.from_pool(_sentinel_pool(settings))
+        return _One(_sentinel_pool(settings), metrics)
     pool = _Turns(
         host=settings.host,
         port=settings.port,
         connection_class=_Tls if settings.tls else _Plain,
         **_pool_options(settings),
     )
-    return aioredis.Redis.from_pool(pool)
+    return _One(pool, metrics)
+
+
+class _One(aioredis.Redis):
+    """One server, as far as callers know; calls are counted."""
+
+    def __init__(self, pool: ConnectionPool, metrics: Metrics) -> None:
+        super().__init__(connection_pool=pool)
+        self.auto_close_connection_pool = True
+        self._metrics = metrics
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        with self._metrics.redis_call(_name(args)):
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
+        made = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        made.metrics = self._metrics
+        return made
+
+
+class _Pipeline(Pipeline):
+    """Commands that are sent together, counted as one call."""
+
+    metrics: Metrics
+
+    async def execute(self, *args: Any, **options: Any) -> list[Any]:
+        with self.metrics.redis_call("pipeline"):
+            return await super().execute(*args, **options)
+
+
+def _name(args: tuple[Any, ...]) -> str:
+    """The word of a command; all of them stand in the code."""
+    return str(args[0]).lower()
 
 
 def _pool_options(settings: Redis) -> dict[str, Any]:
@@ -212,7 +248,8 @@ def _sentinel_pool(settings: Redis) -> _SentinelPool:
 class _Cluster(RedisCluster):
     """A cluster whose callers take turns, and whose every failure is a RedisError."""
 
-    def __init__(self, settings: Redis) -> None:
+    def __init__(self, settings: Redis, metrics: Metrics) -> None:
+        self._metrics = metrics
         options = _connection_options(settings)
         super().__init__(
             startup_nodes=[ClusterNode(node.host, node.port) for node in settings.cluster.nodes],
@@ -232,12 +269,15 @@ class _Cluster(RedisCluster):
             return await super().initialize(*args, **options)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        async with self._turn:
-            with _translated():
-                return await super().execute_command(*args, **options)
+        with self._metrics.redis_call(_name(args)):
+            async with self._turn:
+                with _translated():
+                    return await super().execute_command(*args, **options)
 
     def pipeline(self, transaction: bool | None = None, shard_hint: Any = None) -> ClusterPipeline:
-        return _ClusterPipeline(self, transaction)  # type: ignore[abstract]  # so is its base
+        made = _ClusterPipeline(self, transaction)  # type: ignore[abstract]  # so is its base
+        made.metrics = self._metrics
+        return made
 
     def pubsub(self, **options: Any) -> PubSub:  # type: ignore[override]
         """Publications reach every node, so that any of them will do, and another one later."""
@@ -255,8 +295,10 @@ class _Cluster(RedisCluster):
 class _ClusterPipeline(ClusterPipeline):
     """Commands of one user, whose every failure is a RedisError."""
 
+    metrics: Metrics
+
     async def execute(self, *args: Any, **options: Any) -> list[Any]:
-        with _translated():
+        with self.metrics.redis_call("pipeline"), _translated():
             return await super().execute(*args, **options)
 
 

@@ -60,6 +60,7 @@ class Item:
     :param help: meaning and unit
     :param nested: the declared class of a section or of the members of a listing
     :param many: whether this is a listing
+    :param minimum: least number of its members
     """
 
     attribute: str
@@ -69,6 +70,7 @@ class Item:
     help: str
     nested: type[Any] | None = None
     many: bool = False
+    minimum: int = 0
 
     @property
     def required(self) -> bool:
@@ -138,6 +140,7 @@ def listing(
         help,
         nested=cls,
         many=True,
+        minimum=minimum,
     )
     return declaration
 

@@ -94,9 +94,11 @@ async def begin(call: Call, *content: str | bytes | None, failed: dict[str, str]
     :param failed: the body of the answer if the task store cannot be used
     :raises Refusal: the key is malformed or was used for another request, or this is the
         answer
+    :raises TooManyTasks: the caller has to wait
     """
     creation = Creation(call, _once(call, content), failed)
     await creation.look_up()
+    call.parts.engine.admit(call.user)
     return creation
 
 

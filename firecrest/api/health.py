@@ -11,7 +11,7 @@ import logging
 from aiohttp import web
 
 from firecrest.api.http.parts import PARTS
-from firecrest.api.http.pipeline import OPEN_PATHS
+from firecrest.api.http.pipeline import OPEN_PATHS, STOPPING
 from firecrest.errors import TaskStoreUnavailable
 
 _log = logging.getLogger(__name__)
@@ -35,14 +35,14 @@ async def live(_: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """Whether requests may be sent here: 200, or 503 without Redis and while it ends."""
+    if request.app[STOPPING].is_set():
+        return _not_ready()
     parts = request.app[PARTS]
     try:
         async with asyncio.timeout(_LIMIT):
             await parts.tasks.ping()
     except (TaskStoreUnavailable, TimeoutError) as error:
         _log.warning("not ready: %s", error or "Redis does not answer")
-        return _not_ready()
-    if parts.hub.going_away:
         return _not_ready()
     return web.json_response({"status": "ready"}, headers=_UNCACHED)
 

@@ -42,6 +42,11 @@ class PublishedKeys:
         """Whether a key of this id is known."""
         return any(known == kid for known, _ in self.keys)
 
+    def inherit(self, former: PublishedKeys) -> None:
+        """Take over what is known, if it came from the same place."""
+        if former._issuer == self._issuer:
+            self.keys = former.keys
+
     async def renew(self) -> bool:
         """Ask the issuer, unless that was done a moment ago; whether there are other keys.
 

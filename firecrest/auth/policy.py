@@ -15,6 +15,8 @@ import orjson
 
 from firecrest.config.settings import Opa
 from firecrest.errors import AccessDenied, CommandFailed, Fault
+from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.trace import outgoing
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +28,8 @@ _MAX_REMEMBERED = 10_000
 class Policy:
     """Asks before anything is done on a system; no answer is as good as a refusal."""
 
-    def __init__(self, settings: Opa, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Opa, session: aiohttp.ClientSession, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._settings = settings
         self._session = session
         self._url = f"{settings.url}/{settings.policy_path}"
@@ -47,14 +50,16 @@ class Policy:
                 self._session.post(
                     self._url,
                     data=orjson.dumps({"input": {"user": user, "system": system}}),
-                    headers={"Content-Type": "application/json"},
+                    headers={"Content-Type": "application/json", **outgoing()},
                     allow_redirects=False,
                 ) as response,
             ):
                 allowed = _verdict(response.status, await response.content.read(_MAX_BYTES))
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
             _log.error("the policy cannot be asked: %s", error or type(error).__name__)
+            self._metrics.policy_calls.labels("failed").inc()
             raise CommandFailed(Fault.OTHER, _NO_ANSWER) from error
+        self._metrics.policy_calls.labels("allowed" if allowed else "denied").inc()
         if not allowed:
             raise AccessDenied(f"Permission denied for user {user} in {system}")
         if len(self._allowed) >= _MAX_REMEMBERED:
@@ -63,12 +68,12 @@ class Policy:
 
 
 @asynccontextmanager
-async def connect(settings: Opa) -> AsyncIterator[Policy]:
+async def connect(settings: Opa, metrics: Metrics | None = None) -> AsyncIterator[Policy]:
     """The policy for as long as the context lasts; nothing is sent before it is asked."""
     context = ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True
     connector = aiohttp.TCPConnector(ssl=context)
     async with aiohttp.ClientSession(connector=connector) as session:
-        yield Policy(settings, session)
+        yield Policy(settings, session, metrics or Metrics())
 
 
 def _verdict(status: int, body: bytes) -> bool:

@@ -119,6 +119,18 @@ class TokenVerifier:
             await asyncio.gather(*(keys.renew() for keys in published))
             await asyncio.sleep(self._settings.keys_refresh)
 
+    def inherit(self, former: TokenVerifier) -> None:
+        """Begin with what an earlier verifier knows of keys that are published."""
+        for name, issuer in self._issuers.items():
+            known = former._issuers.get(name)
+            if issuer.published and known and known.published:
+                issuer.published.inherit(known.published)
+
+    def accepts(self, user: str) -> bool:
+        """Whether a token may speak for a user of this name."""
+        named = self._username.fullmatch(user)
+        return named is not None and user not in self._settings.denied_users
+
     def _forget(self) -> None:
         self._verified.clear()
 
@@ -234,11 +246,7 @@ class TokenVerifier:
             client = claims.get("clientId")
             roles = _list(_at(claims, "resource_access", client, "roles"))
             user = roles[0] if roles else user
-        if (
-            not isinstance(user, str)
-            or not self._username.fullmatch(user)
-            or user in self._settings.denied_users
-        ):
+        if not isinstance(user, str) or not self.accepts(user):
             _refuse(BAD_USER)
         return user
 

@@ -103,12 +103,14 @@ class Silent(Command[None]):
         return None
 
 
-def line(command: Command[T], timeout: int) -> str:
+def line(command: Command[T], timeout: int, trace: str = "") -> str:
     """The text sent to the remote login shell.
 
     :param timeout: seconds for the remote ``timeout`` program, if the command is limited
+    :param trace: id that the machine's own records shall show (rest-v1 §4.1); empty: none
     """
-    words = [f"{name}={shlex.quote(value)}" for name, value in command.environment.items()]
+    words = [f"ID={trace}"] if trace else []
+    words += [f"{name}={shlex.quote(value)}" for name, value in command.environment.items()]
     if command.limited:
         words += ["timeout", str(timeout)]
     words += [shlex.quote(word) for word in command.argv()]

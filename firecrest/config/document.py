@@ -48,13 +48,18 @@ class Document:
 
         :raises ConfigError: if it cannot be read or is not a YAML mapping
         """
-        document = cls(path)
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError([f"{path}: {error.strerror}"]) from None
         except UnicodeDecodeError:
             raise ConfigError([f"{path}: not UTF-8 text"]) from None
+        return cls.of_text(text, path)
+
+    @classmethod
+    def of_text(cls, text: str, path: Path) -> Document:
+        """Parse what is, or will be, in a file; otherwise like :meth:`read`."""
+        document = cls(path)
         data = document._parse(text)
         if document.problems:
             raise ConfigError(document.problems)

@@ -54,6 +54,52 @@ class RateLimit:
 
 
 @declared
+class MetricsPage:
+    """What Prometheus collects."""
+
+    enabled: bool = item(
+        fields.Boolean(), default=True, help="whether there is /metrics; it needs no token"
+    )
+    networks: tuple[str, ...] = item(
+        fields.List(values.required_text(values.network), post_load=tuple),
+        default=(
+            *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+            *("::1/128", "fc00::/7"),
+        ),
+        help="addresses or networks that may read it; what an unknown proxy passed on may not",
+    )
+
+
+@declared
+class Tls:
+    """TLS without a proxy (Contract: config §1)."""
+
+    cert: Path | None = item(
+        values.PathField(),
+        default=None,
+        help="certificate with those that lead to its authority, PEM; null: plain HTTP",
+    )
+    key: Path | None = item(
+        values.PathField(), default=None, help="its key, PEM; only its owner may read it"
+    )
+    interval: float = item(
+        values.seconds(), default=2.0, help="seconds between looks whether the files have changed"
+    )
+
+
+@declared
+class Timeouts:
+    """How slow a client may be."""
+
+    headers: float = item(
+        values.seconds(), default=10.0, help="seconds for a handshake, and for line and headers"
+    )
+    body: float = item(
+        values.seconds(), default=30.0, help="seconds in which 1 KiB of a body must come"
+    )
+
+
+@declared
 class Server:
     """The one listener (Contract: config §1)."""
 
@@ -65,7 +111,7 @@ class Server:
         help="origin clients use, prefix of task_url; empty: taken from each request",
     )
     trusted_proxies: tuple[str, ...] = item(
-        fields.List(values.required_text(values.networks), post_load=tuple),
+        fields.List(values.required_text(values.network), post_load=tuple),
         default=(),
         help="addresses or networks of proxies whose X-Forwarded-* headers are believed",
     )
@@ -74,8 +120,17 @@ class Server:
         default=True,
         help="whether /docs, /openapi.json and /asyncapi.json describe the API, to everybody",
     )
+    metrics: MetricsPage = section(MetricsPage, default=MetricsPage())
+    tls: Tls = section(Tls, default=Tls())
+    timeouts: Timeouts = section(Timeouts, default=Timeouts())
     cors: Cors = section(Cors, default=Cors())
     rate_limit: RateLimit = section(RateLimit, default=RateLimit())
+    drain: float = item(
+        values.seconds(zero=True),
+        default=0.0,
+        help="seconds for which a server told to stop still takes requests while /health/ready"
+        " says no, so that load balancers notice",
+    )
     shutdown_grace: float = item(
         values.seconds(zero=True),
         default=10.0,

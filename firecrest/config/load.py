@@ -42,6 +42,15 @@ def load_settings(
     document = Document.read(path)
     for override in overrides:
         document.override(override)
+    return _settings(document, path, environ)
+
+
+def parse_settings(text: str, path: Path, environ: Mapping[str, str]) -> Settings:
+    """What :func:`load_settings` would give if ``text`` were in the file ``path``."""
+    return _settings(Document.of_text(text, path), path, environ)
+
+
+def _settings(document: Document, path: Path, environ: Mapping[str, str]) -> Settings:
     document.resolve(environ)
     try:
         settings = load(Settings, document.data, unknown="raise")
@@ -67,6 +76,7 @@ def check_files(settings: Settings) -> list[str]:
         keys[f"systems.{position}.ca_key_path"] = system.ca_key_path
         keys[f"systems.{position}.delegation.key_path"] = system.delegation.key_path
         keys[f"systems.{position}.scheduler.rest.key_path"] = system.scheduler.rest.key_path
+    keys["server.tls.key"] = settings.server.tls.key
     problems = []
     for key, path in keys.items():
         if path is None:
@@ -76,9 +86,17 @@ def check_files(settings: Settings) -> list[str]:
             problem = f"{path}: must be accessible to its owner only (chmod 600)"
         if problem is not None:
             problems.append(f"{key}: {problem}")
-    problem = _unreadable(settings.ssh.known_hosts)
-    if problem is not None:
-        problems.append(f"ssh.known_hosts: {problem}")
+    logs = settings.logging
+    if logs.type == "file" and not (logs.path.is_dir() and os.access(logs.path, os.W_OK)):
+        problems.append(f"logging.path: {logs.path}: not a directory that can be written to")
+    public = {
+        "ssh.known_hosts": settings.ssh.known_hosts,
+        "server.tls.cert": settings.server.tls.cert,
+    }
+    for key, path in public.items():
+        problem = None if path is None else _unreadable(path)
+        if problem is not None:
+            problems.append(f"{key}: {problem}")
     return problems
 
 
@@ -96,6 +114,9 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     """Check what no value can tell alone (Contract: config §8, start-up checks)."""
     systems = [system.name for system in settings.systems]
     yield from _repeated("systems.{}.name", systems)
+    tls = settings.server.tls
+    if (tls.cert is None) != (tls.key is None):
+        yield "server.tls", "cert and key are needed, or neither"
     default = settings.storage.default_system
     if default and default not in systems:
         yield "storage.default_system", "no such system is configured"
@@ -106,6 +127,8 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"systems.{position}.{key}", message
     if settings.ssh.wrapper_enabled and not any(map(settings.ssh.per_command, settings.systems)):
         yield "ssh.wrapper_enabled", "no system has session_mode per-command"
+    if settings.tracing.enabled and not settings.tracing.agent:
+        yield "tracing.agent", "the origin of a collector is needed"
     yield from _repeated(
         "auth.issuers.{}.issuer", [issuer.issuer for issuer in settings.auth.issuers]
     )

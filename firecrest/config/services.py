@@ -201,6 +201,12 @@ class Tasks:
         default=1.0,
         help="seconds a poll is held while none of its tasks changes; 0: answered at once",
     )
+    max_running_per_user: int = item(
+        values.whole(0),
+        default=200,
+        help="tasks of one user in work at once, in each process; those that wait for the user do"
+        " not count; 0: any number",
+    )
 
 
 @declared

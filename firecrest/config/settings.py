@@ -3,7 +3,8 @@
 The declarations are the reference: ``config.yaml`` shows each key, and nothing is accepted
 that is not declared here. All durations are seconds. Keys are named and ordered as in the
 contract (config §1-§7); where a default is not v1's, the contract says why. This module has
-the machines, ``entrance`` who may come in, ``services`` what the server does.
+the machines, ``entrance`` who may come in, ``services`` what the server does, ``general``
+what is written down about it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from pathlib import Path
 from marshmallow import fields, validate
 
 from firecrest.config import values
-from firecrest.config.entrance import ALGORITHMS, Auth, Cors, Issuer, Opa, RateLimit, Server
+from firecrest.config.entrance import (
+    ALGORITHMS,
+    Auth,
+    Cors,
+    Issuer,
+    Opa,
+    RateLimit,
+    Server,
+    Tls,
+)
+from firecrest.config.general import General, Logging, Tracing
 from firecrest.config.services import (
     S3,
     Compat,
@@ -36,6 +47,7 @@ __all__ = [
     "DELEGATIONS",
     "S3",
     "SESSION_MODES",
+    "Addresses",
     "Auth",
     "Compat",
     "Compute",
@@ -62,6 +74,8 @@ __all__ = [
     "SystemStorage",
     "SystemUtilities",
     "Tasks",
+    "Tls",
+    "Tracing",
     "Utilities",
 ]
 
@@ -70,34 +84,6 @@ SESSION_MODES = ("pooled", "per-command")
 
 DELEGATIONS = ("ca", "signing_service", "service_key")
 """What lets the gateway log in in the name of a user."""
-
-
-@declared
-class Logging:
-    """What is written to standard error (Contract: config §1)."""
-
-    level: str = item(
-        fields.String(validate=validate.OneOf(("debug", "info", "warning", "error"))),
-        default="info",
-        help="least severity written: debug, info, warning or error; tokens never are",
-    )
-    audit_json: bool = item(
-        fields.Boolean(),
-        default=False,
-        help="one JSON line per remote command: machine, user, command word, request id",
-    )
-
-
-@declared
-class General:
-    """What /status/parameters says about this installation (Contract: config §1)."""
-
-    version: str = item(
-        fields.String(validate=values.version),
-        default="1.16.6",
-        help="FIRECREST_VERSION: decides which answers clients expect; PEP 440, at least 1.16.0",
-    )
-    build: str = item(values.text(), default="", help="FIRECREST_BUILD, free text")
 
 
 @declared
@@ -315,6 +301,24 @@ class Delegation:
 
 
 @declared
+class Addresses:
+    """Other ways to a machine, each for one family of calls (Contract: config §4)."""
+
+    status: Address | None = item(
+        values.AddressField(), default=None, help="for /status; null: the system's address"
+    )
+    compute: Address | None = item(
+        values.AddressField(), default=None, help="for /compute; null: the system's address"
+    )
+    storage: Address | None = item(
+        values.AddressField(), default=None, help="for /storage; null: the system's address"
+    )
+    utilities: Address | None = item(
+        values.AddressField(), default=None, help="for /utilities; null: the system's address"
+    )
+
+
+@declared
 class System:
     """One machine (Contract: config §4)."""
 
@@ -327,6 +331,7 @@ class System:
     address: Address = item(
         values.AddressField(), help="host[:port] of its SSH server, IPv6 in brackets; port 22"
     )
+    addresses: Addresses = section(Addresses, default=Addresses())
     ca_key_path: Path | None = item(
         values.PathField(), default=None, help="a CA key of its own; null: ssh.ca_key_path"
     )
@@ -342,6 +347,18 @@ class System:
     storage: SystemStorage = section(SystemStorage, default=SystemStorage())
     utilities: SystemUtilities = section(SystemUtilities, default=SystemUtilities())
 
+    @property
+    def places(self) -> set[Address]:
+        """Every address by which it is reached."""
+        others = self.addresses
+        given = (others.status, others.compute, others.storage, others.utilities)
+        return {self.address, *(place for place in given if place is not None)}
+
+    def serving(self, family: str) -> System:
+        """The same, with the address for a family of calls."""
+        place: Address | None = getattr(self.addresses, family, None)
+        return self if place is None else dataclasses.replace(self, address=place)
+
 
 @declared
 class Settings:
@@ -349,6 +366,7 @@ class Settings:
 
     server: Server = section(Server, default=Server())
     logging: Logging = section(Logging, default=Logging())
+    tracing: Tracing = section(Tracing, default=Tracing())
     general: General = section(General, default=General())
     auth: Auth = section(Auth)
     opa: Opa = section(Opa, default=Opa())

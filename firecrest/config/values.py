@@ -198,6 +198,14 @@ def directive(value: str) -> None:
         raise ValidationError("Quotes, backslashes and control characters are not allowed.")
 
 
+def network(value: str) -> None:
+    """Check one address or network."""
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        raise ValidationError("Not an address or a network.") from None
+
+
 def networks(value: str) -> None:
     """Check addresses or networks joined by commas, as OpenSSH wants them."""
     try:

@@ -54,7 +54,8 @@ class Hub:
         self._pubsub = redis.pubsub()
         self._changing = asyncio.Lock()  # the client library opens a connection per caller
         self._wanted = asyncio.Event()
-        self._unread: dict[str, None] = {}  # users whose logs are to be read, in turn
+        # users whose logs are to be read, in turn, and since when (loop time)
+        self._unread: dict[str, float] = {}
         self._rung = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -91,10 +92,13 @@ class Hub:
         feed = self._feeds.get(user)
         return feed.position if feed else BEGINNING
 
-    async def catch_up(self, user: str) -> bool:
-        """Read what comes next in the user's log; whether there may be more."""
+    async def catch_up(self, user: str, heard: float | None = None) -> bool:
+        """Read what comes next in the user's log; whether there may be more.
+
+        :param heard: when the bell rang (loop time), None if it has not
+        """
         feed = self._feeds.get(user)
-        return feed is not None and await self._catch_up(user, feed)
+        return feed is not None and await self._catch_up(user, feed, heard)
 
     async def attach(self, subscription: Subscription) -> None:
         user = subscription.user
@@ -152,7 +156,9 @@ class Hub:
             self._ring(message["channel"].decode().partition("{")[2].rstrip("}"))
 
     def _ring(self, *users: str) -> None:
-        self._unread.update(dict.fromkeys(users))
+        now = asyncio.get_running_loop().time()
+        for user in users:
+            self._unread.setdefault(user, now)
         self._rung.set()
 
     # -- logs ------------------------------------------------------------------------
@@ -169,10 +175,10 @@ class Hub:
                 self._rung.clear()
                 await self._rung.wait()
             user = next(iter(self._unread))
-            del self._unread[user]
+            heard = self._unread.pop(user)
             try:
-                if await self.catch_up(user):
-                    self._ring(user)
+                if await self.catch_up(user, heard):
+                    self._unread.setdefault(user, heard)
                 failures = 0
             except Exception as error:  # noqa: BLE001  without it every stream would fall silent
                 _log.warning("events of %s cannot be read: %s", user, error)
@@ -182,7 +188,7 @@ class Hub:
                     await asyncio.sleep(_RECONNECT_DELAY)
                     failures = 0
 
-    async def _catch_up(self, user: str, feed: _Feed) -> bool:
+    async def _catch_up(self, user: str, feed: _Feed, heard: float | None) -> bool:
         async with feed.lock:
             page = await self.log.page(user, feed.position, self._page)
             events = [await self.log.event(user, entry) for entry in page.entries]
@@ -190,6 +196,6 @@ class Hub:
             for item in (page.gap, *events):
                 if item is not None:
                     for subscription in feed.subscriptions:
-                        subscription.put(item)
+                        subscription.put(item, heard)
             feed.position = page.end
             return len(page.entries) == self._page

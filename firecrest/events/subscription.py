@@ -60,7 +60,7 @@ class Subscription:
         self._vouched = False  # whether the log was asked about ``after``
         self._read = BEGINNING if after is None else after
         self._skip: tuple[int, int] | None = None
-        self._queue: deque[Event | Gap] = deque()
+        self._queue: deque[tuple[Event | Gap, float | None]] = deque()
         self._bytes = 0
         self._ready = asyncio.Event()
         self._overflowed = False
@@ -71,6 +71,8 @@ class Subscription:
         self.position = BEGINNING if after is None else after
         #: whether what :meth:`get` gave last was a replay
         self.replayed = False
+        #: when the bell for it rang (loop time), None if it was a replay
+        self.heard: float | None = None
         #: called when the first event is dropped: the listener may be stuck in sending
         self.on_overflow: Callable[[], None] | None = None
 
@@ -95,8 +97,11 @@ class Subscription:
         """Whether there is more to be replayed."""
         return self._behind
 
-    def put(self, item: Event | Gap) -> None:
-        """Called by the hub; never waits."""
+    def put(self, item: Event | Gap, heard: float | None = None) -> None:
+        """Called by the hub; never waits.
+
+        :param heard: when the bell rang (loop time)
+        """
         if self._behind:
             return
         if self._skip is not None:
@@ -111,7 +116,7 @@ class Subscription:
             if self.on_overflow:
                 self.on_overflow()
         else:
-            self._queue.append(item)
+            self._queue.append((item, heard))
             self._bytes += _size(item)
         self._ready.set()
 
@@ -139,7 +144,7 @@ class Subscription:
                 await self._come_closer()
                 continue
             elif self._queue:
-                item = self._queue.popleft()
+                item, self.heard = self._queue.popleft()
                 self._bytes -= _size(item)
                 self.replayed = False
             elif self._overflowed:
@@ -159,6 +164,7 @@ class Subscription:
 
     async def _next_replayed(self) -> Event | Gap | None:
         item = self._replay[0]
+        self.heard = None
         if not isinstance(item, Gap):
             found = await self._source.log.event(self.user, item)
             self._replay.popleft()

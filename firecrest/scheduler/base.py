@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -71,6 +72,9 @@ class Runner(Protocol):
     def user(self) -> str: ...
 
     async def run(self, command: Command[T]) -> T: ...
+
+    def asked(self, program: str, operand: str) -> AbstractContextManager[None]:
+        """Write down a question that is asked another way, for as long as it takes."""
 
 
 class Scheduler(Protocol):

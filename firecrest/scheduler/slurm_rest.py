@@ -43,6 +43,7 @@ from firecrest.scheduler.base import Runner
 from firecrest.scheduler.slurm import Slurm
 from firecrest.scheduler.slurm_json import Row
 from firecrest.scheduler.slurm_names import base, expand_hosts, is_part
+from firecrest.telemetry.trace import outgoing
 
 J = TypeVar("J", QueuedJob, JobDetails)
 
@@ -88,7 +89,11 @@ class Daemon:
         :raises SchedulerRefused: in the daemon's words
         :raises CommandFailed: ``TIMEOUT``
         """
-        headers = {"X-SLURM-USER-NAME": user, "X-SLURM-USER-TOKEN": self.token(user)}
+        headers = {
+            "X-SLURM-USER-NAME": user,
+            "X-SLURM-USER-TOKEN": self.token(user),
+            **outgoing(),
+        }
         try:
             async with self._kept().request(
                 method, f"{self.url}{path}", headers=headers, allow_redirects=False
@@ -210,7 +215,7 @@ class SlurmRest:
         await self.daemon.aclose()
 
     async def _rows(self, on: Runner, path: str, key: str) -> Sequence[Row]:
-        rows: Sequence[Row] = (await self.daemon.ask(on.user, path)).get(key) or ()
+        rows: Sequence[Row] = (await self._ask(on, path)).get(key) or ()
         return rows
 
     async def _job(self, on: Runner, job_id: str) -> list[JobDetails]:
@@ -227,7 +232,7 @@ class SlurmRest:
             # slurmctld would not say so to everybody
             raise SchedulerRefused(_OVER)
         try:
-            await self.daemon.ask(on.user, f"/job/{quote(job_id)}", "DELETE")
+            await self._ask(on, f"/job/{quote(job_id)}", "DELETE")
         except SchedulerRefused as refusal:
             if refusal.message != _OVER:
                 raise
@@ -235,6 +240,10 @@ class SlurmRest:
             found = await self._job(on, job_id)
             if any(details.state not in _BEING_ENDED for details in found):
                 raise
+
+    async def _ask(self, on: Runner, path: str, method: str = "GET") -> dict[str, Any]:
+        with on.asked("slurmrestd", path):
+            return await self.daemon.ask(on.user, path, method)
 
 
 def _those(jobs: list[J], job_ids: tuple[str, ...]) -> list[J]:

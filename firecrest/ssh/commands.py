@@ -12,6 +12,7 @@ from firecrest.commands.base import Command, Completed, line
 from firecrest.config.settings import Settings, System
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import Running, exchange, running
+from firecrest.telemetry.trace import trace_id
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ class RemoteCommands:
                 self._pool,
                 self._user,
                 self._system,
-                line(command, limit),
+                line(command, limit, self._trace()),
                 stdin=command.stdin(),
                 environment=self._environment,
                 limit=self._settings.utilities.max_file_size,
@@ -102,12 +103,15 @@ class RemoteCommands:
         """Do what takes long to compute outside the event loop, one such work at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._aside, work)
 
+    def _trace(self) -> str:
+        return trace_id() if self._settings.tracing.enabled else ""
+
     def _running(self, command: Command[T]) -> AbstractAsyncContextManager[Running]:
         return running(
             self._pool,
             self._user,
             self._system,
-            line(command, self._settings.utilities.timeout),
+            line(command, self._settings.utilities.timeout, self._trace()),
             environment=self._environment,
             seconds=self.limit,
         )

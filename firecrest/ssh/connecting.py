@@ -14,6 +14,7 @@ from firecrest.errors import AccessDenied, ConfigError, FirecrestError, SystemUn
 from firecrest.ssh.delegation import Delegation
 from firecrest.ssh.link import Client, Link
 from firecrest.telemetry.logs import ON_BEHALF_OF
+from firecrest.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +32,11 @@ class Connector:
     :raises ConfigError: the known host keys cannot be read
     """
 
-    def __init__(self, settings: Ssh, delegations: Mapping[str, Delegation]) -> None:
+    def __init__(
+        self, settings: Ssh, delegations: Mapping[str, Delegation], metrics: Metrics
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._delegations = delegations
         self._known_hosts = read_known_hosts(settings.known_hosts)
 
@@ -47,9 +51,12 @@ class Connector:
         """
         for_id = ON_BEHALF_OF.get()
         command = None if line is None else line.encode("utf-8", "surrogateescape")
-        key, certificate = await self._delegations[system.name].credential(
-            user, system.name, for_id, command
-        )
+        delegation = self._delegations.get(system.name)
+        if delegation is None:
+            raise SystemUnavailable(f"{system.name} is not served any more")
+        key, certificate = await delegation.credential(user, system.name, for_id, command)
+        connections = self._metrics.ssh_connections.labels(system.name)
+        connects = self._metrics.ssh_connects
         link = Link(lost)
         if certificate is not None and command is not None and self._settings.wrapper_enabled:
             link.spoken = certificate.export_certificate().decode("ascii").strip()
@@ -59,7 +66,7 @@ class Connector:
                 system.address.port,
                 username=user,
                 client_keys=[key if certificate is None else (key, certificate)],
-                client_factory=lambda: Client(link),
+                client_factory=lambda: Client(link, connections),
                 known_hosts=self._known_hosts,
                 agent_path=None,
                 config=None,
@@ -72,7 +79,11 @@ class Connector:
                 keepalive_count_max=_KEEPALIVES,
             )
         except (asyncssh.Error, OSError, TimeoutError) as error:
-            raise translate(error) from error
+            meaning = translate(error)
+            denied = isinstance(meaning, AccessDenied)
+            connects.labels(system.name, "denied" if denied else "unavailable").inc()
+            raise meaning from error
+        connects.labels(system.name, "ok").inc()
         _log.info("connected to %s as %s (%s)", system.name, user, for_id)
         return link
 

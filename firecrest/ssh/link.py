@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncssh
+from prometheus_client import Gauge
 
 from firecrest.ssh.inquiry import Inquiry
 from firecrest.ssh.shell import Shell
@@ -161,8 +162,13 @@ class Link:
 class Client(asyncssh.SSHClient):
     """Tells of the end of a connection."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, count: Gauge) -> None:
         self._link = link
+        self._count = count
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._count.inc()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._count.dec()
         self._link.gone()

@@ -10,18 +10,27 @@ lane is one of ``single``.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 
 from firecrest.background import end
+from firecrest.config.settings import Pool as PoolLimits
 from firecrest.config.settings import Ssh, System
+from firecrest.config.values import Address
 from firecrest.errors import AccessDenied, FirecrestError, SystemUnavailable
 from firecrest.ssh.connecting import Connector
 from firecrest.ssh.delegation import Delegation
 from firecrest.ssh.link import Link
 from firecrest.ssh.single import Singles
+from firecrest.telemetry.metrics import Metrics
 
 _SWEEP_INTERVAL = 5.0
 #: Seconds a caller waits for a channel, and after which a lane with connections that could
@@ -36,12 +45,10 @@ class _Lane:
     def __init__(
         self,
         connect: Callable[[Callable[[Link], None]], asyncio.Task[Link]],
-        max_links: int,
-        channels: int,
+        limits: PoolLimits,
     ) -> None:
         self._connect = connect
-        self._max_links = max_links
-        self._channels = channels
+        self.limit(limits)
         self._links: list[Link] = []
         self._opening: set[asyncio.Task[Link]] = set()
         self._waiters: deque[asyncio.Future[Link]] = deque()
@@ -49,11 +56,16 @@ class _Lane:
         self._pause: asyncio.TimerHandle | None = None
         self._closed: FirecrestError | None = None
         #: The share of those whose work may take long; the rest is for everything else.
-        self._long_work = asyncio.Semaphore(max(1, max_links * channels // 2))
+        self._long_work = asyncio.Semaphore(max(1, self._max_links * self._channels // 2))
 
     @property
     def empty(self) -> bool:
         return not (self._links or self._opening or self._waiters)
+
+    def limit(self, limits: PoolLimits) -> None:
+        """Open no more from now on; the share of long work stays as it began."""
+        self._max_links = limits.max_connections_per_user
+        self._channels = limits.channels_per_connection
 
     @asynccontextmanager
     async def channel(self, *, long: bool) -> AsyncIterator[Link]:
@@ -184,14 +196,17 @@ class Pool:
         settings: Ssh,
         delegations: Mapping[str, Delegation],
         permit: Callable[[str, str], Awaitable[None]] | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """:param delegations: what lets the gateway in, by system name
         :param permit: asked with user and system before anything is done; raises if it may not
         """
-        self._permit = permit
+        self.permit = permit
+        self._metrics = metrics or Metrics()
         self._settings = settings
-        self._connector = Connector(settings, delegations)
-        self._lanes: dict[tuple[str, str], _Lane | Singles] = {}
+        self._connector = self.connector(settings, delegations)
+        #: by user, name of the system and address: a family of calls may have one of its own
+        self._lanes: dict[tuple[str, str, Address], _Lane | Singles] = {}
         self._denied: frozenset[str] = frozenset()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -205,6 +220,41 @@ class Pool:
         for lane in self._lanes.values():
             lane.close(SystemUnavailable("gateway is stopping"))
 
+    def connector(self, settings: Ssh, delegations: Mapping[str, Delegation]) -> Connector:
+        """What makes connections as these say; for :meth:`reload`.
+
+        :raises ConfigError: the known host keys cannot be read
+        """
+        return Connector(settings, delegations, self._metrics)
+
+    def reload(
+        self,
+        settings: Ssh,
+        systems: Iterable[System],
+        connector: Connector,
+        permit: Callable[[str, str], Awaitable[None]] | None,
+    ) -> None:
+        """Connect as these say from now on.
+
+        Connections to a system that has gone, moved, or is used in another mode end when their
+        work is done.
+        """
+        self.permit = permit
+        self._settings = settings
+        self._connector = connector
+        pooled = {
+            (system.name, place)
+            for system in systems
+            if not settings.per_command(system)
+            for place in system.places
+        }
+        for key, lane in list(self._lanes.items()):
+            if isinstance(lane, _Lane) and key[1:] in pooled:
+                lane.limit(settings.pool)
+            else:
+                del self._lanes[key]
+                lane.tend(math.inf, math.inf)
+
     def deny(self, users: Iterable[str]) -> None:
         """Act in the name of these users no more, of all others as the policy permits."""
         self._denied = frozenset(users)
@@ -214,7 +264,7 @@ class Pool:
     def end_for(self, user: str) -> None:
         """Close what a user has open, whose delegation is withdrawn; what is new asks anew."""
         for key in [key for key in self._lanes if key[0] == user]:
-            self._lanes.pop(key).close(_denial(*key))
+            self._lanes.pop(key).close(_denial(user, key[1]))
 
     @asynccontextmanager
     async def channel(
@@ -230,16 +280,23 @@ class Pool:
         :raises CommandFailed: the policy cannot be asked
         """
         await self._permitted(user, system.name)
-        async with self._of_lane(user, system, line, long) as link:
-            yield link
+        metrics, name = self._metrics, system.name
+        async with AsyncExitStack() as stack:
+            with (
+                metrics.ssh_wait.labels(name).time(),
+                metrics.ssh_waiting.labels(name).track_inprogress(),
+            ):
+                link = await stack.enter_async_context(self._of_lane(user, system, line, long))
+            with metrics.ssh_channels.labels(name).track_inprogress():
+                yield link
 
     async def _permitted(self, user: str, system: str) -> None:
-        if self._permit is not None:
+        if self.permit is not None:
             try:
-                await self._permit(user, system)
+                await self.permit(user, system)
             except AccessDenied as error:
-                if lane := self._lanes.pop((user, system), None):
-                    lane.close(error)  # the delegation is withdrawn
+                for key in [key for key in self._lanes if key[:2] == (user, system)]:
+                    self._lanes.pop(key).close(error)  # the delegation is withdrawn
                 raise
         if user in self._denied:  # by now: it may have been said meanwhile
             raise _denial(user, system)
@@ -247,9 +304,10 @@ class Pool:
     def _of_lane(
         self, user: str, system: System, line: str | None, long: bool
     ) -> AbstractAsyncContextManager[Link]:
-        lane = self._lanes.get((user, system.name))
+        key = (user, system.name, system.address)
+        lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[user, system.name] = self._new_lane(user, system)
+            lane = self._lanes[key] = self._new_lane(user, system)
         if isinstance(lane, Singles):
             return lane.channel(line, long=long)
         return lane.channel(long=long)
@@ -262,11 +320,7 @@ class Pool:
                 pool.max_connections_per_user,
                 _LONGEST_WAIT,
             )
-        return _Lane(
-            lambda lost: asyncio.create_task(self._connect(user, system, lost)),
-            pool.max_connections_per_user,
-            pool.channels_per_connection,
-        )
+        return _Lane(lambda lost: asyncio.create_task(self._connect(user, system, lost)), pool)
 
     async def _connect(
         self, user: str, system: System, lost: Callable[[Link], None], line: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from firecrest.config.settings import Storage
 from firecrest.model.staging import Audience, Form, Key, Part, Staged, StagedPart
 
 
@@ -41,6 +42,9 @@ class Store(Protocol):
 
     async def delete_all(self, user: str, task_id: str) -> None:
         """Remove every object of a task; no URL yields anything any more."""
+
+    def reload(self, settings: Storage) -> None:
+        """Heed these limits from now on; where the store is does not change."""
 
     async def ping(self) -> None:
         """Fail unless the store answers."""

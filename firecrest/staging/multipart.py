@@ -35,7 +35,7 @@ class Multipart:
         self._clients = clients
         self._private = clients[Audience.MACHINE]
         self._bucket = bucket
-        self._life = life
+        self.life = life
 
     async def begin(self, key: Key) -> str | None:
         with failures():
@@ -65,7 +65,7 @@ class Multipart:
                         "PartNumber": part.number,
                         "ContentLength": part.size,
                     },
-                    ExpiresIn=self._life,
+                    ExpiresIn=self.life,
                 )
         return urls
 

@@ -20,8 +20,11 @@ from firecrest.config.settings import Storage
 from firecrest.errors import StagingFailed
 from firecrest.model.staging import IN_PARTS, Audience, Form, Key, Staged
 from firecrest.staging.arrivals import Arrivals
+from firecrest.staging.calls import watch
 from firecrest.staging.failures import LIMIT, code, failures
 from firecrest.staging.multipart import Multipart
+from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.spans import Spans, Untold
 
 _log = logging.getLogger(__name__)
 
@@ -36,10 +39,13 @@ _ABSENT = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 
 @asynccontextmanager
-async def connect(settings: Storage) -> AsyncIterator[S3Store]:
+async def connect(
+    settings: Storage, metrics: Metrics | None = None, spans: Spans | None = None
+) -> AsyncIterator[S3Store]:
     """The store for as long as the context lasts; nothing is sent before it is used."""
     async with AsyncExitStack() as stack:
         private = await stack.enter_async_context(_client(settings, settings.s3.private_url))
+        watch(private, metrics or Metrics(), spans or Untold())
         public = await stack.enter_async_context(_client(settings, settings.s3.public_url))
         yield S3Store(settings, private, public)
 
@@ -135,6 +141,11 @@ class S3Store:
             except ClientError as error:
                 if code(error) not in _ABSENT:
                     raise
+
+    def reload(self, settings: Storage) -> None:
+        self._settings = settings
+        self.in_parts.life = settings.tempurl_expiration
+        self._prepared.clear()  # the expiry of objects may be another
 
     async def ping(self) -> None:
         with failures():

@@ -56,6 +56,19 @@ class DueList:
         """Look at the task in so many seconds; 0 hands it to anybody at once."""
         await self._call(self._schedule, [f"{user}/{task_id}", seconds, "NEW"])
 
+    async def backlog(self) -> tuple[int, float]:
+        """How many tasks are listed, and for how many seconds the first has been due."""
+        try:
+            seconds, microseconds = await self._redis.time()
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.zcard(KEY)
+                pipe.zrange(KEY, 0, 0, withscores=True)
+                count, first = await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise TaskStoreUnavailable(str(error)) from error
+        now = seconds + microseconds / 1_000_000
+        return count, max(0.0, now - first[0][1]) if first else 0.0
+
     async def drop(self, user: str, task_id: str) -> None:
         """Nothing is left to do for the task."""
         try:

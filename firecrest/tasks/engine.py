@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -16,10 +17,15 @@ from firecrest.errors import (
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
+from firecrest.tasks.quota import Quota
 from firecrest.tasks.receipts import Once, Repeated
 from firecrest.tasks.states import Cause, Edge, Payload, check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
+from firecrest.telemetry.logs import ON_BEHALF_OF
+from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.spans import Spans, Untold
+from firecrest.telemetry.trace import TRACE
 
 _log = logging.getLogger(__name__)
 
@@ -79,21 +85,39 @@ class Engine:
     A task is owned under a lease that the engine renews while the work goes on. A process
     that dies stops renewing; another one (or the same, restarted) then takes the task over
     and runs the step of the stored state.
+
+    :param lease: seconds
+    :param most: tasks of one user in work at once, of those created here; 0: any number
     """
 
     def __init__(
-        self, store: TaskStore, due: DueList, workflows: Iterable[Workflow], lease: float
+        self,
+        store: TaskStore,
+        due: DueList,
+        workflows: Iterable[Workflow],
+        lease: float,
+        most: int = 0,
+        metrics: Metrics | None = None,
+        spans: Spans | None = None,
     ) -> None:
+        self._spans = spans or Untold()
+        self._metrics = metrics or Metrics()
         self._store = store
         self._due = due
-        self._workflows: dict[Kind, Workflow] = {flow.kind: flow for flow in workflows}
+        self._workflows: dict[Kind, Workflow] = {}
+        self.reload(workflows)
         self._lease = lease
+        self._quota = Quota(most)
         self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._voiding: set[asyncio.Task[None]] = set()
         self._listed = 0
 
     # -- for the API ---------------------------------------------------------------
+
+    def admit(self, user: str) -> None:
+        """See :meth:`firecrest.tasks.quota.Quota.admit`."""
+        self._quota.admit(user)
 
     async def create(
         self,
@@ -111,7 +135,15 @@ class Engine:
         :raises TaskStoreUnavailable: nothing was stored; or, if ``once`` is None, it is made
             to fail
         :raises Repeated: an earlier request with the same key has made a task
+        :raises TooManyTasks: see :meth:`admit`
         """
+        self.admit(user)
+        with self._quota.taken(user):
+            return await self._create(kind, user, system, spec, blob, once)
+
+    async def _create(
+        self, kind: Kind, user: str, system: str, spec: object, blob: bytes, once: Once | None
+    ) -> Task:
         task_id = new_id()
         # listed first: a process that dies between the two leaves nothing unlooked-for
         await self._due.lease(user, task_id)
@@ -132,6 +164,7 @@ class Engine:
                 self._voiding.add(voiding)
                 voiding.add_done_callback(self._voiding.discard)
             raise
+        self._entered(owned, "")
         self._start(owned)
         if asyncio.get_running_loop().time() - listed > self._lease / 3:
             # somebody may have found the entry before there was a task, and dropped it
@@ -147,6 +180,7 @@ class Engine:
         # leased first, as in create; the owner of the moment, if there is one, renews it
         await self._due.lease(task.user, task.id)
         owned = await self._store.seize(task, to, data)
+        self._entered(owned, task.status)
         if mine := self._working.get(task.id):
             await self._abandon(*mine)
         self._start(owned)
@@ -157,7 +191,8 @@ class Engine:
         :raises StaleTask: the task has left the state in which the caller saw it
         :raises TaskNotFound: it has expired
         """
-        await self._store.seize(task, Status.INVALIDATED, "", cause=Cause.INVALIDATION)
+        gone = await self._store.seize(task, Status.INVALIDATED, "", cause=Cause.INVALIDATION)
+        self._entered(gone, task.status)
         if mine := self._working.get(task.id):
             await self._abandon(*mine)
         await self._persist(self._due.drop, task.user, task.id)
@@ -182,6 +217,26 @@ class Engine:
             await asyncio.wait(working, timeout=grace)
         await end(*working, *self._voiding, *self._loops)
 
+    def reload(self, workflows: Iterable[Workflow]) -> None:
+        """Take these for each step that begins from now on."""
+        self._workflows = {flow.kind: flow for flow in workflows}
+
+    def census(self) -> dict[tuple[Kind, Status], list[float]]:
+        """Ages in seconds of the tasks this process works on, by kind and state."""
+        now = time.time()
+        found: dict[tuple[Kind, Status], list[float]] = {}
+        for run, _ in self._working.values():
+            ages = found.setdefault((run.task.kind, run.task.status), [])
+            ages.append(max(0.0, now - run.owned.since))
+        return found
+
+    async def backlog(self) -> tuple[int, float]:
+        """Of all replicas: unfinished tasks, and seconds by which the first is overdue.
+
+        :raises TaskStoreUnavailable: Redis cannot be reached
+        """
+        return await self._due.backlog()
+
     @property
     def running(self) -> int:
         """How many tasks this process works on now."""
@@ -202,11 +257,20 @@ class Engine:
 
     async def _work(self, run: _Run) -> None:
         """Run steps until the task is final, waits, or belongs to somebody else."""
+        with self._quota.taken(run.task.user):
+            await self._steps(run)
+
+    async def _steps(self, run: _Run) -> None:
         user, task_id = run.task.user, run.task.id
+        TRACE.set(run.owned.trace)
+        if ON_BEHALF_OF.get() == "-":  # it was begun in another process, or long ago
+            ON_BEHALF_OF.set(task_id)
         try:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
                 try:
-                    outcome = await step(run)
+                    kind, status = run.task.kind, run.task.status
+                    with self._spans.step(f"{kind} {status}", task=task_id):
+                        outcome = await step(run)
                     if isinstance(outcome, To):
                         check(run.task.kind, run.task.status, outcome.status, Cause.STEP)
                 except StaleTask:
@@ -221,9 +285,11 @@ class Engine:
                 if isinstance(outcome, Wait):
                     await self._persist(self._postpone, run, self._until_next(outcome))
                     return
+                previous = run.task.status
                 run.owned = await self._persist(
                     self._store.advance, run.owned, outcome.status, outcome.data
                 )
+                self._entered(run.owned, previous)
             await self._persist(self._due.drop, user, task_id)
         except StaleTask as error:
             _log.info("task %s is in other hands: %s", task_id, error)
@@ -231,6 +297,12 @@ class Engine:
             if not run.lost:
                 await self._hand_over(user, task_id)
             raise
+
+    def _entered(self, owned: Owned, previous: str) -> None:
+        """Count a transition; of a new task nothing is previous."""
+        kind, status = owned.task.kind, owned.task.status
+        self._metrics.task_transitions.labels(kind, previous, status).inc()
+        self._metrics.task_age.labels(kind, status).observe(max(0.0, time.time() - owned.since))
 
     async def _void(self, owned: Owned) -> None:
         """End a task whose client was told that there is none, before anybody works on it.

@@ -8,7 +8,7 @@ key                          type     holds
 ``fc:{user}:work:<id>``      hash     what the engine needs: ``status``, ``version``,
                                       ``fence`` (who may write), ``kind``, ``system``,
                                       ``spec`` (what to do), ``blob`` (script),
-                                      ``checkpoint`` (how far inside a state)
+                                      ``checkpoint`` (how far inside a state), ``trace``
 ``fc:{user}:events``         stream   every transition; entry ids are the public event ids
 ``fc:{user}:marks``          hash     what outlives the log: its ``last`` id, and the last id
                                       that was ``lost``
@@ -27,6 +27,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -54,6 +55,7 @@ from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
+from firecrest.telemetry.trace import TRACE, Trace, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +65,16 @@ class Owned:
     :param fence: proves ownership; a write with an older one is refused
     :param spec: all that a process needs to do the work; never a token or private URL
     :param checkpoint: how far inside the current state, ``""`` at its beginning
+    :param since: when the task was created, seconds since 1970
+    :param trace: what it belongs to, whoever works on it
     """
 
     task: Task
     fence: int
     spec: Any
     checkpoint: str
+    since: float
+    trace: Trace | None
 
     @classmethod
     def created(cls, task_id: str, kind: Kind, *, user: str, system: str, spec: object) -> Owned:
@@ -82,7 +88,9 @@ class Owned:
             version=1,
             data=Status.QUEUED.description,
         )
-        return cls(task=task, fence=1, spec=spec, checkpoint="")
+        return cls(
+            task=task, fence=1, spec=spec, checkpoint="", since=time.time(), trace=TRACE.get()
+        )
 
 
 class TaskStore:
@@ -125,6 +133,7 @@ class TaskStore:
         work: list[str | bytes] = [
             *("status", task.status, "kind", kind, "system", system),
             *("spec", orjson.dumps(spec), "checkpoint", "", "blob", blob),
+            *("trace", str(owned.trace or "")),
         ]
         receipt = f"{task_id} {once.request}" if once else ""
         keys = [*_keys(task), _receipt_key(user, once.key) if once else _work_key(task)]
@@ -210,6 +219,8 @@ class TaskStore:
             fence=int(work[b"fence"]),
             spec=orjson.loads(work.get(b"spec", b"null")),
             checkpoint=work.get(b"checkpoint", b"").decode(),
+            since=_moment(work[b"created"]),
+            trace=parse(work.get(b"trace", b"").decode()),
         )
 
     async def blob(self, owned: Owned) -> bytes:
@@ -344,6 +355,11 @@ def _keys(task: Task) -> list[str]:
         log_key(task.user),
         marks_key(task.user),
     ]
+
+
+def _moment(text: bytes) -> float:
+    """Seconds since 1970 of a time as record.lua writes it."""
+    return datetime.fromisoformat(f"{text.decode()}Z").timestamp()
 
 
 def _work_key(task: Task) -> str:

@@ -1,4 +1,4 @@
-"""Log lines on standard error."""
+"""Log lines: where they go, in which form, and what each of them says of its origin."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import logging
 import logging.config
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from firecrest.config.settings import Logging
+from firecrest.telemetry.trace import trace_id
 
 #: One record per action on a cluster in a user's name; its message is a mapping.
 AUDIT = logging.getLogger("firecrest.audit")
 #: One record per request, without its query string: that may hold what nobody should read.
 ACCESS = logging.getLogger("firecrest.access")
-#: Id of the request or task for which something is done; in audit lines and certificates.
+#: Id of the request or task for which something is done; in all lines and in certificates.
 ON_BEHALF_OF: ContextVar[str] = ContextVar("on_behalf_of", default="-")
+
+FILE_NAME = "firecrest.log"
+_TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s [%(request_id)s %(trace_id)s]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,35 +42,77 @@ NOBODY = Caller()
 CALLER: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
 
 
-class _JsonLines(logging.Formatter):
-    """An audit record as one line of JSON."""
+class _Origin(logging.Filter):
+    """Adds the ids of request and trace to every record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = ON_BEHALF_OF.get()
+        record.trace_id = trace_id() or "-"
+        return True
+
+
+class _Lines(logging.Formatter):
+    """A record as one line: of text, or of JSON.
+
+    :param as_json: a mapping among the record's arguments becomes keys of their own
+    :param audit_json: an audit record is JSON of its own fields only
+    """
+
+    def __init__(self, *, as_json: bool, audit_json: bool) -> None:
+        super().__init__(_TEXT)
+        self._as_json = as_json
+        self._audit_json = audit_json
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = record.args if isinstance(record.args, dict) else {}
-        return json.dumps({"time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"), **fields})
+        if self._audit_json and record.name == AUDIT.name:
+            return json.dumps(
+                {"time": self._time(record), **_fields(record), "trace_id": _trace(record)}
+            )
+        if not self._as_json:
+            return super().format(record)
+        line = {
+            "time": self._time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+            "request_id": record.__dict__["request_id"],
+            "trace_id": _trace(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+    def _time(self, record: logging.LogRecord) -> str:
+        return self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return record.args if isinstance(record.args, dict) else {}
+
+
+def _trace(record: logging.LogRecord) -> str:
+    trace: str = record.__dict__["trace_id"]
+    return trace
 
 
 def configure(settings: Logging) -> None:
-    """Send logs to standard error as the settings want them."""
+    """Send logs where the settings want them; may be repeated with others.
+
+    :raises OSError, ValueError: the file cannot be opened
+    """
+    form = {"()": _Lines, "as_json": settings.format == "json", "audit_json": settings.audit_json}
+    out = {**_handler(settings), "formatter": "lines", "filters": ["origin"]}
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {
-                "text": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"},
-                "json": {"()": _JsonLines},
-            },
-            "handlers": {
-                "text": {"class": "logging.StreamHandler", "formatter": "text"},
-                "json": {"class": "logging.StreamHandler", "formatter": "json"},
-            },
-            "root": {"level": settings.level.upper(), "handlers": ["text"]},
+            "filters": {"origin": {"()": _Origin}},
+            "formatters": {"lines": form},
+            "handlers": {"out": out},
+            "root": {"level": settings.level.upper(), "handlers": ["out"]},
             "loggers": {
-                AUDIT.name: {
-                    "level": "INFO",
-                    "handlers": ["json" if settings.audit_json else "text"],
-                    "propagate": False,
-                },
+                AUDIT.name: {"level": "INFO"},
                 # every channel opened and every request signed is news to them
                 "asyncssh": {"level": "WARNING"},
                 "botocore": {"level": "WARNING"},
@@ -73,3 +120,15 @@ def configure(settings: Logging) -> None:
             },
         }
     )
+
+
+def _handler(settings: Logging) -> dict[str, Any]:
+    if settings.type != "file":
+        return {"class": "logging.StreamHandler", "stream": f"ext://sys.{settings.type}"}
+    return {
+        "class": "logging.handlers.TimedRotatingFileHandler",
+        "filename": str(settings.path / FILE_NAME),
+        "when": "midnight",
+        "backupCount": settings.keep,
+        "encoding": "utf-8",
+    }

@@ -85,12 +85,18 @@ class JobWatch:
         self._intervals = settings.events.job_interval
         self._grace = settings.events.job_grace
         self._lease = settings.tasks.lease
-        self._accounts = {
-            system.name: system.scheduler.watch_account for system in settings.systems
-        }
+        self._accounts: dict[str, str] = {}
+        self.reload(settings)
         self._groups: dict[Scope, _Group] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._calls: set[asyncio.Task[None]] = set()
+
+    def reload(self, settings: Settings) -> None:
+        """Watch as these systems say what is watched from now on."""
+        # of a system that has gone the account stays: what it watches ends with its listeners
+        self._accounts |= {
+            system.name: system.scheduler.watch_account for system in settings.systems
+        }
 
     def start(self) -> None:
         """Begin to renew interest and leases, and to hear of other replicas."""

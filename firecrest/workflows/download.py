@@ -129,6 +129,7 @@ class DownloadWorkflow:
         elif attempt.upload:
             await self._forget(key, attempt.upload)  # it was sent in one piece after all
         await self._verify(run, attempt, key, report)
+        machine.transferred("staged_download", attempt.size)
         return None
 
     async def _begin(

@@ -13,7 +13,7 @@ from marshmallow import fields
 
 from firecrest.commands.fetch import Progress, Pull, Report
 from firecrest.commands.fetch_parts import Move, PullParts
-from firecrest.config.settings import Storage
+from firecrest.config.settings import Storage, Tracing
 from firecrest.errors import (
     CommandFailed,
     Fault,
@@ -28,6 +28,7 @@ from firecrest.model.tasks import Kind, Status, Task
 from firecrest.schema import declared, item, load
 from firecrest.staging.base import Store
 from firecrest.tasks.workflow import Run, Step, To, Wait
+from firecrest.telemetry.trace import trace_id
 from firecrest.workflows import sending, transfer
 from firecrest.workflows.transfer import Attempt, attempt_of
 from firecrest.workflows.words import explain
@@ -66,7 +67,10 @@ class UploadWorkflow:
 
     kind = Kind.UPLOAD
 
-    def __init__(self, machines: Machines, staging: Store, settings: Storage) -> None:
+    def __init__(
+        self, machines: Machines, staging: Store, settings: Storage, tracing: Tracing
+    ) -> None:
+        self._traced = tracing.enabled
         self._machines = machines
         self._staging = staging
         self._settings = settings
@@ -84,7 +88,7 @@ class UploadWorkflow:
     async def _accept(self, run: Run) -> To | Wait:
         technology = self._staging.technology
         message = f"Waiting for Presigned URL to upload file to staging area ({technology})"
-        return To(Status.FORM_REQUESTED, upload_data(run, Status.FORM_REQUESTED, message))
+        return To(Status.FORM_REQUESTED, self._data(run, Status.FORM_REQUESTED, message))
 
     async def _offer_form(self, run: Run) -> To | Wait:
         key = upload_key(run.task, load(UploadSpec, run.spec))
@@ -102,7 +106,7 @@ class UploadWorkflow:
         except StagingFailed as error:
             _log.warning("task %s: %s", run.task.id, error)
             return To(Status.FAILED, "Staging Area auth error, try again later")
-        return To(Status.FORM_READY, upload_data(run, Status.FORM_READY, message))
+        return To(Status.FORM_READY, self._data(run, Status.FORM_READY, message))
 
     async def _message(self, key: Key, spec: UploadSpec) -> dict[str, Any]:
         """How to upload: in parts if the client wants that and the store can, else a form."""
@@ -158,7 +162,7 @@ class UploadWorkflow:
             return Wait(self._settings.polling_interval)
         if size is None:
             return To(Status.FAILED, _VANISHED)
-        return To(Status.COPYING, upload_data(run, Status.COPYING, _COPY_STARTED))
+        return To(Status.COPYING, self._data(run, Status.COPYING, _COPY_STARTED))
 
     async def _copy(self, run: Run) -> To | Wait:
         """Copy with retries, see :mod:`firecrest.workflows.transfer`."""
@@ -175,7 +179,7 @@ class UploadWorkflow:
         except FirecrestError as error:
             return await self._failed(run, error)
         await self._forget(key)
-        return To(Status.COPIED, upload_data(run, Status.COPIED, _COPY_STARTED))
+        return To(Status.COPIED, self._data(run, Status.COPIED, _COPY_STARTED))
 
     async def _failed(self, run: Run, error: FirecrestError) -> To | Wait:
         attempt = attempt_of(run)
@@ -189,7 +193,7 @@ class UploadWorkflow:
             return await transfer.again(run, attempt)
         await transfer.discard(machine, attempt)
         if last:
-            return To(Status.COPY_FAILED, upload_data(run, Status.COPY_FAILED, explain(error)))
+            return To(Status.COPY_FAILED, self._data(run, Status.COPY_FAILED, explain(error)))
         return await transfer.again(run, attempt, earlier="")
 
     async def _pull(self, run: Run, machine: Machine, key: Key, target: str) -> Wait | None:
@@ -222,6 +226,7 @@ class UploadWorkflow:
         # from here on a former owner, whom this write would refuse, must not go on
         attempt = await transfer.keep(run, attempt, placing=True)
         await self._place(run, machine, attempt)
+        machine.transferred("staged_upload", arrived)
         return None
 
     async def _begin(self, run: Run, machine: Machine, key: Key, target: str) -> Attempt:
@@ -294,6 +299,9 @@ class UploadWorkflow:
         # before the object goes: whoever takes over must not look for it again
         await transfer.keep(run, attempt, done=True)
 
+    def _data(self, run: Run, status: Status, message: Any) -> dict[str, Any]:
+        return upload_data(run, status, message, trace_id() if self._traced else "")
+
     async def _forget(self, key: Key) -> None:
         try:
             await self._staging.delete(key)
@@ -343,7 +351,7 @@ def staged(task: Task) -> To:
     return To(Status.STAGED, {**data, "status": Status.STAGED})
 
 
-def upload_data(run: Run, status: Status, message: Any) -> dict[str, Any]:
+def upload_data(run: Run, status: Status, message: Any, trace: str) -> dict[str, Any]:
     """The payload from 110 on, one shape for all later states (Contract: tasks §4.1)."""
     spec = load(UploadSpec, run.spec)
     return {
@@ -356,7 +364,7 @@ def upload_data(run: Run, status: Status, message: Any) -> dict[str, Any]:
         "system_name": run.task.system,
         "system_addr": spec.address,
         "status": status,
-        "trace_id": "",
+        "trace_id": trace,
         "msg": message,
     }
 

@@ -1,13 +1,15 @@
 # Debian packages. Sourced by `up` and by scripts/test.
 # shellcheck shell=bash
 
-# The daemons, and what commands and jobs on the cluster use (curl, file, ...).
+# The daemons, and what commands and jobs on the cluster use (curl, file, ...); load balancers
+# before the gateway, and what installs and checks it (python3-venv, systemd, promtool).
 # shellcheck disable=SC2034  # used by `up`
 PACKAGES="openssh-server openssh-client munge
  slurmctld slurmd slurmdbd slurmrestd slurm-client
  slurm-wlm-basic-plugins slurm-wlm-mysql-plugin slurm-wlm-jwt-plugin
  mariadb-server redis-server redis-tools
  ceph-mon ceph-osd radosgw ceph-common
+ nginx haproxy prometheus python3-venv systemd iproute2
  openssl procps curl ca-certificates file tar gzip bzip2 xz-utils unzip"
 
 missing_packages() { # missing_packages PACKAGE...

@@ -57,7 +57,8 @@ async def test_the_audit_says_who_did_what_where_and_how_it_ended(
     line = audit_lines(gateway)[-1]
     assert line["argv"][0] == line["action"] == "stat"
     assert line["argv"][-1] == line["operand"] == "/no\u2028 such place"
-    del line["argv"], line["operand"], line["time"]
+    assert len(line["trace_id"]) == 32
+    del line["argv"], line["operand"], line["time"], line["trace_id"]
     assert line == {
         "user": "alice",
         "system": "cluster",

@@ -72,9 +72,24 @@ async def test_the_policy_is_asked_as_it_expects(alice: Client, opa: Opa) -> Non
 
 
 async def test_what_touches_no_system_asks_nobody(alice: Client, opa: Opa) -> None:
-    for path in ("/tasks", "/status/services", "/status/parameters", "/compute/status"):
+    for path in ("/tasks", "/status/parameters", "/compute/status"):
         assert (await alice.get(path)).status == 200
     assert opa.asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ({"result": {"allow": False}}, ("available", "server up & flask running", 200)),
+        (500, ("not available", "server up, flask down", 500)),
+    ],
+)
+async def test_the_status_tells_whether_it_answers(
+    alice: Client, opa: Opa, answer: Any, shown: tuple[str, str, int]
+) -> None:
+    opa.answer = answer
+    found = (await alice.get("/status/services/certificator")).json
+    assert (found["status"], found["description"], found["status_code"]) == shown
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.harness.daemons import RedisServer, ended
 from tests.harness.gateway import Config, Gateway
 from tests.harness.network import Wire
 from tests.harness.slurm import job_attribute, slurm
+from tests.harness.tokens import TokenMint
 from tests.harness.waiting import eventually
 
 LS = "/utilities/ls?targetPath=/usr"
@@ -74,6 +75,62 @@ async def test_an_open_request_is_finished_first(
     ls.release()
     assert (await request).status == 200
     assert await gateway.ended() == 0
+
+
+async def test_a_request_that_came_before_the_end_is_answered(
+    config: Config, gateways: Gateways, mint: TokenMint
+) -> None:
+    """Its connection is made by the kernel, and nobody has accepted it yet."""
+    gateway = await gateways(config)
+    address = urlsplit(gateway.url)
+    gateway.freeze()
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    late_reader, late_writer = await asyncio.open_connection(address.hostname, address.port)
+    request = (
+        f"GET /tasks HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {mint.token('alice')}\r\n\r\n"
+    )
+    writer.write(request.encode())
+    gateway.terminate()
+    gateway.thaw()
+    await refuses(gateway)
+    late_writer.write(request.encode())
+    for answer in (reader, late_reader):
+        async with asyncio.timeout(15):
+            text = await answer.read()  # to the end of the connection
+        assert text.startswith(b"HTTP/1.1 200 "), text
+        assert b"\r\nConnection: close\r\n" in text
+    for one in (writer, late_writer):
+        one.close()
+    assert await gateway.ended() == 0
+
+
+async def test_a_draining_gateway_serves_and_says_that_it_is_not_ready(
+    config: Config, gateways: Gateways, connect: Connect
+) -> None:
+    config["server"]["drain"] = 600
+    gateway = await gateways(config)
+    client = connect(gateway)
+    async with client.events() as events:
+        assert (await client.get("/health/ready")).status == 200
+        gateway.terminate()
+
+        async def look() -> bool:
+            return (await client.get("/health/ready")).status == 503
+
+        await eventually(look, "the gateway is not ready")
+        answer = await client.get("/tasks")
+        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        assert (await client.get("/health/live")).status == 200
+        gateway.terminate()  # a second signal ends it
+        assert await events.closed() == 1001
+    assert await gateway.ended() == 0
+
+
+async def test_a_port_in_use_is_told(config: Config, gateways: Gateways) -> None:
+    gateway = await gateways(config)
+    config["server"]["port"] = urlsplit(gateway.url).port
+    with pytest.raises(AssertionError, match=r"Error: .*address already in use"):
+        await gateways(config)
 
 
 async def test_a_request_longer_than_the_grace_does_not_hold_the_gateway(

@@ -33,13 +33,21 @@ class Answer:
 class Client:
     """Sends requests with a token and, by default, the machine header."""
 
-    def __init__(self, url: str, token: str | None, machine: str | None = "cluster") -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        machine: str | None = "cluster",
+        connector: aiohttp.BaseConnector | None = None,
+    ) -> None:
         self.url = url
         self.token = token
         headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
         if machine is not None:
             headers["X-Machine-Name"] = machine
-        self._session = aiohttp.ClientSession(headers=headers)
+        self._session = aiohttp.ClientSession(
+            headers=headers, connector=connector, connector_owner=connector is None
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,7 +95,12 @@ class Client:
         self, receipt: Answer, statuses: set[str], *, limit: float = 30
     ) -> dict[str, Any]:
         """The task of a receipt, once in one of the states."""
-        task_id = receipt.json["task_id"]
+        return await self.reached_id(receipt.json["task_id"], statuses, limit=limit)
+
+    async def reached_id(
+        self, task_id: str, statuses: set[str], *, limit: float = 30
+    ) -> dict[str, Any]:
+        """The task, once in one of the states."""
 
         async def look() -> dict[str, Any] | None:
             task = await self.task(task_id)

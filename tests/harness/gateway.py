@@ -55,8 +55,9 @@ def config_for(testbed: Testbed, mint: TokenMint, redis_db: int) -> Config:
 class Gateway:
     """One ``firecrest-server serve`` process."""
 
-    def __init__(self, process: Process, url: str, log: Path) -> None:
+    def __init__(self, process: Process, url: str, log: Path, config: Path) -> None:
         self._process = process
+        self._config = config
         self._log = log
         self.url = url
 
@@ -72,6 +73,18 @@ class Gateway:
     def log(self) -> str:
         """What it wrote so far."""
         return self._log.read_text()
+
+    async def reload(self, config: Config) -> str:
+        """Give it another configuration by SIGHUP; what it logs until it has decided."""
+        before = len(self.log)
+        self._config.write_text(yaml.safe_dump(config))
+        self._process.send_signal(signal.SIGHUP)
+
+        async def decided() -> str | None:
+            lines = self.log[before:]
+            return lines if "configuration" in lines and "reloaded" in lines else None
+
+        return await eventually(decided, "the configuration was reloaded or refused")
 
     def terminate(self) -> None:
         """SIGTERM."""
@@ -119,7 +132,7 @@ async def running_gateway(config: Config, directory: Path) -> AsyncIterator[Gate
         )
     try:
         url = await eventually(lambda: _listening(process, log), "the gateway listens", limit=30)
-        gateway = Gateway(process, url, log)
+        gateway = Gateway(process, url, log, file)
         yield gateway
     finally:
         if process.returncode is None:

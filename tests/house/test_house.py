@@ -21,6 +21,7 @@ from firecrest.errors import CommandFailed, Fault, FirecrestError
 from firecrest.model.tasks import Kind, Status
 from firecrest.schema import items
 from firecrest.tasks.states import FINAL, targets
+from firecrest.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(module.name for module in pkgutil.walk_packages(firecrest.__path__, "firecrest."))
@@ -37,7 +38,7 @@ def subclasses(cls: type[FirecrestError]) -> list[type[FirecrestError]]:
 IMPORT_ALONE = """
 import importlib, os, sys
 import aiobotocore.session, aiohttp.web, asyncssh, click, jwt, marshmallow, orjson, redis.asyncio
-import yaml
+import prometheus_client, yaml
 for name in sys.argv[1:]:
     if os.fork() == 0:
         importlib.import_module(name)
@@ -149,3 +150,10 @@ def test_every_state_of_a_task_leads_to_an_end(kind: Kind) -> None:
             todo += targets(kind, state)
     assert all(state in FINAL or targets(kind, state) for state in reachable)
     assert reachable & FINAL
+
+
+def test_every_metric_is_described() -> None:
+    told = re.findall(r"^# TYPE (firecrest_\w+) (\w+)$", Metrics().text().decode(), re.MULTILINE)
+    made = {(name, kind) for name, kind in told if not name.endswith("_created")}
+    table = (ROOT / "docs" / "metrics.md").read_text()
+    assert set(re.findall(r"^\| `(firecrest_\w+)` \| (\w+) \|", table, re.MULTILINE)) == made

@@ -231,7 +231,7 @@ class TestSigningService:
 
 def documented(first_word: str, **replaced: str) -> str:
     """A section of sshd_config as the operators' guide shows it."""
-    text = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "operators" / "login-nodes.md").read_text()
     (block,) = re.findall(rf"\n\n((?:    \w.*\n)*    {first_word} (?:.*\n    )*.*\n)\n", text)
     for old, new in replaced.items():
         assert old in block

@@ -431,7 +431,7 @@ class TestManyFollowers:
         append(workdir / "out", b"y")
         await waiting
         lines = [record.getMessage() for record in caplog.records if "out" in record.getMessage()]
-        assert lines == [f"alice@cluster follow '{workdir}/out': ok (-)"]
+        assert lines == [f"alice@cluster follow '{workdir}/out': ok"]
 
 
 class TestTrouble:

@@ -15,6 +15,7 @@ from firecrest.config.values import Secret
 from firecrest.errors import StagingFailed
 from firecrest.model.staging import Key
 from firecrest.staging import s3
+from firecrest.telemetry.trace import TRACE, begun, parse
 
 TAKEN = "<Error><Code>BucketAlreadyExists</Code><Message>taken</Message></Error>"
 BUCKETS = "<ListAllMyBucketsResult><Buckets>{}</Buckets></ListAllMyBucketsResult>"
@@ -120,6 +121,22 @@ async def test_a_store_without_multipart_uploads_says_so(status: int) -> None:
 
     async with store(answer) as old:
         assert await old.in_parts.begin(Key("alice", "id", "f")) is None
+
+
+async def test_the_store_is_told_the_trace_behind_the_signature() -> None:
+    told: list[tuple[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        told.append((request.headers["traceparent"], request.headers["Authorization"]))
+        return web.Response(text=BUCKETS.format(""), content_type="application/xml")
+
+    trace = begun()
+    TRACE.set(trace)
+    async with store(answer) as connected:
+        await connected.ping()
+    ((traceparent, signature),) = told
+    assert parse(traceparent) == trace
+    assert "traceparent" not in signature
 
 
 @pytest.mark.parametrize(

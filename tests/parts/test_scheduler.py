@@ -24,6 +24,7 @@ from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob, Submi
 from firecrest.scheduler.base import Closing, Scheduler, resolve
 from firecrest.scheduler.slurm import Slurm
 from firecrest.schema import load
+from tests.harness.unseen import Unseen
 from tests.harness.waiting import eventually
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ WAITING = (
 )
 
 
-class LocalUser:
+class LocalUser(Unseen):
     """Runs on this machine, as a user, the line that would go through SSH."""
 
     user = USER

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from firecrest.config.settings import Pool as PoolSettings
 from firecrest.config.settings import Ssh
+from firecrest.config.values import Address
 from firecrest.errors import AccessDenied, CommandFailed, Fault, SystemUnavailable
 from firecrest.ssh import pool as pool_module
 from firecrest.ssh.certificates import CertificateAuthority
@@ -217,7 +219,7 @@ async def test_connections_nobody_uses_are_closed(
         assert await idle.run("id -un") == "alice"
 
         async def closed() -> bool:
-            return set(pool._lanes) == {("bob", "cluster")}
+            return {key[:2] for key in pool._lanes} == {("bob", "cluster")}
 
         await eventually(closed, "alice's connection is closed", limit=5)
         assert await long == "done"  # what is in use stays
@@ -282,7 +284,7 @@ async def test_who_is_denied_while_the_policy_is_asked_does_not_get_in(bench: Be
         asked.set()
         await told.wait()
 
-    bench.pool._permit = permit
+    bench.pool.permit = permit
     call = asyncio.create_task(bench.run("id -un"))
     await asked.wait()
     bench.pool.deny(["alice"])
@@ -296,3 +298,42 @@ async def test_the_cipher_is_one_the_processor_computes(bench: Bench) -> None:
     async with bench.pool.channel("alice", bench.system) as link:
         assert link.connection.get_extra_info("send_cipher") == "aes128-gcm@openssh.com"
         assert link.connection.get_extra_info("recv_cipher") == "aes128-gcm@openssh.com"
+
+
+async def test_a_system_that_goes_keeps_what_runs_there(bench: Bench, workdir: Path) -> None:
+    mark, go = workdir / "begun", workdir / "go"
+    waits = f"touch {mark}; until [ -e {go} ]; do sleep 0.05; done; echo done"
+    running = asyncio.create_task(bench.run(waits))
+
+    async def begun() -> bool:
+        return mark.exists()
+
+    await eventually(begun, "the command runs")
+    ssh = bench.pool._settings
+    bench.pool.reload(ssh, (), bench.pool.connector(ssh, {}), None)
+    with pytest.raises(SystemUnavailable, match="not served any more"):
+        await bench.run("true", "bob")
+    assert bench.wire.open == 1
+    go.touch()
+    assert await running == "done"
+
+    async def closed() -> bool:
+        return bench.wire.open == 0
+
+    await eventually(closed, "the connection ended with its work")
+
+
+async def test_other_limits_and_addresses_hold_from_then_on(bench: Bench) -> None:
+    assert await bench.run("id -un") == "alice"
+    ssh, connector = bench.pool._settings, bench.pool._connector
+    bench.pool.reload(ssh, (bench.system,), connector, None)
+    assert await bench.run("id -un") == "alice"
+    assert bench.wire.connections == 1  # nothing has changed: it serves on
+    moved = replace(bench.system, address=Address("localhost", bench.wire.port))
+    narrow = replace(ssh, pool=replace(ssh.pool, max_connections_per_user=1))
+    bench.pool.reload(narrow, (moved,), connector, None)
+
+    async def closed() -> bool:
+        return bench.wire.open == 0
+
+    await eventually(closed, "the connection to the former address is closed")

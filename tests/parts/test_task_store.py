@@ -15,6 +15,7 @@ from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.due import DueList
 from firecrest.tasks.states import Cause, IllegalTransition
 from firecrest.tasks.store import Owned, TaskStore, new_id
+from firecrest.telemetry.trace import TRACE, begun
 from tests.harness.daemons import RedisServer
 from tests.harness.events import logged
 from tests.harness.waiting import eventually
@@ -388,3 +389,15 @@ async def test_renewing_adds_nothing_that_was_dropped(due: DueList, redis: aiore
 async def test_user_names_with_slashes_do_not_confuse(due: DueList) -> None:
     await due.schedule("alice", "a/b", 0)
     assert await due.claim(1) == [("alice", "a/b")]
+
+
+async def test_a_task_keeps_its_trace_whoever_works_on_it(store: TaskStore) -> None:
+    trace = begun()
+    token = TRACE.set(trace)
+    created = await create(store)
+    TRACE.reset(token)
+    owned = await store.take(created.task.user, created.task.id)
+    assert created.trace == owned.trace == trace
+    assert abs(owned.since - created.since) < 60
+    untraced = await create(store)
+    assert (await store.take(untraced.task.user, untraced.task.id)).trace is None

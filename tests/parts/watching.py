@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from firecrest.app import delegations
 from firecrest.config.services import S3, Events, JobInterval, Storage, Tasks
 from firecrest.config.settings import Auth, Scheduler, Settings, Ssh, System
 from firecrest.config.values import Address, Secret
 from firecrest.machines import Machines
 from firecrest.scheduler.slurm import Slurm
+from firecrest.ssh.delegations import own_keys
 from firecrest.ssh.pool import Pool
 from tests.harness.testbed import Testbed
 from tests.parts.scripted import ScriptedScheduler
@@ -63,7 +63,7 @@ def settings_for(
 
 def machines_for(settings: Settings, scheduler: ScriptedScheduler | Slurm) -> tuple[Pool, Machines]:
     """The machines of the settings, all with this batch system."""
-    pool = Pool(settings.ssh, delegations(settings))
+    pool = Pool(settings.ssh, own_keys(settings))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("firecrest.machines.resolve", lambda _: scheduler)
         return pool, Machines(pool, settings)

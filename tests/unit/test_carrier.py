@@ -28,7 +28,7 @@ def network() -> Network:
 
 @pytest.fixture
 async def carrier(network: Network) -> Carrier[str]:
-    return Carrier(cast(web.Request, cast(Any, network)), "expired")
+    return Carrier(cast(web.Request, cast(Any, network)), "alice", "expired")
 
 
 async def written(carrier: Carrier[str], size: int) -> None:

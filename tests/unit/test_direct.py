@@ -20,6 +20,7 @@ from firecrest.commands.base import Command, Completed, line
 from firecrest.errors import CommandFailed, Fault, SchedulerRefused
 from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob, Submission
 from firecrest.scheduler.direct import Direct, Jobs, Submit, moment
+from tests.harness.unseen import Unseen
 from tests.harness.waiting import eventually
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ WAITING = "#!/bin/sh\nuntil [ -e go ]; do sleep 0.02; done\n"
 NASTY = ["a b", " ", "a\nb", 'it\'s "q"', "$(touch pwned)`touch pwned`", "-rf", "ü*?[x]", "%d"]
 
 
-class Local:
+class Local(Unseen):
     """This machine: the line that would go through SSH, given to a shell."""
 
     user = "alice"
@@ -503,7 +504,7 @@ def report(*job_ids: str, ran: int = 0, limit: str = "") -> bytes:
     return "".join(f"{field}\0" for field in fields).encode()
 
 
-class Canned:
+class Canned(Unseen):
     """A machine that gives one answer to everything."""
 
     user = "alice"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import Mock
 
 import pytest
@@ -13,6 +13,8 @@ from firecrest.api.events.session import Session
 
 class Channel:
     """It takes time to close."""
+
+    name: ClassVar[str] = "tasks"
 
     def __init__(self) -> None:
         self.may_close = asyncio.Event()

@@ -25,6 +25,7 @@ from firecrest.scheduler.slurm_tools import (
     SqueueSearch,
     rows,
 )
+from tests.harness.unseen import Unseen
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ def details_output(
     ).encode()
 
 
-class Canned:
+class Canned(Unseen):
     """A machine with Slurm 22.05 that answers commands with prepared outputs, one by one."""
 
     user = "alice"

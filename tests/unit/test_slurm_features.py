@@ -18,13 +18,14 @@ from firecrest.errors import (
 from firecrest.scheduler.slurm import Slurm
 from firecrest.scheduler.slurm_features import Detected, SlurmVersion
 from firecrest.scheduler.slurm_tools import Squeue, SqueueByLetters
+from tests.harness.unseen import Unseen
 
 T = TypeVar("T")
 
 NOT_KNOWN = "squeue: error: Invalid job format specification: JobArrayID"
 
 
-class Machine:
+class Machine(Unseen):
     """One whose tools say of themselves what a test wants, and refuse what it wants."""
 
     user = "alice"
@@ -33,7 +34,7 @@ class Machine:
         self.version = version
         self.trouble = trouble
         self.refused: set[type] = set()
-        self.asked = 0
+        self.versions_asked = 0
         self.ran: list[type] = []
         self.answers = asyncio.Event()
         self.answers.set()
@@ -44,7 +45,7 @@ class Machine:
             if type(command) in self.refused:
                 raise SchedulerRefused(NOT_KNOWN)
             return command.result(Completed(0, b"", b""))
-        self.asked += 1
+        self.versions_asked += 1
         await self.answers.wait()
         if self.trouble:
             raise self.trouble
@@ -90,7 +91,7 @@ async def test_it_is_asked_once_and_goes_on_so(version: str, way: type) -> None:
         for _ in range(2):
             assert await slurm.queue(machine, user=user) == []
     assert machine.ran == [way] * 4
-    assert machine.asked == 1
+    assert machine.versions_asked == 1
 
 
 async def test_systems_do_not_share_it() -> None:
@@ -109,7 +110,7 @@ async def test_an_upgrade_is_noticed_in_time() -> None:
     assert not (await detected.of(machine)).suffixes
     clock.now += 2
     assert (await detected.of(machine)).suffixes
-    assert machine.asked == 2
+    assert machine.versions_asked == 2
 
 
 async def test_others_do_not_wait_for_one_who_asks_again() -> None:
@@ -124,7 +125,7 @@ async def test_others_do_not_wait_for_one_who_asks_again() -> None:
     assert not (await detected.of(machine)).suffixes
     machine.answers.set()
     assert (await asking).suffixes
-    assert machine.asked == 2
+    assert machine.versions_asked == 2
 
 
 async def test_a_tool_that_does_not_know_its_options_is_asked_at_once() -> None:
@@ -134,7 +135,7 @@ async def test_a_tool_that_does_not_know_its_options_is_asked_at_once() -> None:
     assert await slurm.queue(machine, user="alice") == []
     assert await slurm.queue(machine, user="alice") == []
     assert machine.ran == [Squeue, Squeue, SqueueByLetters, SqueueByLetters]
-    assert machine.asked == 2
+    assert machine.versions_asked == 2
 
 
 async def test_a_refusal_that_no_version_explains_is_told() -> None:
@@ -151,7 +152,7 @@ async def test_other_refusals_raise_no_question() -> None:
     await detected.of(machine)
     words = "slurm_load_jobs error: Invalid job id specified"
     assert await detected.after(words, machine) is None
-    assert machine.asked == 1
+    assert machine.versions_asked == 1
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ async def test_where_nobody_may_ask_it_is_taken_for_current(trouble: FirecrestEr
     detected, machine = Detected(), Machine("slurm 19.05.8", trouble)
     for _ in range(2):
         assert (await detected.of(machine)).suffixes
-    assert machine.asked == 1
+    assert machine.versions_asked == 1
 
 
 async def test_a_machine_that_does_not_answer_has_told_nothing() -> None:
@@ -192,4 +193,4 @@ async def test_what_is_known_holds_while_the_machine_does_not_answer(
     assert not (await detected.of(machine)).suffixes
     clock.now += 61
     assert (await detected.of(machine)).suffixes
-    assert machine.asked == 3
+    assert machine.versions_asked == 3

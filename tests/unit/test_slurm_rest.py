@@ -22,6 +22,7 @@ from firecrest.scheduler.slurm_names import base, expand_hosts, is_part
 from firecrest.scheduler.slurm_rest import Daemon, SlurmRest, create
 from firecrest.scheduler.slurm_scontrol import ScontrolShowPartitions
 from firecrest.schema import load
+from tests.harness.unseen import Unseen
 
 T = TypeVar("T")
 
@@ -288,7 +289,7 @@ class TestDaemon:
         assert len(answering.asked) == 1
 
 
-class Asking:
+class Asking(Unseen):
     """A user whose commands are not run, but written down."""
 
     user = "alice"

@@ -23,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firecrest.auth import tokens
+from firecrest.auth.keys import PublishedKeys
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Auth, Issuer
 from firecrest.config.values import Secret
@@ -569,3 +570,24 @@ def test_signed_garbage_is_refused_or_names_a_safe_user(
     assert all(isinstance(value, str | float) for value in dataclasses.astuple(principal))
     assert principal.user.isascii()
     assert principal.user.isprintable()
+
+
+def test_published_keys_outlive_a_reload_if_they_come_from_the_same_place() -> None:
+    def verifier(**about: Any) -> TokenVerifier:
+        issuer = Issuer(issuer=ISSUER, **about)
+        return TokenVerifier(Auth(issuers=(issuer,)), clock=lambda: NOW)
+
+    def published(of: TokenVerifier) -> PublishedKeys:
+        keys = of._issuers[ISSUER].published
+        assert keys is not None
+        return keys
+
+    former = verifier(jwks_url="https://one.example.org")
+    published(former).keys = (("kid", RSA.public_key()),)
+    same = verifier(jwks_url="https://one.example.org")
+    same.inherit(former)
+    assert published(same).knows("kid")
+    other = verifier(jwks_url="https://two.example.org")
+    other.inherit(former)
+    assert not published(other).knows("kid")
+    verifier(public_keys=(pem(RSA),)).inherit(former)

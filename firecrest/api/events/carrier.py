@@ -20,10 +20,12 @@ PATIENCE = 5.0
 class Carrier(Generic[End]):
     """A connection that is told once how to end, and knows whether its client reads.
 
+    :param user: whose connection it is
     :param expired: how it ends when its token does
     """
 
-    def __init__(self, request: web.Request, expired: End) -> None:
+    def __init__(self, request: web.Request, user: str, expired: End) -> None:
+        self.user = user
         self._request = request
         self._expired = expired
         self._loop = asyncio.get_running_loop()
@@ -37,6 +39,10 @@ class Carrier(Generic[End]):
         """Have the connection ended; whoever comes first decides how."""
         if not self._end.done():
             self._end.set_result(how)
+
+    def expire(self) -> None:
+        """Have it ended as if its token had expired."""
+        self.finish(self._expired)
 
     async def ended(self) -> End:
         """Wait until it is to end, and how."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from firecrest.api.events.messages import Message
 from firecrest.api.http.parts import Parts
@@ -37,6 +37,8 @@ class Listener(Protocol):
 
 class Channel(Protocol):
     """One subscription."""
+
+    name: ClassVar[str]
 
     def take(self, event: Event) -> bool:
         """Whether the listener is to be told this event of the log; it then is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -27,6 +27,13 @@ class Beating(Protocol):
 
     async def beat(self) -> None:
         """A heartbeat is due; must not wait for the client."""
+
+    @property
+    def user(self) -> str:
+        """Whose stream it is."""
+
+    def expire(self) -> None:
+        """End it as if its token had expired."""
 
     def heard(self) -> None:
         """The client has given a sign of life, or could not have."""
@@ -72,6 +79,12 @@ class Connections:
             yield
         finally:
             del self._due[stream]
+
+    def expire(self, unwanted: Callable[[str], bool]) -> None:
+        """End the streams of users who may not come in any more."""
+        for stream in list(self._due):
+            if unwanted(stream.user):
+                stream.expire()
 
     async def running(self, app: web.Application) -> AsyncIterator[None]:
         """Beat while the application runs."""

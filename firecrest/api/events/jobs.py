@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from firecrest.api.events.asked import JobsAsked
 from firecrest.api.events.channel import BadAction, Listener
@@ -18,6 +18,8 @@ class JobChannel:
 
     What is known of a job is told at once, at its place in the order of the log.
     """
+
+    name: ClassVar[str] = "jobs"
 
     def __init__(self, listener: Listener, system: str, ids: frozenset[str]) -> None:
         self._listener = listener

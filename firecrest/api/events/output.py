@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ClassVar
 
 from firecrest.api.events.asked import OutputAsked, OutputOfJob
 from firecrest.api.events.channel import BadAction, Listener
@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 class OutputChannel:
     """A subscription to one stream of one job; a piece is read when the one before was sent."""
+
+    name: ClassVar[str] = "output"
 
     def __init__(
         self,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol, TypeVar
 
 import orjson
+from prometheus_client import Gauge
 
 from firecrest.api.events.asked import ALL, JobsAsked, OutputAsked, Renew, TasksAsked
 from firecrest.api.events.channel import BadAction, Channel, Offer
@@ -82,17 +84,36 @@ class Session:
             elif item is not None:
                 wanted = [channel.take(item) for channel in self._channels.values()]
                 if self.events.replayed or any(wanted):
+                    heard = self.events.heard
                     await self.send(logged(item, self.public_url))
+                    if heard is not None:
+                        lag = asyncio.get_running_loop().time() - heard
+                        self.parts.metrics.event_lag.observe(lag)
             for channel in list(self._channels.values()):
                 await channel.settle()
+
+    def overflowed(self, finish: Callable[[], None]) -> Callable[[], None]:
+        """What the subscription is to call when this listener is too slow.
+
+        :param finish: ends the stream
+        """
+
+        def cut() -> None:
+            self.parts.metrics.event_slow_clients.inc()
+            finish()
+
+        return cut
 
     async def send(self, message: Message) -> None:
         """Send now; waits while there is no room."""
         await self._outlet.send(message)
+        self.parts.metrics.event_messages.inc()
 
     async def close(self) -> None:
         """End every subscription, all of them even if the caller is cancelled meanwhile."""
         channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            self._subscriptions(channel).dec()
         await asyncio.shield(asyncio.gather(*(channel.close() for channel in channels.values())))
 
     # -- actions -------------------------------------------------------------------
@@ -152,14 +173,19 @@ class Session:
     def admit(self, ref: Any, channel: Channel) -> None:
         """Begin to tell what the channel takes."""
         self._channels[_name(ref)] = channel
+        self._subscriptions(channel).inc()
         self.events.wake()
 
     async def _unsubscribe(self, ref: Any) -> None:
         channel = self._channels.pop(_name(ref), None)
         if channel is None:
             raise BadAction("no subscription with this 'ref'")
+        self._subscriptions(channel).dec()
         await channel.close()
         await self.send(message({"event": "unsubscribed", "ref": ref}))
+
+    def _subscriptions(self, channel: Channel) -> Gauge:
+        return self.parts.metrics.event_subscriptions.labels(channel.name)
 
     async def _renew(self, ref: Any, asked: Renew) -> None:
         """Let the connection live as long as a fresh token, never shorter than before."""

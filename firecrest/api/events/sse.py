@@ -55,11 +55,14 @@ async def serve(
             "X-Accel-Buffering": "no",  # for a proxy that would collect before it passes on
         }
     )
-    stream = _Stream(request, response)
-    with connections.place(principal.user):
+    stream = _Stream(request, response, principal.user)
+    with (
+        connections.place(principal.user),
+        parts.metrics.event_streams.labels("sse").track_inprogress(),
+    ):
         async with parts.hub.subscribe(principal.user, asked.after) as events:
             session = Session(stream, parts, principal, events, public_url)
-            events.on_overflow = lambda: stream.finish(_TOO_SLOW)
+            events.on_overflow = session.overflowed(lambda: stream.finish(_TOO_SLOW))
             channel = await session.open(None, initial(asked.tasks or ALL))
             await response.prepare(request)
             session.admit(None, channel)
@@ -72,8 +75,8 @@ async def serve(
 class _Stream(Carrier[str]):
     """One response; it ends with a reason."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
-        super().__init__(request, "token expired")
+    def __init__(self, request: web.Request, response: web.StreamResponse, user: str) -> None:
+        super().__init__(request, user, "token expired")
         self._response = response
 
     async def run(self, session: Session) -> str:

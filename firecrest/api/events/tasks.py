@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from firecrest.api.events.asked import TasksAsked
 from firecrest.api.events.channel import Listener, read_task
@@ -18,6 +18,8 @@ class TaskChannel:
 
     :param ids: None means all, those to come included
     """
+
+    name: ClassVar[str] = "tasks"
 
     def __init__(self, listener: Listener, ref: Any, ids: frozenset[str] | None) -> None:
         self._listener = listener

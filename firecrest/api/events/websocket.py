@@ -74,12 +74,15 @@ async def serve(
     if not socket.can_prepare(request):
         return None
     await socket.prepare(request)
-    connection = _Connection(request, socket)
+    connection = _Connection(request, socket, principal.user)
     try:
-        with connections.place(principal.user):
+        with (
+            connections.place(principal.user),
+            parts.metrics.event_streams.labels("websocket").track_inprogress(),
+        ):
             async with parts.hub.subscribe(principal.user, asked.after) as events:
                 session = Session(connection, parts, principal, events, public_url)
-                events.on_overflow = lambda: connection.finish(_TOO_SLOW)
+                events.on_overflow = session.overflowed(lambda: connection.finish(_TOO_SLOW))
                 with connections.beating(connection):
                     code = await connection.run(session, asked.tasks)
         await connection.close(code)
@@ -94,8 +97,8 @@ async def serve(
 class _Connection(Carrier[int]):
     """One socket; it ends with a close code."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse) -> None:
-        super().__init__(request, _TOKEN_EXPIRED)
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse, user: str) -> None:
+        super().__init__(request, user, _TOKEN_EXPIRED)
         self._socket = socket
         self._sending = asyncio.Lock()
 

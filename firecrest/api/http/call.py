@@ -42,7 +42,8 @@ class Call:
         :raises NoSystem, UnknownSystem: the header is missing or names none
         """
         if self._machine is None:
-            self._machine = self.parts.machines.open(self.user, self._machine_name())
+            machines = self.parts.machines.serving(self.endpoint.family.name)
+            self._machine = machines.open(self.user, self._machine_name())
         return self._machine
 
     def _machine_name(self) -> str:

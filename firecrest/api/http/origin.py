@@ -23,7 +23,7 @@ def client_address(request: web.Request, proxies: tuple[str, ...]) -> str:
     address = request.remote or ""
     forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
     for hop in reversed(forwarded.split(",")):
-        if not _trusted(address, proxies) or _parsed(hop) is None:
+        if not is_within(address, proxies) or _parsed(hop) is None:
             break
         address = hop.strip()
     return address
@@ -32,7 +32,7 @@ def client_address(request: web.Request, proxies: tuple[str, ...]) -> str:
 def public_origin(request: web.Request, proxies: tuple[str, ...]) -> str:
     """Scheme and host of the request as the client made it."""
     scheme, host = request.scheme, request.host
-    if _trusted(request.remote or "", proxies):
+    if is_within(request.remote or "", proxies):
         told = request.headers.get("X-Forwarded-Proto", "")
         scheme = told if told in ("http", "https") else scheme
         told = request.headers.get("X-Forwarded-Host", "")
@@ -40,10 +40,11 @@ def public_origin(request: web.Request, proxies: tuple[str, ...]) -> str:
     return f"{scheme}://{host}"
 
 
-def _trusted(address: str, proxies: tuple[str, ...]) -> bool:
+def is_within(address: str, networks: tuple[str, ...]) -> bool:
+    """Whether an address is one of these or in one of these networks."""
     parsed = _parsed(address)
     return parsed is not None and any(
-        parsed in ip_network(network, strict=False) for network in proxies
+        parsed in ip_network(network, strict=False) for network in networks
     )
 
 

@@ -16,13 +16,15 @@ from firecrest.probes import ServiceProbes, SystemProbes
 from firecrest.staging.base import Store
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
+from firecrest.telemetry.metrics import Metrics
+from firecrest.telemetry.spans import Spans
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Parts:
-    """The running machinery beneath the API."""
+    """The running machinery beneath the API; a reload puts others in their places."""
 
     settings: Settings
     tokens: TokenVerifier
@@ -36,6 +38,8 @@ class Parts:
     probes: ServiceProbes
     systems: SystemProbes
     rates: RateLimits
+    metrics: Metrics
+    spans: Spans
     seen: Seen = field(default_factory=Seen)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -13,25 +14,32 @@ import orjson
 from aiohttp import hdrs, web
 
 from firecrest.api.http.call import PRINCIPAL, Call
+from firecrest.api.http.counting import EVENTS_PATH, STATUS, counted
 from firecrest.api.http.endpoint import Endpoint, Refusal, Reply
 from firecrest.api.http.origin import client_address
 from firecrest.api.http.parts import PARTS
+from firecrest.api.http.slow import progress_expected
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Cors
 from firecrest.errors import FirecrestError, Unauthenticated
 from firecrest.model.principal import Principal
 from firecrest.telemetry.logs import ACCESS, CALLER, ON_BEHALF_OF, Caller
+from firecrest.telemetry.trace import TRACE, received
 
 _log = logging.getLogger(__name__)
 
-EVENTS_PATH = "/events"
 #: Paths that are served without a token.
 OPEN_PATHS = web.AppKey("open_paths", set[str])
+#: Set when the server is told to stop: who holds a connection is asked to let it go.
+STOPPING = web.AppKey("stopping", asyncio.Event)
 REQUEST_ID = web.RequestKey("request_id", str)
 _SERVICES = web.AppKey("services", frozenset[str])
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_HEADER = 1024
+_SWITCHED = 101
+#: Longer than any id or name in a path.
+_MAX_SHOWN = 64
 
 #: What scripts of a web page may read besides the body; the last rows are rest-v1 §4.4 to §4.6.
 _EXPOSED = ", ".join(
@@ -134,23 +142,31 @@ def add_routes(app: web.Application, endpoints: Iterable[Endpoint], dialect: Dia
 
 @web.middleware
 async def pipeline(request: web.Request, handler: Responder) -> web.StreamResponse:
-    """Request id and access log around everything else."""
+    """Request id, access log and metrics around everything else."""
     started = time.monotonic()
     given = request.headers.get("X-Request-ID", "")
     request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
     ON_BEHALF_OF.set(request[REQUEST_ID])
-    response = await _answer(request, handler)
+    TRACE.set(received(request.headers))
+    with counted(request):
+        response = await _answer(request, handler)
+        request[STATUS] = response.status
+        _log_access(request, response.status, time.monotonic() - started)
+    return response
+
+
+def _log_access(request: web.Request, status: int, seconds: float) -> None:
     principal = request.get(PRINCIPAL)
     ACCESS.info(
-        "%s %s %s %d %.1f ms %s",
-        principal.user if principal else "-",
-        request.method,
-        request.rel_url.raw_path,  # still encoded: a path must not break the line
-        response.status,
-        1000 * (time.monotonic() - started),
-        request[REQUEST_ID],
+        "%(user)s %(method)s %(path)s %(status)d %(ms).1f ms",
+        {
+            "user": principal.user if principal else "-",
+            "method": request.method,
+            "path": shown_path(request),
+            "status": status,
+            "ms": round(1000 * seconds, 1),
+        },
     )
-    return response
 
 
 async def _answer(request: web.Request, handler: Responder) -> web.StreamResponse:
@@ -163,7 +179,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         return preflight(parts.settings.server.cors)
     try:
         if request.path in request.app[OPEN_PATHS]:
-            return await handler(request)
+            with progress_expected(request, parts.settings.server.timeouts.body):
+                return await handler(request)
         tokens = parts.tokens
         principal = await tokens.with_new_keys(lambda: authenticate(request, tokens))
         request[PRINCIPAL] = principal
@@ -173,7 +190,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
             return respond(refusal)
         if is_internal(request.method, request.path):
             return respond(_INVALID)
-        return await handler(request)
+        with progress_expected(request, parts.settings.server.timeouts.body):
+            return await handler(request)
     except Unauthenticated as error:
         return respond(Reply(401, error.body, {"WWW-Authenticate": "Bearer"}))
     except web.HTTPMethodNotAllowed as error:
@@ -186,6 +204,18 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
     except Exception:  # noqa: BLE001  whatever it is, the client gets no stack trace
         _log.exception("request %s failed unexpectedly", request[REQUEST_ID])
         return respond(_BROKEN)
+
+
+def shown_path(request: web.Request) -> str:
+    """The path for the log: still encoded, for it must not break the line.
+
+    Nothing is shown of a path that nobody serves, nor a long part of one: by mistake, a token may
+    have got there.
+    """
+    if isinstance(request.match_info.http_exception, web.HTTPNotFound):
+        return "(no such path)"
+    parts = request.rel_url.raw_path.split("/")
+    return "/".join(part if len(part) <= _MAX_SHOWN else "..." for part in parts)
 
 
 def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:
@@ -218,10 +248,14 @@ def is_internal(method: str, path: str) -> bool:
 
 async def cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Headers of every response, just before it is sent."""
+    request[STATUS] = response.status
     if request_id := request.get(REQUEST_ID):
         response.headers["X-Request-ID"] = request_id
     for name, value in _PROTECTING.items():
         response.headers.setdefault(name, value)
+    if request.app[STOPPING].is_set() and response.status != _SWITCHED:
+        response.force_close()
+        response.headers["Connection"] = "close"
     if response.content_type != "application/json":  # which no browser takes for anything else
         response.headers["X-Content-Type-Options"] = "nosniff"
     allowed = request.app[PARTS].settings.server.cors.origins

@@ -19,7 +19,7 @@ from firecrest.api.events.told import (
     Unsubscribed,
 )
 from firecrest.api.events.websocket import PROTOCOL, REASONS
-from firecrest.api.http.pipeline import EVENTS_PATH
+from firecrest.api.http.counting import EVENTS_PATH
 from firecrest.api.openapi.shapes import Schema, Shapes, example, form
 
 _ABOUT = f"""\

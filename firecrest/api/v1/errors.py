@@ -22,6 +22,7 @@ from firecrest.errors import (
     TaskNotFound,
     TaskStoreUnavailable,
     TooLarge,
+    TooManyTasks,
     UnknownSystem,
 )
 
@@ -108,6 +109,9 @@ def render(error: FirecrestError, endpoint: Endpoint) -> Reply:
             return Reply(400, {**described, "error": error.message})
         case TooLarge():
             return Reply(413, {**described, "error": f"The body is over {error.limit} bytes"})
+        case TooManyTasks():
+            body = {"message": "API rate limit exceeded", "description": str(error)}
+            return Reply(429, body, {"Retry-After": "1"})
         case SystemUnavailable():
             return _worded(400, described, _NOT_AVAILABLE, MACHINE_NOT_AVAILABLE)
         case AccessDenied():

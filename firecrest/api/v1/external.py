@@ -282,7 +282,7 @@ async def copy_staged(parts: Parts, task: Task) -> bool:
 async def _stop(parts: Parts, task: Task) -> None:
     """End what runs on the machine for a task that was retired; it cannot do harm any more."""
     try:
-        machine = parts.machines.open(task.user, task.system)
+        machine = parts.machines.serving("storage").open(task.user, task.system)
         if task.status is Status.COPYING:
             await stop_copy(machine, task)
         elif task.status is Status.PUSHING:

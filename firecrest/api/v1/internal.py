@@ -216,7 +216,8 @@ async def _submit(
 
     creation = await begin(call, *command, name, time, after, account, failed=_NOT_CREATED)
     xfer = call.machine.system.xfer
-    machine = call.parts.machines.open(call.user, xfer.system or call.machine.system.name)
+    machines = call.parts.machines.serving("compute")
+    machine = machines.open(call.user, xfer.system or call.machine.system.name)
     if after is not None and machine.system.scheduler.type.lower() == "direct":
         _refuse("stageOutJobId", "is not supported: the system has no batch system")
     await check_reachable(machine, f"Failed to submit {operation} job")

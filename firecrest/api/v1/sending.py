@@ -50,18 +50,21 @@ async def send(call: Call, file: Readable, path: str) -> web.StreamResponse:
     response.content_type = "application/octet-stream"
     response.content_length = stop - start
     await response.prepare(request)
-    if not await _stream(response, file, start, stop) and request.transport is not None:
+    if not await _stream(call, response, file, start, stop) and request.transport is not None:
         request.transport.abort()
     return response
 
 
-async def _stream(response: web.StreamResponse, file: Readable, start: int, stop: int) -> bool:
+async def _stream(
+    call: Call, response: web.StreamResponse, file: Readable, start: int, stop: int
+) -> bool:
     """Whether all of it was sent."""
     left = stop - start
     try:
         async with aclosing(file.chunks(start, stop)) as parts:
             async for part in parts:
                 left -= len(part)
+                call.machine.transferred("download", len(part))
                 try:
                     await response.write(part)
                 except ConnectionError:

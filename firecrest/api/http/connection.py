@@ -1,0 +1,118 @@
+"""The connections of clients, before and between requests.
+
+A client that sends its request line and headers too slowly is cut off, and one that sends what
+is no HTTP is answered without a word of what it sent: neither the answer nor the log repeats
+it, since half a header may hold a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from firecrest.config.settings import Server
+
+_log = logging.getLogger(__name__)
+
+#: Longer than a proxy keeps a connection that is not in use.
+_KEEP_ALIVE = 75
+_TOO_LARGE = (431, {"error": "The request line or a header is too large"})
+_MALFORMED = (400, {"error": "The request is not well-formed HTTP"})
+
+
+class _Connection(web.RequestHandler):
+    """One connection of a client.
+
+    :param seconds: how long the line and headers of one request may take to arrive
+    """
+
+    def __init__(self, manager: web.Server, seconds: float, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._seconds = seconds
+        self._overdue: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            self._arrived()
+        elif self._waiter is not None and self._overdue is None:
+            self._expect()  # the first bytes of a further request
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if not isinstance(exc, HttpProcessingError) or request.writer.output_size > 0:
+            return super().handle_error(request, status, exc, message)
+        _log.info("no request could be read from %s: %s", request.remote, type(exc).__name__)
+        code, body = _TOO_LARGE if isinstance(exc, LineTooLong) else _MALFORMED
+        response = web.Response(
+            status=code, body=orjson.dumps(body), content_type="application/json"
+        )
+        response.force_close()
+        return response
+
+    def _expect(self) -> None:
+        self._overdue = asyncio.get_running_loop().call_later(self._seconds, self._give_up)
+
+    def _arrived(self) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+
+    def _give_up(self) -> None:
+        self._overdue = None
+        peer = self.transport.get_extra_info("peername") if self.transport else None
+        _log.info("a request did not come in time from %s", peer[0] if peer else "-")
+        self.force_close()
+
+
+class _Connections(web.Server):
+    """Makes connections; see :class:`_Connection`."""
+
+    def __init__(self, like: web.Server, seconds: float, **options: Any) -> None:
+        super().__init__(
+            like.request_handler,
+            request_factory=like.request_factory,
+            handler_cancellation=like.handler_cancellation,
+        )
+        self._seconds = seconds
+        self._options = options
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, self._seconds, loop=asyncio.get_running_loop(), **self._options)
+
+
+class Runner(web.AppRunner):
+    """Runs an application with such connections."""
+
+    def __init__(self, app: web.Application, settings: Server) -> None:
+        super().__init__(
+            app,
+            shutdown_timeout=settings.shutdown_grace,
+            # a client that goes away frees what its request holds
+            handler_cancellation=True,
+        )
+        self._seconds = settings.timeouts.headers
+
+    async def _make_server(self) -> web.Server:
+        # aiohttp has no setting for the class of its connections
+        plain = await super()._make_server()
+        return _Connections(plain, self._seconds, access_log=None, keepalive_timeout=_KEEP_ALIVE)

@@ -1,0 +1,161 @@
+"""What is counted and measured; ``docs/metrics.md`` says what each figure means.
+
+The composition root makes one :class:`Metrics` and hands it down. A part that is made alone,
+as in a test, gets one of its own. Labels are names from the code or from the configuration:
+nothing that a client sends makes a new series.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from firecrest import __version__
+from firecrest.errors import AccessDenied, CommandFailed, Fault, FirecrestError, SystemUnavailable
+
+#: Seconds: an answer from memory takes one thousandth, a large directory some.
+_QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: Seconds: there is a series for each of these, by system and program.
+_FEW = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
+#: Seconds: tasks last from a tenth to the week an upload may be waited for.
+_LONG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0, 604800.0)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics:
+    """Every instrument, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"firecrest_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"firecrest_{name}", text, labels, registry=registry)
+
+        def histogram(
+            name: str, text: str, *labels: str, buckets: tuple[float, ...] = _QUICK
+        ) -> Histogram:
+            return Histogram(f"firecrest_{name}", text, labels, registry=registry, buckets=buckets)
+
+        self.requests = counter("requests", "Answered requests", "method", "route", "status")
+        self.request_duration = histogram(
+            "request_duration_seconds", "Time of a request", "method", "route"
+        )
+        self.requests_in_progress = gauge("requests_in_progress", "Requests being answered")
+
+        self.event_streams = gauge("event_streams", "Open event streams", "carrier")
+        self.event_subscriptions = gauge("event_subscriptions", "Subscriptions", "channel")
+        self.event_lag = histogram("event_lag_seconds", "From the bell to the frame")
+        self.event_messages = counter("event_messages", "Messages sent on event streams")
+        self.event_slow_clients = counter("event_slow_clients", "Streams cut for slowness")
+
+        self.ssh_connections = gauge("ssh_connections", "Open SSH connections", "system")
+        self.ssh_channels = gauge("ssh_channels", "SSH channels in use", "system")
+        self.ssh_waiting = gauge("ssh_channels_waiting", "Callers without a channel", "system")
+        self.ssh_wait = histogram("ssh_channel_wait_seconds", "Wait for a channel", "system")
+        self.ssh_connects = counter("ssh_connects", "Attempts to connect", "system", "outcome")
+        self.commands = counter("commands", "Actions on a machine", "system", "command", "outcome")
+        self.command_duration = histogram(
+            "command_duration_seconds",
+            "Time of an action on a machine",
+            "system",
+            "command",
+            buckets=_FEW,
+        )
+        self.transfer_bytes = counter("transfer_bytes", "Contents of files", "system", "way")
+
+        self.tasks = gauge("tasks", "Tasks this process works on", "kind", "status")
+        self.tasks_oldest = gauge(
+            "tasks_oldest_age_seconds", "Age of the oldest of them", "kind", "status"
+        )
+        self.tasks_unfinished = gauge("tasks_unfinished", "Unfinished tasks of all replicas")
+        self.tasks_overdue = gauge("tasks_overdue_seconds", "Wait of the most overdue task")
+        self.task_transitions = counter(
+            "task_transitions", "Transitions of tasks", "kind", "previous", "status"
+        )
+        self.task_age = histogram(
+            "task_age_seconds", "Age on entering a state", "kind", "status", buckets=_LONG
+        )
+
+        self.redis_calls = counter("redis_calls", "Calls of Redis", "command", "outcome")
+        self.redis_duration = histogram("redis_call_duration_seconds", "Time of a Redis call")
+        self.s3_calls = counter("s3_calls", "Calls of the object store", "operation", "outcome")
+        self.s3_duration = histogram(
+            "s3_call_duration_seconds", "Time of a call of the object store", "operation"
+        )
+        self.policy_calls = counter("policy_calls", "Questions to the policy", "outcome")
+
+        self.reloads = counter("reloads", "Reloads of the configuration", "outcome")
+        self.loaded = gauge(
+            "configuration_loaded_timestamp_seconds", "When the configuration was read"
+        )
+        self.loaded.set_to_current_time()
+        gauge("build_info", "The version of the server", "version").labels(__version__).set(1)
+
+    def text(self) -> bytes:
+        """All of it, as :data:`CONTENT_TYPE` says."""
+        return generate_latest(self._registry)
+
+    @contextmanager
+    def command(self, system: str, program: str) -> Iterator[None]:
+        """Count and time an action on a machine.
+
+        :param program: its name or path
+        """
+        command = program.rpartition("/")[2]
+        begun, outcome = time.perf_counter(), "ok"
+        try:
+            yield
+        except BaseException as error:
+            outcome = _outcome(error)
+            raise
+        finally:
+            self.commands.labels(system, command, outcome).inc()
+            self.command_duration.labels(system, command).observe(time.perf_counter() - begun)
+
+    @contextmanager
+    def redis_call(self, command: str) -> Iterator[None]:
+        """Count and time a call of Redis."""
+        begun, outcome = time.perf_counter(), "failed"
+        try:
+            yield
+            outcome = "ok"
+        finally:
+            self.redis_calls.labels(command, outcome).inc()
+            self.redis_duration.observe(time.perf_counter() - begun)
+
+    @contextmanager
+    def s3_call(self, operation: str) -> Iterator[Callable[[], None]]:
+        """Count and time a call of the object store.
+
+        Gives what is to be called if the store answers with an error.
+        """
+        begun, outcome = time.perf_counter(), "failed"
+        answered: list[str] = []
+        try:
+            yield lambda: answered.append("refused")
+            outcome = "ok"
+        finally:
+            self.s3_calls.labels(operation, *(answered or [outcome])).inc()
+            self.s3_duration.labels(operation).observe(time.perf_counter() - begun)
+
+
+def _outcome(error: BaseException) -> str:
+    match error:
+        case AccessDenied():
+            return "denied"
+        case SystemUnavailable():
+            return "unavailable"
+        case CommandFailed(fault=Fault.TIMEOUT):
+            return "timeout"
+        case FirecrestError():
+            return "failed"
+    return "aborted"

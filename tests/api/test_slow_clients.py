@@ -1,0 +1,179 @@
+"""Clients that hold connections with next to nothing, and headers that are none (issue: limits)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from copy import deepcopy
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.harness.client import Client
+from tests.harness.gateway import Config, Gateway, running_gateway
+from tests.harness.tokens import TokenMint
+from tests.harness.waiting import eventually
+
+HEADERS, BODY = 1.0, 1.5
+Opened = Callable[[], Awaitable["Connection"]]
+#: Far beyond both, for a machine that is busy.
+LIMIT = 40
+
+
+@pytest.fixture(scope="module")
+async def impatient(
+    base_config: Config, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    config = deepcopy(base_config)
+    config["server"]["timeouts"] = {"headers": HEADERS, "body": BODY}
+    async with running_gateway(config, tmp_path_factory.mktemp("impatient")) as running:
+        yield running
+
+
+class Connection:
+    """A connection that is written byte by byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def answer(self) -> bytes:
+        """All that comes until the server closes."""
+        async with asyncio.timeout(LIMIT):
+            try:
+                return await self.reader.read()
+            except ConnectionError:
+                return b""
+
+    async def drip(self, piece: bytes) -> bytes:
+        """Send a piece now and then until the server closes; what it said."""
+        said = asyncio.create_task(self.answer())
+
+        async def closed() -> bool:
+            if said.done():
+                return True
+            self.writer.write(piece)
+            return False
+
+        await eventually(closed, "the server gives up", limit=LIMIT)
+        return await said
+
+
+@pytest.fixture
+async def opened(impatient: Gateway) -> AsyncIterator[Opened]:
+    """Makes connections."""
+    made: list[Connection] = []
+
+    async def connect() -> Connection:
+        address = urlsplit(impatient.url)
+        made.append(Connection(*await asyncio.open_connection(address.hostname, address.port)))
+        return made[-1]
+
+    yield connect
+    for connection in made:
+        connection.writer.close()
+
+
+def upload_head(mint: TokenMint, length: int, path: str = "/utilities/upload") -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Machine-Name: cluster\r\n"
+        f"Authorization: Bearer {mint.token('alice')}\r\nContent-Length: {length}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+    ).encode()
+
+
+async def test_who_sends_no_request_is_cut_off(impatient: Gateway, opened: Opened) -> None:
+    silent, first, second = await opened(), await opened(), await opened()
+    second.writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b" 200 " in await second.reader.readuntil(b"\r\n\r\n")
+    for dripping in (first, second):
+        dripping.writer.write(b"GET /tasks HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    said = await asyncio.gather(silent.answer(), first.drip(b"a"), second.drip(b"a"))
+    assert not any(b"HTTP/1.1 " in answer for answer in said)
+    assert "a request did not come in time from 127.0.0.1" in impatient.log
+
+
+async def test_who_drips_a_body_is_told_and_cut_off(
+    impatient: Gateway, opened: Opened, mint: TokenMint
+) -> None:
+    async def drip(start: bytes) -> None:
+        connection = await opened()
+        connection.writer.write(start)
+        said = await connection.drip(b"a")
+        assert said.startswith(b"HTTP/1.1 408 "), said
+        assert said.endswith(b'{"error":"The body did not come in time"}')
+
+    name = "slowly-never-there"
+    parts = (
+        b'--b\r\nContent-Disposition: form-data; name="targetPath"\r\n\r\n/tmp\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n' % name.encode()
+    )
+    upload = upload_head(mint, 1_000_000).replace(
+        b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=b"
+    )
+    paths = ("/utilities/upload", "/utilities/mkdir", "/compute/jobs/path")
+    forms = [upload_head(mint, 1_000_000, path) + b"targetPath=/tmp&x=" for path in paths]
+    await asyncio.gather(*(drip(start) for start in (*forms, upload + parts)))
+    async with Client(impatient.url, mint.token("alice")) as client:
+        answer = await client.get("/utilities/ls", params={"targetPath": f"/tmp/{name}"})
+    assert answer.status == 400
+
+
+async def test_who_is_slow_but_gets_on_is_served(opened: Opened, mint: TokenMint) -> None:
+    connection = await opened()
+    body = b"targetPath=&x=" + b"y" * 400_000
+    connection.writer.write(upload_head(mint, len(body)))
+    loop = asyncio.get_running_loop()
+    began, sent = loop.time(), 0
+
+    async def all_sent() -> bool:
+        nonlocal sent
+        due = min(len(body), int((loop.time() - began) / (2 * BODY) * len(body)))
+        connection.writer.write(body[sent:due])
+        sent = due
+        return sent == len(body)
+
+    await eventually(all_sent, "the body is sent in twice the time a pause may take", limit=LIMIT)
+    said = await connection.reader.readuntil(b"\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 400 "), said
+
+
+async def test_an_idle_connection_is_none_of_this(opened: Opened) -> None:
+    """A stream of events is quiet for longer, and so is a connection between two requests."""
+    idle, other = await opened(), await opened()
+    get = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    idle.writer.write(get)
+    await idle.reader.readuntil(b'"}')
+    await other.answer()  # which was given up meanwhile
+    await (await opened()).answer()
+    idle.writer.write(get)
+    assert b" 200 " in await idle.reader.readuntil(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\nX-Bad\r\n\r\n", 400),
+        (b"GET /tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\0\r\n\r\n", 400),
+        (
+            b"GET /tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s"
+            + b"a" * 9000
+            + b"\r\n\r\n",
+            431,
+        ),
+        (b"GET /tasks?%s" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+        (b"GET /tasks HTTP/1.1\r\nHost: x\r\n" + b"X-Many: %s\r\n" * 200 + b"\r\n", 400),
+    ],
+)
+async def test_what_is_no_request_is_repeated_nowhere(
+    impatient: Gateway, opened: Opened, request_bytes: bytes, status: int
+) -> None:
+    secret = b"half-a-secret-token"
+    connection = await opened()
+    connection.writer.write(request_bytes.replace(b"%s", secret))
+    said = await connection.answer()
+    assert said.split(b" ")[1] == str(status).encode(), said
+    assert b"application/json" in said
+    assert secret not in said
+    assert secret.decode() not in impatient.log
+    assert "Traceback" not in impatient.log
