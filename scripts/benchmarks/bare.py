@@ -24,6 +24,7 @@ def main() -> None:
     app = web.Application()
     pool = aioredis.BlockingConnectionPool(port=redis_port, max_connections=64)
     app[REDIS] = aioredis.Redis(connection_pool=pool)
+    app.router.add_get("/tasks", handle)
     app.router.add_get("/tasks/{task_id}", handle)
     web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
 

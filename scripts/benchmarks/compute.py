@@ -18,14 +18,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import asyncssh
 import click
-import orjson
 
 from firecrest.ssh.certificates import CertificateAuthority
 from scripts.benchmarks import openssh
+from scripts.benchmarks.load import Client, multipart
 from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds, rss_mib
 from scripts.benchmarks.servers import Gateway, gateway
 
@@ -36,47 +35,8 @@ _CONNECTIONS = 4  # of the raw side: OpenSSH allows ten sessions on each
 _NAME = f"bench-{secrets.token_hex(4)}"
 _SCRIPT = f"#!/bin/sh\n#SBATCH --hold --job-name={_NAME}\ntrue\n".encode()
 _FORM = "%i.:.%P.:.%j.:.%u.:.%T.:.%M.:.%S.:.%L.:.%D.:.%R"
-_BOUNDARY = "benchmark"
 #: Words of the audit log that stand for a command of the batch system.
 _TOOLS = re.compile(rb"\w@cluster (?:squeue|scontrol|sacct|sbatch) ")
-
-
-class Client:
-    """One keep-alive connection to the gateway, which costs little."""
-
-    def __init__(self, port: int, headers: dict[str, str]) -> None:
-        self._port = port
-        self._head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-
-    async def open(self) -> None:
-        """Connect."""
-        self._reader, self._writer = await asyncio.open_connection(
-            "127.0.0.1", self._port, limit=1 << 24
-        )
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._writer.close()
-
-    async def finished(self, method: str, path: str, body: bytes = b"") -> bool:
-        """Make a task and wait for its end; whether it ended well."""
-        receipt = await self._ask(method, path, body)
-        task_id = receipt["task_id"]
-        while True:
-            found = await self._ask("GET", f"/tasks?tasks={task_id}")
-            status = found["tasks"][task_id]["status"]
-            if status >= "200":
-                return bool(status == "200")
-
-    async def _ask(self, method: str, path: str, body: bytes = b"") -> Any:
-        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{self._head}"
-        if body:
-            head += f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\n"
-        self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        answer = await self._reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: (\d+)", answer)
-        content = await self._reader.readexactly(int(length[1]) if length else 0)
-        return orjson.loads(content)
 
 
 @dataclass(frozen=True)
@@ -137,15 +97,7 @@ Raw = Callable[[int], Awaitable[None]]
 
 
 def _submitting(side: Side) -> Ours:
-    parts = [
-        f"--{_BOUNDARY}",
-        'Content-Disposition: form-data; name="file"; filename="job.sh"',
-        "",
-        _SCRIPT.decode(),
-        f"--{_BOUNDARY}--",
-        "",
-    ]
-    body = "\r\n".join(parts).encode()
+    body = multipart(_SCRIPT)
     return lambda client: client.finished("POST", "/compute/jobs", body)
 
 

@@ -6,7 +6,12 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
+
+import orjson
+
+_BOUNDARY = "benchmark"
 
 
 @dataclass
@@ -66,6 +71,68 @@ async def _client(host: str, port: int, request: bytes, left: Iterator[int], loa
                 load.errors += 1
     finally:
         writer.close()
+
+
+class Client:
+    """One keep-alive connection to the gateway.
+
+    :param headers: sent with every request
+    """
+
+    def __init__(self, port: int, headers: dict[str, str]) -> None:
+        self._port = port
+        self._head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+
+    async def open(self) -> None:
+        """Connect."""
+        self._reader, self._writer = await asyncio.open_connection(
+            "127.0.0.1", self._port, limit=1 << 24
+        )
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._writer.close()
+
+    async def finished(self, method: str, path: str, body: bytes = b"") -> bool:
+        """Make a task and wait for its end; whether it ended well."""
+        _, receipt = await self.ask(method, path, body)
+        task_id = receipt["task_id"]
+        while True:
+            _, found = await self.ask("GET", f"/tasks?tasks={task_id}")
+            status = found["tasks"][task_id]["status"]
+            if status >= "200":
+                return bool(status == "200")
+
+    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+        """Status and decoded body of the answer.
+
+        :param body: one of :func:`multipart`
+        """
+        status, content = await self.fetch(method, path, body)
+        return status, orjson.loads(content)
+
+    async def fetch(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{self._head}"
+        if body:
+            head += f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\n"
+        self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answer = await self._reader.readuntil(b"\r\n\r\n")
+        content = await self._reader.readexactly(_length(answer))
+        return int(answer[9:12]), content
+
+
+def multipart(script: bytes) -> bytes:
+    """The body of a request that uploads a script."""
+    parts = [
+        f"--{_BOUNDARY}",
+        'Content-Disposition: form-data; name="file"; filename="job.sh"',
+        "",
+        script.decode(),
+        f"--{_BOUNDARY}--",
+        "",
+    ]
+    return "\r\n".join(parts).encode()
 
 
 def _length(head: bytes) -> int:

@@ -74,11 +74,18 @@ Round = Callable[[], Awaitable[Sample]]
 
 
 async def compare(
-    bench: Bench, case: str, unit: str, *, ours: Round, raw: Round, pid: int, more_is_better: bool
+    bench: Bench,
+    case: str,
+    unit: str,
+    *,
+    ours: Round,
+    raw: Round,
+    pid: int | None,
+    more_is_better: bool,
 ) -> Result:
     """Measure both in turns and summarise.
 
-    :param pid: the gateway's process, for its memory
+    :param pid: the gateway's process, for its memory; None: there is none any more
     :param more_is_better: whether the figures are rates (else durations)
     """
     pairs = [(await ours(), await raw()) for _ in range(bench.rounds)]
@@ -95,7 +102,7 @@ async def compare(
         ratio=middle,
         spread=(max(ratios) - min(ratios)) / middle,
         errors=sum(a.errors for a, _ in pairs),
-        rss_mib=rss_mib(pid),
+        rss_mib=rss_mib(pid) if pid else 0.0,
         cpu_s_per_1000=median(a.cpu_s_per_1000 for a, _ in pairs),
     )
 

@@ -20,6 +20,7 @@ CONFIG = Path(__file__).parents[2] / "config.yaml"
 USER = "demo"
 """The one user of the cluster."""
 _START_LIMIT = 30.0
+_LOOK = 0.005
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,28 @@ async def process(argv: Sequence[str], log: Path, port: int) -> AsyncIterator[Pr
         await started.wait()
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What a gateway needs, running, and the command that starts one in it."""
+
+    argv: list[str]
+    port: int
+    redis_port: int
+    ssh_port: int
+    minter: Minter
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[Process]:
+        """A gateway that listens."""
+        async with process(self.argv, self.log, self.port) as running:
+            yield running
+
+
 @asynccontextmanager
 async def gateway(
     directory: Path, changed: Mapping[str, object] | None = None, *, person: str | None = None
@@ -73,11 +96,32 @@ async def gateway(
     :param changed: further settings by key
     :param person: a user of this machine, to be let in by OpenSSH instead of the demo's server
     """
+    async with surroundings(directory, changed, person=person) as found, found.started() as running:
+        yield Gateway(
+            found.url, running.pid, found.redis_port, found.minter, found.log, found.ssh_port
+        )
+
+
+@asynccontextmanager
+async def surroundings(
+    directory: Path,
+    changed: Mapping[str, object] | None = None,
+    *,
+    person: str | None = None,
+    users: Sequence[str] = (USER,),
+    programs: Path | None = None,
+) -> AsyncIterator[Surroundings]:
+    """Redis, a login node and keys for a gateway; parameters as of :func:`gateway`.
+
+    :param users: whom the demo's login node lets in
+    :param programs: a directory of programs that it finds before all others
+    """
     port, redis_port, ssh_port = free_port(), free_port(), free_port()
     keys = Keys(directory)
     minter = keys.make(ssh_port)
     homes = directory / "home"
-    (homes / USER).mkdir(parents=True)
+    for user in users:
+        (homes / user).mkdir(parents=True)
     settings = {
         "server.port": port,
         "logging.level": "warning",
@@ -98,19 +142,20 @@ async def gateway(
         "ca": keys.ca_public,
         "host-key": keys.host,
         "homes": homes,
-        "users": USER,
+        "users": ",".join(users),
     }.items():
         node += [f"--{name}", str(value)]
+    if programs:
+        node += ["--env", f"PATH={programs}:{os.defpath}"]
     if person:
         node = openssh.argv(directory, ssh_port, keys.host, keys.ca_public)
     store = redis.server(redis_port, directory)
-    log = directory / "gateway.log"
     async with (
         process(store.argv, directory / "redis.log", redis_port),
         process(node, directory / "ssh.log", ssh_port),
-        process(argv, log, port) as running,
     ):
-        yield Gateway(f"http://127.0.0.1:{port}", running.pid, redis_port, minter, log, ssh_port)
+        log = directory / "gateway.log"
+        yield Surroundings(argv, port, redis_port, ssh_port, minter, log)
 
 
 def _end_of(log: Path) -> str:
@@ -130,7 +175,7 @@ async def _listening(started: Process, port: int, log: Path) -> None:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(_LOOK)
             else:
                 writer.close()
                 return

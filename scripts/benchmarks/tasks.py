@@ -1,10 +1,10 @@
-"""Reading tasks: one by many clients, and a long list by one; and what a task takes in Redis.
+"""Tasks: reading one by many clients, a long list by one; making many; their size in Redis.
 
 The raw limit of ``get-64`` is a bare aiohttp handler that answers the same JSON from one
 Redis GET, per CPU-second of the serving process. That of ``list-1000`` is one Redis round
 trip for the same bytes and their encoding as JSON. ``memory-per-task`` is Redis's memory for a
 finished job submission with all its keys, the events of its life included; the raw limit is
-the JSON of the task alone.
+the JSON of the task alone. ``burst-10000`` is in ``burst``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from redis import asyncio as aioredis
 from firecrest.config.services import Events, Tasks
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.store import TaskStore, new_id
-from scripts.benchmarks import bare
-from scripts.benchmarks.load import Load, burst
+from scripts.benchmarks import bare, burst, load
 from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds
 from scripts.benchmarks.servers import Gateway, free_port, gateway, process
 
@@ -35,7 +34,7 @@ _TASKS = 1000
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
-    """Cases ``get-64``, ``list-1000`` and ``memory-per-task``."""
+    """Cases ``get-64``, ``list-1000``, ``memory-per-task`` and ``burst-10000``."""
     async with gateway(bench.directory) as served:
         redis = aioredis.Redis(port=served.redis_port)
         store = TaskStore(redis, Tasks(), Events())
@@ -48,6 +47,7 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
             yield await _memory(bench, served, store, redis)
         finally:
             await redis.aclose()
+    yield await burst.measure(bench)
 
 
 async def _finished_task(store: TaskStore, user: str) -> str:
@@ -76,9 +76,9 @@ async def _get(bench: Bench, served: Gateway, redis: aioredis.Redis, task_id: st
 
         async def measured(url: str, pid: int) -> Sample:
             before = cpu_seconds(pid)
-            load = await burst(url, headers, clients=_CLIENTS, total=total)
+            sent = await load.burst(url, headers, clients=_CLIENTS, total=total)
             used = cpu_seconds(pid) - before
-            return Sample(total / used, load.errors, 1000 * used / total)
+            return Sample(total / used, sent.errors, 1000 * used / total)
 
         ours = f"{served.url}/tasks/{task_id}"
         raw = f"http://127.0.0.1:{port}/tasks/{task_id}"
@@ -102,9 +102,9 @@ async def _list(bench: Bench, served: Gateway, redis: aioredis.Redis) -> Result:
 
     async def ours() -> Sample:
         before = cpu_seconds(served.pid)
-        load: Load = await burst(url, headers, clients=1, total=times)
+        sent = await load.burst(url, headers, clients=1, total=times)
         used = cpu_seconds(served.pid) - before
-        return Sample(1000 * median(load.durations), load.errors, 1000 * used / times)
+        return Sample(1000 * median(sent.durations), sent.errors, 1000 * used / times)
 
     async def raw() -> Sample:
         durations = []

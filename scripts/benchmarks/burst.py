@@ -1,0 +1,67 @@
+"""Ten thousand submissions within a minute, by a hundred users: case ``burst-10000``.
+
+Each is sent when it is due, whether or not earlier ones have been answered as long as its
+user's connection is free; a receipt's delay counts from when its request was due, so that a
+gateway that stalls is not spared the requests that waited. Lost is a request without a
+receipt, and a task that is not at 200 within a minute after the last request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from statistics import quantiles
+
+from scripts.benchmarks.crowd import SCRIPT, Crowd, all_done, crowd
+from scripts.benchmarks.measure import Bench, Result, cpu_seconds, rss_mib
+
+_USERS = 100
+_REQUESTS = 10_000
+_SECONDS = 58.0  # for all of them, so that the last receipt, too, comes within the minute
+_PATIENCE = 60.0
+_CREATED = 201
+
+
+async def measure(bench: Bench) -> Result:
+    """The case; a quick run makes a tenth of the requests, as fast."""
+    total = bench.scaled(_REQUESTS)
+    async with crowd(bench, _USERS, {}) as people:
+        before = cpu_seconds(people.pid)
+        delays, made = await _send(people, total, _SECONDS / _REQUESTS)
+        lost = total - sum(len(ids) for ids in made.values())
+        lost += sum(
+            await asyncio.gather(
+                *(all_done(people.clients[user], ids, _PATIENCE) for user, ids in made.items())
+            )
+        )
+        return Result(
+            bench=bench.name,
+            case="burst-10000",
+            value=1000 * quantiles(delays, n=20)[-1],
+            unit="ms (p95)",
+            raw=0.0,
+            ratio=0.0,
+            spread=0.0,
+            errors=lost,
+            rss_mib=rss_mib(people.pid),
+            cpu_s_per_1000=1000 * (cpu_seconds(people.pid) - before) / total,
+        )
+
+
+async def _send(people: Crowd, total: int, pace: float) -> tuple[list[float], dict[str, set[str]]]:
+    """Delays of the receipts in seconds, and the ids of the tasks by user."""
+    delays: list[float] = []
+    made: dict[str, set[str]] = {user: set() for user in people.clients}
+    started = time.perf_counter()
+
+    async def one(first: int, user: str) -> None:
+        for number in range(first, total, _USERS):
+            due = started + number * pace
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            status, receipt = await people.clients[user].ask("POST", "/compute/jobs", SCRIPT)
+            delays.append(time.perf_counter() - due)
+            if status == _CREATED:
+                made[user].add(receipt["task_id"])
+
+    await asyncio.gather(*(one(first, user) for first, user in enumerate(people.clients)))
+    return delays, made

@@ -1,0 +1,95 @@
+"""Many users of a cluster whose batch system answers at once, so that the gateway is measured.
+
+The login node is the demo's; its ``sbatch`` is a few lines of shell that print what Slurm's
+would, and start nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from scripts.benchmarks.load import Client, multipart
+from scripts.benchmarks.measure import Bench
+from scripts.benchmarks.servers import Surroundings, surroundings
+
+#: What people submit.
+SCRIPT = multipart(b"#!/bin/sh\n#SBATCH --job-name=bench\ntrue\n")
+
+_ASKED = 100  # ids in one request
+_PAUSE = 0.2  # seconds
+_RULE = "sbatch: -------------------- --------------------"
+_PROGRAMS = {
+    "sbatch": f"""\
+#!/bin/sh
+for word; do case $word in --chdir=*) chdir=${{word#--chdir=}};; esac; done
+printf '%s\\n' 'sbatch: defined options' '{_RULE}' "sbatch: chdir               : $chdir" \\
+  'sbatch: job-name            : bench' '{_RULE}' 'sbatch: end of defined options' >&2
+echo "Submitted batch job $$"
+""",
+    "scontrol": "#!/bin/sh\necho 'slurm 22.05.8'\n",
+    "squeue": "#!/bin/sh\n",
+}
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """A gateway, and a client of each user, connected."""
+
+    pid: int
+    served: Surroundings
+    clients: dict[str, Client]
+
+
+@asynccontextmanager
+async def crowd(bench: Bench, users: int, changed: Mapping[str, object]) -> AsyncIterator[Crowd]:
+    """So many users, who have made no request yet.
+
+    :param changed: settings of the gateway by key
+    """
+    directory = bench.directory / "crowd"
+    programs = directory / "bin"
+    programs.mkdir(parents=True)
+    for name, text in _PROGRAMS.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    names = [f"user{number}" for number in range(users)]
+    settings = {"systems.0.scheduler.type": "Slurm", **changed}
+    async with AsyncExitStack() as stack:
+        around = surroundings(directory, settings, users=names, programs=programs)
+        served = await stack.enter_async_context(around)
+        running = await stack.enter_async_context(served.started())
+        clients = {}
+        for name in names:
+            headers = {
+                "Authorization": f"Bearer {served.minter.token(name)}",
+                "X-Machine-Name": "cluster",
+            }
+            clients[name] = client = Client(served.port, headers)
+            await client.open()
+            stack.callback(client.close)
+        yield Crowd(running.pid, served, clients)
+
+
+async def all_done(client: Client, wanted: set[str], patience: float) -> int:
+    """Wait until these tasks of one user are finished.
+
+    :param wanted: their ids
+    :param patience: seconds
+    :returns: how many are lost: not there, failed, or unfinished when patience ends
+    """
+    left, failed = set(wanted), 0
+    with suppress(TimeoutError):  # what is not done by then is lost
+        async with asyncio.timeout(patience):
+            while left:
+                asked = sorted(left)[:_ASKED]
+                _, found = await client.ask("GET", f"/tasks?tasks={','.join(asked)}")
+                tasks = found.get("tasks", {})
+                ended = {one: t["status"] for one, t in tasks.items() if t["status"] >= "200"}
+                failed += sum(status != "200" for status in ended.values())
+                left -= ended.keys()
+                if not ended:
+                    await asyncio.sleep(_PAUSE)
+    return len(left) + failed
