@@ -105,7 +105,8 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                     service = signing_service.connect(system.delegation, settings.ssh)
                     found[system.name] = await stack.enter_async_context(service)
             pool = Pool(settings.ssh, found, permit)
-            pool.deny(settings.auth.denied_users)
+            tokens = TokenVerifier(settings.auth)
+            pool.deny(tokens.denied)
             machines = Machines(pool, settings)
             stack.push_async_callback(machines.aclose)
             staging = await stack.enter_async_context(s3.connect(settings.storage))
@@ -145,8 +146,14 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
 
-            tokens = TokenVerifier(settings.auth)
-            tokens.start()
+            def withdraw(users: frozenset[str]) -> None:
+                """Some of their tokens are good no more: neither is what was opened by them."""
+                pool.deny(tokens.denied)
+                for user in users:
+                    pool.end_for(user)
+                app[event_stream.CONNECTIONS].revoke(tokens.revoked)
+
+            tokens.start(withdraw)
             stack.push_async_callback(tokens.stop)
 
             app[PARTS] = Parts(

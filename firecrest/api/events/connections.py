@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from aiohttp import web
 
 from firecrest.background import end
+from firecrest.model.principal import Principal
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,13 @@ class TooMany(Exception):
 
 class Beating(Protocol):
     """A stream, as its heart sees it."""
+
+    @property
+    def principal(self) -> Principal:
+        """Who listens."""
+
+    def revoke(self) -> None:
+        """End it, for its token has been revoked."""
 
     async def beat(self) -> None:
         """A heartbeat is due; must not wait for the client."""
@@ -72,6 +80,11 @@ class Connections:
             yield
         finally:
             del self._due[stream]
+
+    def revoke(self, revoked: Callable[[Principal], bool]) -> None:
+        """End the streams whose tokens are good no more."""
+        for stream in [stream for stream in self._due if revoked(stream.principal)]:
+            stream.revoke()
 
     async def running(self, app: web.Application) -> AsyncIterator[None]:
         """Beat while the application runs."""

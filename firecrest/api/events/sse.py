@@ -21,6 +21,7 @@ from firecrest.api.http.parts import Parts
 from firecrest.background import end
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.events.subscription import GoingAway, TooSlow
+from firecrest.model.principal import Principal
 
 _log = logging.getLogger(__name__)
 
@@ -55,10 +56,10 @@ async def serve(
             "X-Accel-Buffering": "no",  # for a proxy that would collect before it passes on
         }
     )
-    stream = _Stream(request, response)
+    stream = _Stream(request, principal, response)
     with connections.place(principal.user):
         async with parts.hub.subscribe(principal.user, asked.after) as events:
-            session = Session(stream, parts, principal, events, public_url)
+            session = Session(stream, parts, events, public_url)
             events.on_overflow = lambda: stream.finish(_TOO_SLOW)
             channel = await session.open(None, initial(asked.tasks or ALL))
             await response.prepare(request)
@@ -72,8 +73,10 @@ async def serve(
 class _Stream(Carrier[str]):
     """One response; it ends with a reason."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
-        super().__init__(request, "token expired")
+    def __init__(
+        self, request: web.Request, principal: Principal, response: web.StreamResponse
+    ) -> None:
+        super().__init__(request, principal, "token expired", "token revoked")
         self._response = response
 
     async def run(self, session: Session) -> str:

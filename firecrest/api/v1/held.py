@@ -52,6 +52,7 @@ async def read_held(
     seconds = call.parts.settings.tasks.hold if wait is None else wait
     if seconds > 0 and _is_no_news(call, found, wanted, explicit=wait is not None):
         found = await _changed(call.parts.hub, user, read, found, wanted, seconds)
+        call.parts.tokens.check_still(call.principal)
     if wanted is not None:
         seen.remember(user, client, found)
     return found
