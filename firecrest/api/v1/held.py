@@ -54,6 +54,7 @@ async def read_held(
             found = await read()
             if _is_no_news(call, found, wanted, explicit=explicit):
                 found = await _changed(events, read, found, wanted, seconds)
+                call.parts.tokens.check_still(call.principal)
     else:
         found = await read()
     if wanted is not None:
