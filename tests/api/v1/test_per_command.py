@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from redis import asyncio as aioredis
 
+from tests.api.v1 import test_external_parts as parts
 from tests.api.v1.both_ways import by_commands
+from tests.api.v1.test_external import download, fetch
 from tests.api.v1.test_without_sftp import (  # fixtures, and tests that hold here, too
     bucket as bucket,
 )
@@ -30,6 +32,7 @@ from tests.api.v1.test_without_sftp import (
     test_an_upload_whose_client_goes_away_leaves_nothing as test_an_upload_given_up,
 )
 from tests.conftest import Connect
+from tests.harness.bucket import Bucket
 from tests.harness.client import Client
 from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.gateway import Config, Gateway, running_gateway
@@ -58,6 +61,7 @@ async def strict_gateway(
     del config["systems"][0]["utilities"]
     config["ssh"] |= {"session_mode": "per-command", "wrapper_enabled": True}
     config["logging"] = {"level": "debug", "audit_json": True}
+    config["storage"]["part_size_mb"] = 5
     async with running_gateway(config, directory) as running:
         yield running
 
@@ -87,6 +91,29 @@ async def test_the_batch_system_answers(alice: Client, client: Client) -> None:
     assert found.json["out"]["status"] == "available"
     found = await client.get("/utilities/whoami")
     assert found.json["output"] == "alice"
+
+
+async def test_what_is_large_goes_in_one_piece_between_store_and_machine(
+    client: Client, bucket: Bucket, workdir: Path
+) -> None:
+    """There is no shell that could move parts; the client's own are put together all the same."""
+    named, message, receipt = await parts.offered(client, workdir, len(parts.CONTENT))
+    for part in message["parts"]:
+        assert await parts.put(part) == 200
+    assert (await client.put(parts.UPLOAD, headers=named)).status == 200
+    task = await client.finished(receipt)
+    assert task["status"] == "114", task
+    assert (workdir / "f").read_bytes() == parts.CONTENT
+    assert [path.name for path in workdir.iterdir()] == ["f"]
+
+    receipt = await download(client, workdir / "f")
+    task = await client.finished(receipt)
+    assert task["status"] == "117", task
+    assert await fetch(task["data"]["url"]) == parts.CONTENT
+    # the upload in parts that was begun for it is not left behind
+    assert await bucket.uploads(task["hash_id"]) == []
+    pushes = list(Path("/home/alice/firecrest").glob(f".push.{task['hash_id']}*"))
+    assert pushes == []
 
 
 async def test_a_job_moves_files(client: Client, workdir: Path) -> None:
