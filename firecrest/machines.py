@@ -90,6 +90,8 @@ class Machine:
         else:
             more = (directories, self._audited)
             self._files = BySftp(pool, user, system, self._commands, *more)
+        #: Whether nothing may be run there but the programs of auth §7, as far as is known.
+        self.programs_only = alone
         self.system = system
         self.scheduler = scheduler
         self.user = user
