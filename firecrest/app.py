@@ -116,7 +116,8 @@ def _running(
             outside = await stack.enter_async_context(AsyncExitStack())
             permit = await permission(outside, settings.opa, metrics)
             pool = Pool(settings.ssh, await delegations(outside, settings), permit, metrics)
-            pool.deny(settings.auth.denied_users)
+            tokens = TokenVerifier(settings.auth)
+            pool.deny(tokens.denied)
             machines = Machines(pool, settings, metrics, spans)
             stack.push_async_callback(machines.aclose)
             staging = await stack.enter_async_context(s3.connect(settings.storage, metrics, spans))
@@ -163,9 +164,6 @@ def _running(
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
 
-            tokens = TokenVerifier(settings.auth)
-            tokens.start()
-
             parts = app[PARTS] = Parts(
                 settings=settings,
                 tokens=tokens,
@@ -183,13 +181,23 @@ def _running(
                 rates=RateLimits(settings.server.rate_limit),
             )
 
+            def withdraw(users: frozenset[str]) -> None:
+                """Some of their tokens are good no more: neither is what was opened by them."""
+                tokens = parts.tokens
+                pool.deny(tokens.denied)
+                for user in users:
+                    pool.end_for(user)
+                app[event_stream.CONNECTIONS].revoke(
+                    lambda who: tokens.revoked(who) or not tokens.accepts(who.user)
+                )
+
             async def stop_tokens() -> None:
                 await parts.tokens.stop()
 
+            tokens.start(withdraw)
             stack.push_async_callback(stop_tokens)
             if read is not None:
-                connections = app[event_stream.CONNECTIONS]
-                reloading = Reloading(parts, pool, connections, outside, workflows, read)
+                reloading = Reloading(parts, pool, withdraw, outside, workflows, read)
                 reloading.start()
                 stack.push_async_callback(reloading.stop)
             _log.info("serving %d systems", len(settings.systems))

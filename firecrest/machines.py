@@ -57,6 +57,8 @@ class Machine:
     """A system in the name of a user.
 
     Methods raise ``SystemUnavailable``, ``AccessDenied`` and what the command says.
+
+    :param service: family of calls for which it is used, for the audit
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Machine:
         system: System,
         scheduler: Scheduler,
         user: str,
+        service: str,
         directories: Directories,
         aside: Executor,
         metrics: Metrics,
         spans: Spans,
     ) -> None:
         self._spans = spans
+        self._service = service
         self._pool = pool
         self._metrics = metrics
         self._limit = settings.utilities.max_file_size
@@ -218,6 +222,7 @@ class Machine:
                 {
                     "user": self.user,
                     "system": self.system.name,
+                    "service": self._service,
                     "action": action,
                     "operand": operand,
                     "outcome": outcome,
@@ -305,6 +310,7 @@ class Machines:
         scheduler = served.schedulers[system_name]
         return Machine(
             *(self._pool, served.settings, system.serving(self.family), scheduler, user),
+            self.family,
             self._directories,
             self._aside,
             self._metrics,

@@ -186,9 +186,17 @@ class _OneConnects(AbstractConnection):
         await self._mended()
         return await super().read_response(*args, **options)
 
-    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send, without waiting until all is sent: the time limit is that of the answer.
+
+        The library makes a task for each command, to limit how long it is sent.
+        """
         await self._mended()
-        await super().send_packed_command(*args, **options)
+        asleep = check_health and asyncio.get_running_loop().time() > self.next_health_check
+        if not self.is_connected or asleep or not isinstance(command, list):
+            await super().send_packed_command(command, check_health)
+        else:
+            self._writer.writelines(command)  # type: ignore[union-attr]  # it is connected
 
     async def _mended(self) -> None:
         """Wait until another caller has connected, or failed to."""

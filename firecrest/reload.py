@@ -14,7 +14,6 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from firecrest.api.events.connections import Connections
 from firecrest.api.http.parts import Parts
 from firecrest.api.http.rate import RateLimits
 from firecrest.auth import policy
@@ -43,6 +42,7 @@ async def permission(stack: AsyncExitStack, settings: Opa, metrics: Metrics) -> 
 class Reloading:
     """Waits for SIGHUP.
 
+    :param withdraw: ends what those hold whose tokens are good no more, these users among them
     :param outside: whatever asks the policy or a signing service is ended with it
     :param workflows: makes those of a configuration
     :param read: the configuration as it is on disk now, checked; raises ``ConfigError``
@@ -52,14 +52,14 @@ class Reloading:
         self,
         parts: Parts,
         pool: Pool,
-        connections: Connections,
+        withdraw: Callable[[frozenset[str]], None],
         outside: AsyncExitStack,
         workflows: Callable[[Settings], list[Workflow]],
         read: Callable[[], Settings],
     ) -> None:
         self._parts = parts
         self._pool = pool
-        self._connections = connections
+        self._withdraw = withdraw
         self._outside = outside
         self._workflows = workflows
         self._read = read
@@ -116,7 +116,7 @@ class Reloading:
             _log.warning("%s has changed, which only a restart brings into force", key)
 
         retired, parts.tokens = parts.tokens, tokens
-        tokens.start()
+        tokens.start(self._withdraw)
         parts.settings = settings
         parts.machines.reload(settings, schedulers)
         parts.staging.reload(settings.storage)
@@ -126,8 +126,7 @@ class Reloading:
         parts.systems = SystemProbes(settings, parts.machines)
         parts.rates = RateLimits(settings.server.rate_limit)
         self._pool.reload(settings.ssh, settings.systems, connector, permit)
-        self._pool.deny(settings.auth.denied_users)
-        self._connections.expire(lambda user: not tokens.accepts(user))
+        self._withdraw(frozenset())
         parts.metrics.loaded.set_to_current_time()
         _log.info("configuration reloaded, serving %d systems", len(settings.systems))
         await retired.stop()

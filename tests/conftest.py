@@ -19,6 +19,8 @@ fixture          scope      gives
 ``redis_server`` session    a Redis of this worker's own, which a test may stop and fill
 ``redis_cluster`` session   a Redis Cluster of this worker's own
 ``watched_redis`` session   a Redis of this worker's own with a replica and a Sentinel
+``embedded``     session    the testbed with the demo's object store in place of its own
+``staging``      function   the testbed with the object store that the test is about
 ================ =========  ============================================================
 
 The testbed is started by ``scripts/test``. Each worker has a Redis database of its own.
@@ -40,6 +42,7 @@ from redis import asyncio as aioredis
 from tests.harness.client import Client
 from tests.harness.daemons import RedisServer, SshServer, ssh_server
 from tests.harness.daemons import redis_server as running_redis
+from tests.harness.embedded import embedded_store
 from tests.harness.gateway import Config, Gateway, config_for, running_gateway
 from tests.harness.network import Wire, wire_to
 from tests.harness.producer import Producer, producer_for
@@ -182,3 +185,16 @@ async def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
 async def watched_redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WatchedRedis]:
     async with running_watched_redis(tmp_path_factory.mktemp("watched")) as watched:
         yield watched
+
+
+@pytest.fixture(scope="session")
+async def embedded(
+    testbed: Testbed, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Testbed]:
+    async with embedded_store(tmp_path_factory.mktemp("embedded"), testbed) as changed:
+        yield changed
+
+
+@pytest.fixture
+def staging(testbed: Testbed) -> Testbed:
+    return testbed

@@ -10,26 +10,22 @@ Contract: auth §1-§4.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import json
 import logging
-import math
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
-
-from firecrest.auth.keys import Keys, PublishedKeys
+from firecrest.auth.issuers import TrustedIssuer
+from firecrest.auth.jose import is_base64url, json_object, number
+from firecrest.auth.keys import PublishedKeys
+from firecrest.auth.revocation import RevocationList
 from firecrest.background import end
-from firecrest.config.settings import ALGORITHMS, Auth, Issuer
-from firecrest.errors import ConfigError, Unauthenticated
+from firecrest.config.settings import ALGORITHMS, Auth
+from firecrest.errors import Unauthenticated
 from firecrest.model.principal import Principal
 
 Body = Mapping[str, str]
@@ -47,6 +43,7 @@ OTHER_ALGORITHM: Body = {"message": "Invalid algorithm"}
 BAD_SIGNATURE: Body = {"message": "Invalid signature"}
 WRONG_AUDIENCE: Body = dict.fromkeys(("message", "description"), "Invalid audience in JWT token")
 BAD_USER: Body = {"message": "Invalid user"}
+REVOKED: Body = {"message": "Token revoked"}
 EXPIRED = "token expired"
 NOT_YET = "token not valid yet"
 NOT_A_NUMBER = "must be a number"
@@ -63,11 +60,21 @@ class UnknownKey(Unauthenticated):
 CACHE_SIZE = 4096
 """Verified tokens remembered; the least recently used is forgotten first."""
 
-_BASE64URL = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
-_ARMOUR = re.compile(r"-----[A-Z ]+-----")
-_JWS = jwt.PyJWS()
+_DAY = 86400.0
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What is remembered of a token.
+
+    :ivar generation: of the keys it was checked with
+    """
+
+    principal: Principal
+    times: Claims
+    generation: int
 
 
 class TokenVerifier:
@@ -75,25 +82,38 @@ class TokenVerifier:
 
     :param settings: issuers, scope and rules for names
     :param clock: seconds since 1970
-    :raises ConfigError: if no key of some issuer can be used
+    :raises ConfigError: if no key of some issuer can be used, or the list of what is revoked
     """
 
     def __init__(self, settings: Auth, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._clock = clock
         self._issuers = {
-            issuer.issuer: _TrustedIssuer.of(issuer, f"auth.issuers.{position}", self._forget)
+            issuer.issuer: TrustedIssuer.of(issuer, f"auth.issuers.{position}", self._forget)
             for position, issuer in enumerate(settings.issuers)
         }
+        self._revoked = RevocationList(settings.revoked_file, settings.revoked_refresh)
         self._refresher: asyncio.Task[None] | None = None
         # A shared secret is never accepted by accident: HS256 exists only where configured.
         asymmetric = (name for name in ALGORITHMS if name != "HS256")
         self._algorithms = {*asymmetric, *(i.algorithm for i in self._issuers.values())}
+        if settings.allow_unverified:
+            self._algorithms = set(ALGORITHMS)
         self._username = re.compile(settings.username_pattern)
-        self._verified: OrderedDict[bytes, tuple[Principal, Claims]] = OrderedDict()
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
+        self._generation = 0
 
-    def start(self) -> None:
-        """Get the keys that issuers publish, and keep them up to date."""
+    def start(self, withdraw: Callable[[frozenset[str]], None]) -> None:
+        """Get the keys that issuers publish, and keep them and what is revoked up to date.
+
+        :param withdraw: called with users, some of whose tokens were just revoked
+        """
+        if self._settings.allow_unverified:
+            _log.critical(
+                "auth.allow_unverified: NO SIGNATURE IS CHECKED; whoever reaches this server"
+                " can act as any user on every system"
+            )
+        self._revoked.start(lambda: withdraw(self._taken_back()))
         published = [i.published for i in self._issuers.values() if i.published is not None]
         if published:
             self._refresher = asyncio.create_task(self._refresh(published), name="issuers' keys")
@@ -101,6 +121,24 @@ class TokenVerifier:
     async def stop(self) -> None:
         """End that."""
         await end(self._refresher)
+        await self._revoked.stop()
+
+    @property
+    def denied(self) -> frozenset[str]:
+        """Users in whose name nothing is done, whatever token they come with."""
+        return frozenset(self._settings.denied_users) | self._revoked.users
+
+    def revoked(self, principal: Principal) -> bool:
+        """Whether the token of a principal was revoked after it had been verified."""
+        return self._revoked.holds(principal)
+
+    def check_still(self, principal: Principal) -> None:
+        """Check again a token that was verified some time ago.
+
+        :raises Unauthenticated: it has been revoked
+        """
+        if self.revoked(principal):
+            _refuse(REVOKED)
 
     async def with_new_keys(self, check: Callable[[], Principal]) -> Principal:
         """The outcome of a check of a token, made again if its issuer has new keys.
@@ -132,7 +170,19 @@ class TokenVerifier:
         return named is not None and user not in self._settings.denied_users
 
     def _forget(self) -> None:
-        self._verified.clear()
+        """Check again what was checked with keys that have gone; whose it was stays known."""
+        self._generation += 1
+
+    def _taken_back(self) -> frozenset[str]:
+        """Forget tokens that are revoked by now; their users."""
+        found = {
+            digest: known.principal.user
+            for digest, known in self._verified.items()
+            if self.revoked(known.principal)
+        }
+        for digest in found:
+            del self._verified[digest]
+        return frozenset(found.values())
 
     def from_header(self, value: str | None) -> Principal:
         """Verify the token in a header ``Bearer <token>``.
@@ -155,32 +205,47 @@ class TokenVerifier:
         # The whole token counts, not its claims: the signature has to be the same as well.
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         known = self._verified.get(digest)
-        if known is not None:
-            principal, times = known
-            self._check_times(times, digest)
+        if known is not None and known.generation == self._generation:
+            self._check_times(known.times, digest)
+            if self.revoked(known.principal):
+                _refuse(REVOKED)
             self._verified.move_to_end(digest)
-            return principal
+            return known.principal
         claims = self._authentic_claims(token)
         self._check_times(claims)
         self._check_audience(claims)
         self._check_scope(claims)
-        principal = Principal(
-            user=self._user(claims),
-            issuer=claims["iss"],
-            client=_first_text(claims.get("azp"), claims.get("clientId")),
-            expires=float(claims["exp"]),
-        )
-        times = {name: claims[name] for name in ("exp", "nbf") if name in claims}
-        self._verified[digest] = (principal, times)
+        principal = self._principal(claims)
+        if self.revoked(principal):
+            _refuse(REVOKED)
+        if "exp" in claims:  # one that never ends is not worth remembering for ever
+            times: Claims = {name: claims[name] for name in ("exp", "nbf") if name in claims}
+            self._verified[digest] = _Verified(principal, times, self._generation)
+            self._verified.move_to_end(digest)
         if len(self._verified) > CACHE_SIZE:
             self._verified.popitem(last=False)
         return principal
 
+    def _principal(self, claims: Claims) -> Principal:
+        marks = ((name, claims.get(name)) for name in ("jti", "sid", "sub"))
+        return Principal(
+            user=self._user(claims),
+            issuer=_first_text(claims.get("iss")),
+            client=_first_text(claims.get("azp"), claims.get("clientId")),
+            # without an end (which needs allow_unverified) it counts from now on
+            expires=float(claims.get("exp", self._clock() + _DAY)),
+            issued=number(claims.get("iat")) or 0.0,
+            marks=tuple((name, value) for name, value in marks if isinstance(value, str)),
+        )
+
     def _authentic_claims(self, token: str) -> Claims:
-        """Check everything up to the signature; give the claims it covers."""
+        """Check everything up to the signature; give the claims it covers.
+
+        With ``allow_unverified`` nobody vouches for them.
+        """
         parts = token.encode(errors="surrogatepass").split(b".")
-        header = _json_object(parts[0]) if len(parts) == 3 else None
-        claims = _json_object(parts[1]) if len(parts) == 3 else None
+        header = json_object(parts[0]) if len(parts) == 3 else None
+        claims = json_object(parts[1]) if len(parts) == 3 else None
         if header is None or claims is None:
             _refuse(NOT_A_TOKEN)
         kind = header.get("typ", "JWT")
@@ -189,8 +254,10 @@ class TokenVerifier:
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:
             _refuse(BAD_ALGORITHM)
-        if not _is_base64url(parts[2]):
+        if not is_base64url(parts[2]):
             _refuse(BAD_SIGNATURE_PART)
+        if self._settings.allow_unverified:
+            return claims
         name = claims.get("iss")
         if name is None:
             _refuse(NO_ISSUER)
@@ -210,7 +277,9 @@ class TokenVerifier:
         """Check ``exp`` and ``nbf``; an expired token is dropped from the cache."""
         now, leeway = self._clock(), self._settings.leeway
         body = {}
-        expires = _number(claims.get("exp"))
+        expires = number(claims.get("exp"))
+        if "exp" not in claims and self._settings.allow_unverified:
+            expires = now + _DAY
         if expires is None:
             body["exp"] = NOT_A_NUMBER
         elif expires + leeway <= now:
@@ -218,7 +287,7 @@ class TokenVerifier:
             if digest is not None:
                 self._verified.pop(digest, None)
         if "nbf" in claims:
-            begins = _number(claims["nbf"])
+            begins = number(claims["nbf"])
             if begins is None:
                 body["nbf"] = NOT_A_NUMBER
             elif begins - leeway > now:
@@ -227,6 +296,8 @@ class TokenVerifier:
             _refuse(body)
 
     def _check_audience(self, claims: Claims) -> None:
+        if self._settings.allow_unverified:
+            return
         wanted = self._issuers[claims["iss"]].audience
         given = claims.get("aud")
         if wanted and wanted not in (given if isinstance(given, list) else [given]):
@@ -251,116 +322,8 @@ class TokenVerifier:
         return user
 
 
-@dataclass(frozen=True, slots=True)
-class _TrustedIssuer:
-    """An issuer with its keys loaded; ``keys`` are pairs of key id and key."""
-
-    algorithm: str
-    audience: str
-    keys: Keys = field(repr=False)  # a shared secret is one, too
-    published: PublishedKeys | None
-
-    @classmethod
-    def of(cls, issuer: Issuer, path: str, changed: Callable[[], None]) -> _TrustedIssuer:
-        """Load the keys; a malformed one among others is only logged.
-
-        :param path: dotted key of the issuer in the configuration
-        :param changed: called when a published key has gone
-        """
-        published = None
-        if issuer.jwks_url or issuer.discovery:
-            published = PublishedKeys(issuer, changed)
-        if issuer.algorithm == "HS256":
-            keys = [("", issuer.secret.reveal().encode())]
-        else:
-            keys = []
-            for position, text in enumerate(issuer.public_keys):
-                try:
-                    keys.append(_load_key(text, issuer.algorithm))
-                except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError) as error:
-                    logger.warning(
-                        "%s.public_keys.%d: not a public key for %s (%s)",
-                        path,
-                        position,
-                        issuer.algorithm,
-                        type(error).__name__,
-                    )
-        if not keys and published is None:
-            problem = f"{path}.public_keys: no public key for {issuer.algorithm} among them"
-            raise ConfigError([problem])
-        return cls(issuer.algorithm, issuer.audience, tuple(keys), published)
-
-    def signed(self, token: str, kid: object) -> bool:
-        """Whether one of the keys made the signature; the key the token names goes first."""
-        return any(
-            self._signed_with(key, token)
-            for _, key in sorted(self._all(), key=lambda pair: pair[0] != kid)
-        )
-
-    def _all(self) -> Keys:
-        return self.keys if self.published is None else self.keys + self.published.keys
-
-    def _signed_with(self, key: Any, token: str) -> bool:
-        try:
-            _JWS.decode_complete(token, key, algorithms=[self.algorithm])
-        except (jwt.PyJWTError, ValueError, TypeError):
-            return False
-        return True
-
-
-def _load_key(text: str, algorithm: str) -> tuple[str, Any]:
-    """Load a public key from PEM or from the bare base64 body of one.
-
-    Its id is the one Keycloak, the issuer of most installations, puts into ``kid``: the
-    SHA-256 of the key's encoding. A token of another issuer just finds no key to try first.
-    """
-    if "PRIVATE KEY" in text:
-        raise ValueError("a private key")
-    body = "".join(_ARMOUR.sub("", text).split())
-    encoded = base64.b64decode(body, validate=True)
-    if "-----BEGIN" not in text:
-        text = f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n"
-    digest = hashlib.sha256(encoded).digest()
-    kid = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-    return kid, jwt.get_algorithm_by_name(algorithm).prepare_key(text)
-
-
 def _refuse(body: Body) -> NoReturn:
     raise Unauthenticated(dict(body))
-
-
-def _is_base64url(part: bytes) -> bool:
-    if not _BASE64URL.fullmatch(part):
-        return False
-    return len(part) % 4 == 0 if part.endswith(b"=") else len(part) % 4 != 1
-
-
-def _json_object(part: bytes) -> dict[str, Any] | None:
-    """Decode one part of a token; ``None`` if it is no base64url of a JSON object."""
-    if not _is_base64url(part):
-        return None
-    try:
-        text = base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4)).decode()
-        value = json.loads(text, parse_constant=_no_constant)
-    except (binascii.Error, ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _no_constant(name: str) -> NoReturn:
-    """Refuse ``NaN`` and ``Infinity``: Python reads them, JSON has no such thing."""
-    raise ValueError(name)
-
-
-def _number(value: Any) -> float | None:
-    """Give a finite number, ``None`` for anything else: ``1e999`` would never expire."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _at(value: Any, *path: Any) -> Any:

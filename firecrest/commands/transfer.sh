@@ -222,6 +222,8 @@ part() {
             [ "$code" != 0 ] || [ -z "$each" ] || hex=$(sum)
         fi
         [ "$code" != 0 ] || return 0
+        # a URL that has expired, an object that is gone or is another one by now: so it stays
+        case $(cat "run/said.$worker") in *" error: 40"[34]*|*" error: 412"*) last=1 ;; esac
         [ "$pause" != - ] && [ -z "$last" ] && [ ! -e run/failed ] || return "$code"
         sleep "$pause"
     done

@@ -178,7 +178,7 @@ class Auth:
     header_name: str = item(
         values.required_text(), default="Authorization", help="header carrying Bearer <token>"
     )
-    issuers: tuple[Issuer, ...] = listing(Issuer, minimum=1)
+    issuers: tuple[Issuer, ...] = listing(Issuer)
     required_scope: str = item(
         values.text(), default="", help="word the claim scope must contain; empty: not checked"
     )
@@ -205,7 +205,25 @@ class Auth:
     denied_users: tuple[str, ...] = item(
         fields.List(values.required_text(), post_load=tuple),
         default=("root",),
-        help="user names never accepted",
+        help="user names never accepted, in which nothing is ever done",
+    )
+    revoked_file: Path | None = item(
+        values.PathField(),
+        default=None,
+        help="list of revoked tokens and users, heeded as soon as it changes; null: there is none",
+    )
+    revoked_refresh: float = item(
+        values.seconds(), default=5.0, help="seconds between looks whether the list has changed"
+    )
+    allow_unverified: bool = item(
+        fields.Boolean(),
+        default=False,
+        help="for tests only: signatures, issuers and audiences of tokens are not checked",
+    )
+    allow_unverified_anywhere: bool = item(
+        fields.Boolean(),
+        default=False,
+        help="whether that is allowed where others than this machine can reach the server",
     )
 
 

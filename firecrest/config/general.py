@@ -41,8 +41,8 @@ class Logging:
     audit_json: bool = item(
         fields.Boolean(),
         default=False,
-        help="one JSON line per remote command, whatever the form of the others: machine, user,"
-        " command word, ids of request and trace",
+        help="one JSON line per remote command, whatever the form of the others: machine, service,"
+        " user, command word, ids of request and trace",
     )
 
 

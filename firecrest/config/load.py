@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,14 @@ from firecrest.config.settings import Issuer, Redis, Settings, Ssh, System
 from firecrest.errors import ConfigError
 from firecrest.schema import SchemaError, load
 
+_DENIED_WATCHER = (
+    "it is one of auth.denied_users, in whose name nothing is done: name an account of its own"
+    " that may see all jobs, such as one with Slurm's admin level Operator"
+)
+_UNVERIFIED_FOR_ALL = (
+    "whoever reaches the server could act as any user: listen on 127.0.0.1 (server.host), or set"
+    " allow_unverified_anywhere, too"
+)
 _SHORTEST_SECRET = 32  # bytes: the digest of HS256 (RFC 7518 §3.2)
 
 
@@ -132,6 +141,13 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _repeated(
         "auth.issuers.{}.issuer", [issuer.issuer for issuer in settings.auth.issuers]
     )
+    yield from _unverified_relations(settings)
+    for position, system in enumerate(settings.systems):
+        account = system.scheduler.watch_account
+        if account in settings.auth.denied_users:
+            yield f"systems.{position}.scheduler.watch_account", _DENIED_WATCHER
+        elif account and not re.fullmatch(settings.auth.username_pattern, account):
+            yield f"systems.{position}.scheduler.watch_account", "not a safe user name"
     for key, message in _redis_relations(settings.redis):
         yield f"redis.{key}", message
     yield from _repeated("redis.sentinel.nodes.{}", settings.redis.sentinel.nodes)
@@ -139,6 +155,25 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     for position, issuer in enumerate(settings.auth.issuers):
         for key, message in _issuer_relations(issuer):
             yield f"auth.issuers.{position}.{key}", message
+
+
+def _unverified_relations(settings: Settings) -> Iterator[tuple[str, str]]:
+    """A server that checks no signature is one that nobody else can reach (auth §2)."""
+    auth, server = settings.auth, settings.server
+    if not auth.allow_unverified:
+        if not auth.issuers:
+            yield "auth.issuers", "at least one is needed"
+        if auth.allow_unverified_anywhere:
+            yield "auth.allow_unverified_anywhere", "of no use without allow_unverified"
+        return
+    if auth.issuers:
+        yield "auth.issuers", "of no use with allow_unverified: leave them, or that, out"
+    if auth.allow_unverified_anywhere:
+        return
+    if not values.is_loopback(server.host):
+        yield "auth.allow_unverified", _UNVERIFIED_FOR_ALL
+    elif server.trusted_proxies:
+        yield "auth.allow_unverified", "a proxy lets others in (server.trusted_proxies)"
 
 
 def _redis_relations(redis: Redis) -> Iterator[tuple[str, str]]:

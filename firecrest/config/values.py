@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -155,6 +155,14 @@ def origin(value: str) -> None:
         or " " in value
     ):
         raise ValidationError("Not an origin like https://host:port without path or final slash.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server that listens there is reached from its own machine only."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def secure_url(value: str) -> None:

@@ -4,6 +4,9 @@ One pub/sub connection serves all users with listeners. A message on it carries 
 "look": on each one, and on each confirmation of a (re)subscription, the user's log is read
 after the last event seen. So a cut connection loses nothing. Users with something to read take
 turns, a page each: one whose tasks change all the time delays nobody.
+
+Who polls comes and goes all the time. So the hub listens a little longer than somebody does, and
+whoever comes meanwhile has nothing to ask Redis.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ _log = logging.getLogger(__name__)
 _RECONNECT_DELAY = 0.5
 #: The logs are read after so many seconds without a bell: a dead connection rings none.
 _LONGEST_SILENCE = 5.0
+#: Seconds for which a user without listeners is listened to.
+_LINGER = 2.0
 #: Logs in a row that cannot be read, after which it is not those logs.
 _FAILURES = 3
 
@@ -34,6 +39,10 @@ class _Feed:
         self.position = position
         self.subscriptions: set[Subscription] = set()
         self.lock = asyncio.Lock()
+        #: whether Redis has confirmed that its bell is heard, on the connection of now
+        self.heard = False
+        #: when the last subscription left, by the loop's clock
+        self.left = 0.0
 
 
 class Hub:
@@ -64,6 +73,7 @@ class Hub:
         self._tasks = [
             asyncio.create_task(self._listen(), name="event bells"),
             asyncio.create_task(self._read(), name="event logs"),
+            asyncio.create_task(self._forget(), name="users without listeners"),
         ]
 
     async def stop(self) -> None:
@@ -102,35 +112,48 @@ class Hub:
 
     async def attach(self, subscription: Subscription) -> None:
         user = subscription.user
+        feed = self._feeds.get(user)
+        if feed is not None and feed.heard:
+            self._join(feed, subscription)
+            return
         # The position is read before the bell is heard: what falls between is read at the
         # confirmation of the subscription. Who finds a feed reads too, and so learns at once
         # that Redis is away.
         position = await self.log.last_id(user)
-        feed = self._feeds.setdefault(user, _Feed(position))
-        feed.subscriptions.add(subscription)
-        if not subscription.replaying:
-            subscription.position = feed.position
-        if self.going_away:
-            subscription.end()
+        self._join(self._feeds.setdefault(user, _Feed(position)), subscription)
         # every time, because that of another subscription may have failed
         with guarded():
             async with self._changing:
                 await self._pubsub.subscribe(bell(user))
         self._wanted.set()
 
+    def _join(self, feed: _Feed, subscription: Subscription) -> None:
+        feed.subscriptions.add(subscription)
+        if not subscription.replaying:
+            subscription.position = feed.position
+        if self.going_away:
+            subscription.end()
+
     async def detach(self, subscription: Subscription) -> None:
-        feed = self._feeds.get(subscription.user)
-        if feed is None:
-            return
-        feed.subscriptions.discard(subscription)
-        if not feed.subscriptions:
-            del self._feeds[subscription.user]
-            try:
-                async with self._changing:
-                    if subscription.user not in self._feeds:  # nobody came meanwhile
-                        await self._pubsub.unsubscribe(bell(subscription.user))
-            except (RedisError, OSError) as error:
-                _log.info("unsubscribing: %s", error)
+        if feed := self._feeds.get(subscription.user):
+            feed.subscriptions.discard(subscription)
+            feed.left = asyncio.get_running_loop().time()
+
+    async def _forget(self) -> None:
+        """Listen no more to users who have had no listener for a while."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_LINGER)
+            for user, feed in list(self._feeds.items()):
+                if feed.subscriptions or loop.time() - feed.left < _LINGER:
+                    continue
+                del self._feeds[user]
+                try:
+                    async with self._changing:
+                        if user not in self._feeds:  # nobody came meanwhile
+                            await self._pubsub.unsubscribe(bell(user))
+                except (RedisError, OSError) as error:
+                    _log.info("unsubscribing: %s", error)
 
     # -- bells -----------------------------------------------------------------------
 
@@ -141,6 +164,8 @@ class Hub:
                 await self._hear()
             except Exception as error:  # noqa: BLE001  without it every stream would fall silent
                 _log.warning("event connection lost, reconnecting: %s", error)
+                for feed in self._feeds.values():
+                    feed.heard = False
                 await asyncio.sleep(_RECONNECT_DELAY)
                 self._ring(*self._feeds)
 
@@ -153,7 +178,10 @@ class Hub:
         if message is None:
             self._ring(*self._feeds)
         elif message["type"] in ("message", "subscribe"):
-            self._ring(message["channel"].decode().partition("{")[2].rstrip("}"))
+            user = message["channel"].decode().partition("{")[2].rstrip("}")
+            if message["type"] == "subscribe" and user in self._feeds:
+                self._feeds[user].heard = True
+            self._ring(user)
 
     def _ring(self, *users: str) -> None:
         now = asyncio.get_running_loop().time()

@@ -139,6 +139,7 @@ class EventLog:
     def __init__(self, redis: aioredis.Redis) -> None:
         # typed for decoded answers too, but connected for bytes only
         self._redis: Any = redis
+        self._page = redis.register_script(files(__package__).joinpath("page.lua").read_text())
 
     async def last_id(self, user: str) -> str:
         """Id of the newest event there ever was, ``0-0`` if there was none."""
@@ -153,11 +154,12 @@ class EventLog:
         something is missing: whoever has it has seen more than is known here.
         """
         with guarded():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hmget(marks_key(user), "last", "lost")
-                pipe.exists(log_key(user))
-                pipe.xrange(log_key(user), min=after, count=count + 1)
-                (last, lost), kept, entries = await pipe.execute()
+            last, lost, kept, found = await self._page(
+                keys=[log_key(user), marks_key(user)], args=[after, count + 1]
+            )
+        entries = [
+            (name, dict(zip(fields[::2], fields[1::2], strict=True))) for name, fields in found
+        ]
         end = last.decode() if last else BEGINNING
         if order(after) > order(end):
             return Page(Gap(after, None, end), [], end)

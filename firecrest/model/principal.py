@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,13 @@ class Principal:
     :param issuer: the claim ``iss``
     :param client: the OAuth client (claim ``azp``, else ``clientId``), empty if not told
     :param expires: when the token ends, seconds since 1970
+    :param issued: when it was issued (claim ``iat``), 0 if not told
+    :param marks: those of the claims ``jti``, ``sid`` and ``sub`` that it has, with their values
     """
 
     user: str
     issuer: str
     client: str
     expires: float
+    issued: float = field(default=0.0, compare=False)
+    marks: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)

@@ -39,7 +39,7 @@ class Files(Protocol):
         """
 
     async def place(self, directory: str, name: str, content: bytes) -> bool:
-        """Write ``<directory>/<name>`` as a whole or not at all; the directory is made.
+        """Write ``<directory>/<name>``; the directory is made, a file of that name replaced.
 
         :returns: whether it was done; if not, the directory's parent may be missing
         """

@@ -13,7 +13,7 @@ import asyncssh
 from firecrest.errors import TIMED_OUT, CommandFailed, Fault
 from firecrest.model.files import Excerpt, Extent
 from firecrest.ssh.excerpt import cut, gathered
-from firecrest.ssh.files import RemoteFiles
+from firecrest.ssh.files import RemoteFiles, faults
 from firecrest.ssh.writing import Steps
 
 _BLOCK = 1 << 20
@@ -24,9 +24,10 @@ class OpenFile:
     """A file to be read at any offset. What is not a regular file is empty."""
 
     def __init__(
-        self, session: Steps, file: asyncssh.SFTPClientFile | None, extent: Extent
+        self, session: Steps, file: asyncssh.SFTPClientFile | None, extent: Extent, path: str
     ) -> None:
         self._session = session
+        self._path = path
         self._file = file
         self.extent = extent
 
@@ -35,7 +36,8 @@ class OpenFile:
         file = self._file
         if file is None or not size:
             return b""
-        data = await self._session.run(lambda _: file.read(size, offset))
+        with faults(self._path):  # here, because who reads may have begun to answer
+            data = await self._session.run(lambda _: file.read(size, offset))
         return data if isinstance(data, bytes) else data.encode()
 
     async def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
@@ -81,7 +83,7 @@ class RemoteContent(RemoteFiles):
         async with self._session(path) as session:
             file, extent = await session.run(begin)
             try:
-                yield OpenFile(session, file, extent)
+                yield OpenFile(session, file, extent, path)
             finally:
                 if file is not None:
                     # shielded, so that one who goes away leaves no open file either

@@ -185,7 +185,7 @@ class RemoteFiles:
     @asynccontextmanager
     async def _session(self, path: str) -> AsyncIterator[_Session]:
         """A file-transfer session whose errors speak of ``path``."""
-        with _faults(path):
+        with faults(path):
             async with self._pool.channel(self._user, self._system) as link:
                 yield _Session(link, path, self._limit)
 
@@ -304,7 +304,7 @@ async def _clear_away(session: _Session, file: asyncssh.SFTPClientFile, path: st
 
 
 @contextmanager
-def _faults(path: str) -> Iterator[None]:
+def faults(path: str) -> Iterator[None]:
     """Turn SFTP codes into faults that speak of ``path``."""
     try:
         yield

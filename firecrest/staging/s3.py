@@ -63,7 +63,7 @@ class S3Store:
         self._private = private
         self._public = public
         self._prepared: dict[str, float] = {}
-        self._arrivals = Arrivals(private, self._bucket, self.size)
+        self._arrivals = Arrivals(private, self._bucket, self._describe)
         self.in_parts = Multipart(
             {Audience.CLIENT: public, Audience.MACHINE: private},
             self._bucket,
@@ -85,7 +85,9 @@ class S3Store:
                 if code(error) == _TAKEN and not await self._owns(bucket):
                     raise StagingFailed(f"bucket {bucket} belongs to somebody else") from error
             await self._expire(bucket)
-        self._prepared[bucket] = time.monotonic() + _SURE_FOR
+        now = time.monotonic()
+        self._prepared = {name: end for name, end in self._prepared.items() if end > now}
+        self._prepared[bucket] = now + _SURE_FOR
 
     async def upload_form(self, key: Key) -> Form:
         with failures():
@@ -109,9 +111,13 @@ class S3Store:
         return None if found is None else found.size
 
     async def arrived(self, key: Key) -> int | None:
-        return await self._arrivals.size(key)
+        found = await self._arrivals.find(key)
+        return None if found is None else found.size
 
     async def describe(self, key: Key) -> Staged | None:
+        return self._arrivals.found(key) or await self._describe(key)
+
+    async def _describe(self, key: Key) -> Staged | None:
         with failures():
             try:
                 async with asyncio.timeout(LIMIT):
@@ -125,6 +131,7 @@ class S3Store:
         return Staged(found["ContentLength"], *checksum(found))
 
     async def delete(self, key: Key) -> None:
+        self._arrivals.gone(key)
         with failures():
             await self._private.delete_object(Bucket=self._bucket(key.user), Key=key.path)
 

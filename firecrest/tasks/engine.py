@@ -110,7 +110,7 @@ class Engine:
         self._quota = Quota(most)
         self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
-        self._voiding: set[asyncio.Task[None]] = set()
+        self._clearing: set[asyncio.Task[None]] = set()
         self._listed = 0
 
     # -- for the API ---------------------------------------------------------------
@@ -145,24 +145,32 @@ class Engine:
         self, kind: Kind, user: str, system: str, spec: object, blob: bytes, once: Once | None
     ) -> Task:
         task_id = new_id()
-        # listed first: a process that dies between the two leaves nothing unlooked-for
-        await self._due.lease(user, task_id)
         listed = asyncio.get_running_loop().time()
         try:
             owned = await self._store.create(
-                task_id, kind, user=user, system=system, spec=spec, blob=blob, once=once
+                *(task_id, kind),
+                user=user,
+                system=system,
+                spec=spec,
+                blob=blob,
+                once=once,
+                # listed first: a process that dies between the two leaves nothing unlooked-for
+                first=self._due.leasing(user, task_id),
             )
         except Repeated:
             await self._due.drop(user, task_id)
             raise
         except TaskStoreUnavailable:
             # It may be there all the same, and only the answer got lost. A client with a key
-            # gets its receipt when it asks again.
+            # gets its receipt when it asks again, and somebody shall work on it then.
             if once is None:
-                void = self._void(Owned.created(task_id, kind, user=user, system=system, spec=spec))
-                voiding = asyncio.create_task(void, name=f"void {task_id}")
-                self._voiding.add(voiding)
-                voiding.add_done_callback(self._voiding.discard)
+                owned = Owned.created(task_id, kind, user=user, system=system, spec=spec)
+                clearing = asyncio.create_task(self._void(owned), name=f"void {task_id}")
+            else:
+                listing = self._persist(self._due.lease, user, task_id)
+                clearing = asyncio.create_task(listing, name=f"list {task_id}")
+            self._clearing.add(clearing)
+            clearing.add_done_callback(self._clearing.discard)
             raise
         self._entered(owned, "")
         self._start(owned)
@@ -215,7 +223,7 @@ class Engine:
         working = [work for _, work in self._working.values()]
         if working:
             await asyncio.wait(working, timeout=grace)
-        await end(*working, *self._voiding, *self._loops)
+        await end(*working, *self._clearing, *self._loops)
 
     def reload(self, workflows: Iterable[Workflow]) -> None:
         """Take these for each step that begins from now on."""

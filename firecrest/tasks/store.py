@@ -26,7 +26,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
@@ -53,6 +53,7 @@ from firecrest.events.log import (
 )
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
+from firecrest.redis_turn import Call, in_turn
 from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
 from firecrest.telemetry.trace import TRACE, Trace, parse
@@ -67,6 +68,7 @@ class Owned:
     :param checkpoint: how far inside the current state, ``""`` at its beginning
     :param since: when the task was created, seconds since 1970
     :param trace: what it belongs to, whoever works on it
+    :param blob: the bytes stored with the spec, if they are at hand
     """
 
     task: Task
@@ -75,6 +77,7 @@ class Owned:
     checkpoint: str
     since: float
     trace: Trace | None
+    blob: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def created(cls, task_id: str, kind: Kind, *, user: str, system: str, spec: object) -> Owned:
@@ -119,6 +122,7 @@ class TaskStore:
         spec: object,
         blob: bytes = b"",
         once: Once | None = None,
+        first: Call | None = None,
     ) -> Owned:
         """Store a new task in state 100, owned by the caller.
 
@@ -126,6 +130,7 @@ class TaskStore:
         :param spec: JSON-serialisable; what the workflow needs to do the work
         :param blob: bytes that belong to the spec, at most a few MB
         :param once: the mark of the client's request, if it is to make one task only
+        :param first: to be done before, in the same turn
         :raises Repeated: a request with this key has made one before
         """
         owned = Owned.created(task_id, kind, user=user, system=system, spec=spec)
@@ -137,15 +142,20 @@ class TaskStore:
         ]
         receipt = f"{task_id} {once.request}" if once else ""
         keys = [*_keys(task), _receipt_key(user, once.key) if once else _work_key(task)]
+        args = [*self._record(task), receipt, RECEIPT_LIFE, *work]
+        life = self._life(kind, task.status)
+        calls = (
+            *((first,) if first else ()),
+            Call(("SET", _owner_key(task_id), user, "EX", life)),
+            Call.of(self._create, keys, args),
+        )
         async with _guarded():
-            await self._redis.set(_owner_key(task_id), user, ex=self._life(kind, task.status))
-            args = [*self._record(task), receipt, RECEIPT_LIFE, *work]
-            earlier = await self._create(keys=keys, args=args)
+            *_, earlier = await in_turn(self._redis, *calls)
             if earlier:
                 await self._redis.delete(_owner_key(task_id))
         if earlier:
             raise Repeated(Earlier.of(earlier))
-        return owned
+        return replace(owned, blob=blob)
 
     async def earlier(self, user: str, once: Once) -> Earlier | None:
         """What a request with this key has made before."""
@@ -167,7 +177,7 @@ class TaskStore:
             # the owner finding its own target state: the connection repeated the call
             if str(stale) != f"STATE {to}":
                 raise
-        return replace(owned, task=moved, checkpoint="")
+        return replace(owned, task=moved, checkpoint="", blob=None)
 
     async def show(self, owned: Owned, data: Any) -> Owned:
         """Replace the payload of a task that stays in its state, as its owner.
@@ -225,6 +235,8 @@ class TaskStore:
 
     async def blob(self, owned: Owned) -> bytes:
         """The bytes stored with the spec."""
+        if owned.blob is not None:
+            return owned.blob
         async with _guarded():
             value: bytes | None = await self._redis.hget(_work_key(owned.task), "blob")
         return value or b""
@@ -282,15 +294,17 @@ class TaskStore:
 
     async def _write(self, task: Task, moved: Task, fence: str) -> None:
         final = int(moved.status in FINAL)
+        args = [*self._record(moved), fence, task.status, moved.status, final]
+        write = Call.of(self._advance, _keys(moved), args)
+        keep = Call(("EXPIRE", _owner_key(moved.id), self._life(moved.kind, moved.status)))
+        # a write that is refused may prolong that life, but must not shorten it
+        shorter = moved.status is Status.INVALIDATED
         async with _guarded():
             try:
-                await self._advance(
-                    keys=_keys(moved),
-                    args=[*self._record(moved), fence, task.status, moved.status, final],
-                )
+                for turn in ((write,), (keep,)) if shorter else ((write, keep),):
+                    await in_turn(self._redis, *turn)
             except ResponseError as error:
                 raise _refused(error) from error
-            await self._redis.expire(_owner_key(moved.id), self._life(moved.kind, moved.status))
 
     def _life(self, kind: Kind, status: Status) -> int:
         if status is Status.INVALIDATED:

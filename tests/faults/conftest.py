@@ -71,8 +71,8 @@ async def redis_wire(config: Config, redis_server: RedisServer, wires: Wires) ->
 
 
 @pytest.fixture
-async def store_wire(testbed: Testbed, config: Config, wires: Wires) -> Wire:
-    address = urlsplit(testbed.s3_url)
+async def store_wire(config: Config, wires: Wires) -> Wire:
+    address = urlsplit(config["storage"]["s3"]["public_url"])
     assert address.hostname
     assert address.port
     wire = await wires(address.hostname, address.port)

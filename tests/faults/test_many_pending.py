@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import asyncio as aioredis
 
 from firecrest.tasks.due import KEY
@@ -14,12 +15,20 @@ from firecrest.tasks.store import new_id
 from tests.conftest import Connect, Gateways
 from tests.faults.transfers import offered, send
 from tests.harness.daemons import RedisServer
+from tests.harness.embedded import stored_in
 from tests.harness.gateway import Config
 from tests.harness.network import Wire
+from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
 
 PENDING = 10_000
 HOUR = 3600.0
+
+
+@pytest.fixture
+async def config(config: Config, embedded: Testbed) -> Config:
+    """With a store in which there are few objects: a bucket of too many is not listed."""
+    return stored_in(config, embedded)
 
 
 async def multiply(redis: aioredis.Redis, task_id: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Connect, Gateways
 from tests.faults.conftest import Cluster
-from tests.faults.transfers import begin_download, files, offered, pushes, send
+from tests.faults.transfers import begin_download, files, finish, offered, pushes, send
 from tests.harness.bucket import bucket_of
 from tests.harness.client import Client
 from tests.harness.daemons import ended
@@ -194,7 +194,7 @@ async def test_a_part_that_arrives_otherwise_is_no_success(
 
 
 async def test_an_invalidated_push_leaves_no_parts(
-    client: Client, cluster: Cluster, testbed: Testbed, workdir: Path
+    client: Client, cluster: Cluster, staging: Testbed, workdir: Path
 ) -> None:
     (workdir / "there").write_bytes(CONTENT)
     curl = cluster.tool("curl")
@@ -202,11 +202,82 @@ async def test_an_invalidated_push_leaves_no_parts(
     receipt = await begin_download(client, workdir / "there")
     held = await curl.held(4)
     task_id = receipt.json["task_id"]
-    async with bucket_of(testbed, "alice") as bucket:
+    async with bucket_of(staging, "alice") as bucket:
         assert await bucket.uploads(task_id) == [f"{task_id}/there"]
         named = {"X-Task-Id": task_id}
         answer = await client.post("/storage/xfer-external/invalidate", headers=named)
         assert answer.status == 201
         await ended(held)
         assert await bucket.uploads(task_id) == []
+    assert pushes(task_id) == []
+
+
+VANISHED = "File was deleted from staging area. Start a new upload process"
+
+
+async def test_an_object_that_vanishes_while_it_is_fetched_ends_in_115(
+    client: Client, cluster: Cluster, staging: Testbed, workdir: Path
+) -> None:
+    (workdir / "f").write_text("what was there before")
+    curl = cluster.tool("curl")
+    curl.hold_from(3)
+    receipt, data = await offered(client, workdir)
+    await send(data, CONTENT)
+    await curl.held(4)
+    await two_are_done(workdir / f".firecrest.{receipt.json['task_id']}.1")
+    async with bucket_of(staging, "alice") as bucket:
+        await bucket.delete(data["msg"]["key"])
+    curl.release()
+    task = await client.finished(receipt)
+    assert (task["status"], task["data"]["msg"]) == ("115", VANISHED)
+    assert "progress" not in task["data"]
+    assert len(curl.runs) == 4  # what is gone is not asked for again and again
+    assert (workdir / "f").read_text() == "what was there before"
+    assert files(workdir) == {"f"}
+    refused = await finish(client, receipt)
+    assert (refused.status, refused.json) == (400, {"error": "Object isn't in Object Storage"})
+
+
+async def test_a_url_that_expires_among_parts_is_replaced(
+    client: Client, gateway: Gateway, cluster: Cluster, staging: Testbed, workdir: Path
+) -> None:
+    """As if the machine had been asleep: a part is asked for when its URL is over."""
+    curl = cluster.tool("curl")
+    expired = workdir / ".tools" / "expired"
+    curl.replace_first(f'sed "s|^url = .*|url = \\"$(cat {expired})\\"|" | "$real" "$@"')
+    receipt, data = await offered(client, workdir)
+    async with bucket_of(staging, "alice") as bucket, aiohttp.ClientSession() as session:
+        url = await bucket.url("get_object", data["msg"]["key"], 1)
+        expired.write_text(url.replace("&", "\\&"))  # as sed puts it
+
+        async def over() -> bool:
+            async with session.get(url) as response:
+                return response.status == 403
+
+        await eventually(over, "the URL has expired")
+    await send(data, CONTENT)
+    task = await client.finished(receipt)
+    assert task["status"] == "114", task
+    assert gateway.log.count("The requested URL returned error: 403") == 1
+    assert (workdir / "f").read_bytes() == CONTENT
+    assert len(curl.runs) == 4 + 1
+    assert files(workdir) == {"f"}
+
+
+async def test_parts_that_the_store_has_forgotten_are_sent_anew(
+    client: Client, cluster: Cluster, staging: Testbed, workdir: Path
+) -> None:
+    (workdir / "there").write_bytes(CONTENT)
+    curl = cluster.tool("curl")
+    curl.hold_from(3)
+    receipt = await begin_download(client, workdir / "there")
+    await curl.held(4)
+    task_id = receipt.json["task_id"]
+    await two_are_done(*pushes(task_id))
+    async with bucket_of(staging, "alice") as bucket:
+        await bucket.abort(task_id)
+        curl.release()
+        assert await fetched(await client.finished(receipt)) == CONTENT
+        assert await bucket.uploads(task_id) == []
+    assert len(curl.runs) == 4 + 4
     assert pushes(task_id) == []

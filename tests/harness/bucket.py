@@ -28,6 +28,20 @@ class Bucket:
         found = await self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix)
         return [entry["Key"] for entry in found.get("Uploads", [])]
 
+    async def abort(self, prefix: str) -> None:
+        """Forget uploads in parts, as the lifecycle rule of the bucket does one day."""
+        found = await self._client.list_multipart_uploads(Bucket=self._name, Prefix=prefix)
+        for upload in found["Uploads"]:
+            await self._client.abort_multipart_upload(
+                Bucket=self._name, Key=upload["Key"], UploadId=upload["UploadId"]
+            )
+
+    async def rules(self) -> list[dict[str, Any]]:
+        """The lifecycle rules."""
+        found = await self._client.get_bucket_lifecycle_configuration(Bucket=self._name)
+        rules: list[dict[str, Any]] = found["Rules"]
+        return rules
+
     async def url(self, operation: str, key: str, seconds: int) -> str:
         """A URL that works for so long."""
         wanted = {"Bucket": self._name, "Key": key}

@@ -243,6 +243,35 @@ async def test_a_file_arrives_as_a_whole(
     assert found[: len(found) // 2] == found[len(found) // 2 :]
 
 
+@pytest.mark.parametrize("size", [3, LARGE])
+async def test_a_file_is_put_into_a_directory_that_is_made(
+    ways: Ways, workdir: Path, size: int
+) -> None:
+    shutil.chown(workdir, "alice", "alice")
+    for machine in ways:
+        place = workdir / "made"
+        for content in (b"a" * size, b"b" * size):  # the second replaces the first
+            assert await machine.place(str(place), "run.sh", content)
+            assert (place / "run.sh").read_bytes() == content
+            assert listed(place) == ["run.sh"]
+        shutil.rmtree(place)
+    assert not await ways.sftp.place(str(workdir / "none" / "made"), "run.sh", b"a")
+    assert listed(workdir) == []
+
+
+async def test_who_wrote_half_a_file_disturbs_nobody_who_replaces_it(
+    ways: Ways, workdir: Path
+) -> None:
+    shutil.chown(workdir, "alice", "alice")
+    script = workdir / "run.sh"
+    script.write_bytes(b"#!/bin/")
+    own(script)
+    with script.open("ab") as half:
+        assert await ways.sftp.place(str(workdir), "run.sh", b"#!/bin/sh\n")
+        half.write(b"the rest")
+    assert script.read_bytes() == b"#!/bin/sh\n"
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o755, 0o444, 0o6755, 0o777])
 @pytest.mark.parametrize("owner", ["alice", "bob"])
 async def test_a_file_that_is_replaced_keeps_its_permissions(

@@ -153,7 +153,7 @@ async def test_what_another_replica_has_begun_is_not_voided(redis: aioredis.Redi
 
 
 async def _voided(engine: Engine) -> bool:
-    return not engine._voiding
+    return not engine._clearing
 
 
 class Slow(TaskStore):

@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestServer
 from firecrest.config.services import S3, Storage
 from firecrest.config.values import Secret
 from firecrest.errors import StagingFailed
-from firecrest.model.staging import Key
-from firecrest.staging import s3
+from firecrest.model.staging import Key, Staged
+from firecrest.staging import arrivals, s3
 from firecrest.telemetry.trace import TRACE, begun, parse
 
 TAKEN = "<Error><Code>BucketAlreadyExists</Code><Message>taken</Message></Error>"
@@ -64,7 +64,7 @@ async def test_a_bucket_of_ours_that_exists_is_used() -> None:
 
 
 LISTED = """<ListBucketResult><IsTruncated>{}</IsTruncated>
-<Contents><Key>id/f</Key><Size>7</Size></Contents></ListBucketResult>"""
+<CommonPrefixes><Prefix>id/</Prefix></CommonPrefixes></ListBucketResult>"""
 
 
 def counting(requests: list[str], listed: web.Response | None) -> Answer:
@@ -86,12 +86,13 @@ def listing(truncated: str) -> web.Response:
 async def test_many_who_wait_for_objects_of_a_user_share_one_list() -> None:
     requests: list[str] = []
     async with store(counting(requests, listing("false"))) as asked:
-        here, absent = Key("alice", "id", "f"), Key("alice", "id", "g")
+        here, absent = Key("alice", "id", "f"), Key("alice", "other", "f")
         assert await asked.arrived(here) == 7  # one who waits alone
         assert requests == ["HEAD"]
-        answers = await asyncio.gather(*map(asked.arrived, [here, absent] * 50))
-    assert answers == [7, None] * 50
-    assert requests == ["HEAD", "GET"]
+        answers = await asyncio.gather(*map(asked.arrived, [here, *[absent] * 99]))
+    assert answers == [7, *[None] * 99]
+    # its size is asked of what has arrived, and of nothing else
+    assert requests == ["HEAD", "GET", "HEAD"]
 
 
 async def test_a_bucket_that_is_too_full_is_not_listed_again() -> None:
@@ -100,6 +101,33 @@ async def test_a_bucket_that_is_too_full_is_not_listed_again() -> None:
         for _ in range(5):
             assert await asked.arrived(Key("alice", "id", "f")) == 7
     assert requests.count("GET") == 1
+
+
+async def test_what_has_just_arrived_is_not_asked_for_again() -> None:
+    requests: list[str] = []
+    async with store(counting(requests, listing("false"))) as asked:
+        key = Key("alice", "id", "f")
+        assert await asked.arrived(key) == await asked.size(key) == 7
+        assert requests == ["HEAD"]
+        assert await asked.size(Key("alice", "id", "g")) == 7
+        await asked.delete(key)
+        assert await asked.size(key) == 7
+    assert requests.count("HEAD") == 3
+
+
+async def test_users_of_whom_nothing_is_waited_for_are_forgotten() -> None:
+    now = [1000.0]
+
+    async def head(_key: Key) -> Staged | None:
+        return None
+
+    waiting = arrivals.Arrivals(None, str, head, lambda: now[0])
+    for number in range(100):
+        await waiting.find(Key(f"user{number}", "id", "f"))
+    assert waiting.users == 100
+    now[0] += 3600
+    await waiting.find(Key("alice", "id", "f"))
+    assert waiting.users == 1
 
 
 async def test_a_failure_to_list_is_told_to_all_who_ask() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,6 +61,7 @@ async def test_what_the_work_needs_survives_until_the_end(
     owned = await store.mark(await create(store, Kind.SUBMIT), "far")
     taken = await store.take("alice", owned.task.id)
     assert (taken.spec, taken.checkpoint) == ({"a": 1}, "far")
+    assert taken.blob is None
     assert await store.blob(taken) == b"\0bytes"
     done = await store.advance(taken, Status.DONE, {"result": "ok"})
     assert await store.blob(done) == b""
@@ -96,6 +98,25 @@ async def test_a_repeated_creation_changes_nothing(store: TaskStore, redis: aior
 
 
 # -- the fence -------------------------------------------------------------------------
+
+
+async def test_a_server_that_has_forgotten_the_scripts_is_told_them(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    due = DueList(redis, 600)
+    await redis.script_flush()
+    task_id = new_id()
+    owned = await store.create(
+        *(task_id, Kind.LIST_JOBS),
+        user="alice",
+        system="cluster",
+        spec={},
+        first=due.leasing("alice", task_id),
+    )
+    assert await redis.zrange("fc:due", 0, -1) == [f"alice/{task_id}".encode()]
+    await redis.script_flush()
+    await store.advance(owned, Status.DONE)
+    assert (await store.read("alice", task_id)).status is Status.DONE
 
 
 async def test_a_former_owner_can_write_nothing(store: TaskStore, redis: aioredis.Redis) -> None:
@@ -329,7 +350,7 @@ async def test_without_redis_everything_says_so(
             store.read_some("alice", [owned.task.id]),
             store.read("alice", owned.task.id),
             store.load("alice", owned.task.id),
-            store.blob(owned),
+            store.blob(replace(owned, blob=None)),
             store.is_current(owned),
             store.take("alice", owned.task.id),
             store.mark(owned, ""),

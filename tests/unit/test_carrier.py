@@ -8,6 +8,9 @@ import pytest
 from aiohttp import web
 
 from firecrest.api.events.carrier import Carrier
+from firecrest.model.principal import Principal
+
+ALICE = Principal("alice", "https://issuer.example.org", "", 2.0**40)
 
 
 class Network:
@@ -28,7 +31,7 @@ def network() -> Network:
 
 @pytest.fixture
 async def carrier(network: Network) -> Carrier[str]:
-    return Carrier(cast(web.Request, cast(Any, network)), "alice", "expired")
+    return Carrier(cast(web.Request, cast(Any, network)), ALICE, "expired", "revoked")
 
 
 async def written(carrier: Carrier[str], size: int) -> None:
@@ -78,3 +81,10 @@ async def test_a_token_ends_it(carrier: Carrier[str]) -> None:
     carrier.expire_at(2**40)
     carrier.expire_at(0)
     assert await carrier.ended() == "expired"
+
+
+async def test_a_revoked_token_ends_it(carrier: Carrier[str]) -> None:
+    carrier.expire_at(2**40)
+    carrier.revoke()
+    carrier.expire_at(0)
+    assert await carrier.ended() == "revoked"

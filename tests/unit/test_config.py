@@ -258,7 +258,6 @@ colour: red
             ("general.version=1.16.0rc1", "Older than 1.16.0"),
             ("general.version=1.16.dev3", "Older than 1.16.0"),
             ("auth.username_pattern='['", "Not a valid regular expression"),
-            ("auth.issuers=[]", "Shorter than minimum length 1."),
             ("auth.issuers.0.algorithm=none", "Must be one of"),
             ("ssh.cert_validity=301", "Must be greater than or equal to 1 and less than"),
             ("ssh.source_address='10.0.0.0/8, x'", "Not a list of addresses"),
@@ -342,6 +341,43 @@ colour: red
                 ["auth.issuers=[{issuer: a, algorithm: HS256, secret: hunter2}]"],
                 "--set: auth.issuers.0.secret: HS256 needs a secret of at least 32 bytes",
             ),
+            (["auth.issuers=[]"], "--set: auth.issuers: at least one is needed"),
+            (
+                ["auth.allow_unverified=true"],
+                "config.yaml:2: auth.issuers:"
+                " of no use with allow_unverified: leave them, or that, out",
+            ),
+            *(
+                (
+                    ["auth.issuers=[]", "auth.allow_unverified=true", f"server.host='{host}'"],
+                    "--set: auth.allow_unverified: whoever reaches the server could act as any"
+                    " user: listen on 127.0.0.1 (server.host), or set allow_unverified_anywhere,"
+                    " too",
+                )
+                for host in ("0.0.0.0", "::", "192.0.2.1", "gateway.example.org")  # noqa: S104
+            ),
+            (
+                [
+                    "auth.issuers=[]",
+                    "auth.allow_unverified=true",
+                    "server.trusted_proxies=[127.0.0.1]",
+                ],
+                "--set: auth.allow_unverified: a proxy lets others in (server.trusted_proxies)",
+            ),
+            (
+                ["auth.allow_unverified_anywhere=true"],
+                "--set: auth.allow_unverified_anywhere: of no use without allow_unverified",
+            ),
+            (
+                ["systems.0.scheduler.watch_account=root"],
+                "--set: systems.0.scheduler.watch_account: it is one of auth.denied_users, in"
+                " whose name nothing is done: name an account of its own that may see all jobs,"
+                " such as one with Slurm's admin level Operator",
+            ),
+            (
+                ["systems.0.scheduler.watch_account='seer,alice'"],
+                "--set: systems.0.scheduler.watch_account: not a safe user name",
+            ),
             (
                 ["ssh.ca_key_path=null"],
                 "config.yaml:9: systems.0.ca_key_path:"
@@ -376,6 +412,20 @@ colour: red
         self, problems: Problems, overrides: list[str], expected: str
     ) -> None:
         assert problems("", *overrides) == [expected]
+
+    @pytest.mark.parametrize(
+        "overrides",
+        [
+            ["server.host=127.0.0.1"],
+            ["server.host=127.8.9.10"],
+            ["server.host=::1"],
+            ["server.host=localhost"],
+            ["server.host=0.0.0.0", "auth.allow_unverified_anywhere=true"],
+        ],
+    )
+    def test_where_signatures_need_not_be_checked(self, load: Load, overrides: list[str]) -> None:
+        settings = load("", "auth.issuers=[]", "auth.allow_unverified=true", *overrides)
+        assert settings.auth.allow_unverified
 
 
 class TestSecrets:

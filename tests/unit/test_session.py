@@ -32,7 +32,7 @@ class Channel:
 
 
 async def test_a_listener_cancelled_while_it_goes_leaves_nothing_watched() -> None:
-    session = Session(Mock(), Mock(), Mock(), Mock(), "")
+    session = Session(Mock(), Mock(), Mock(), "")
     channels = [Channel() for _ in range(3)]
     session._channels.update(zip("abc", channels, strict=True))
     closing = asyncio.create_task(session.close())

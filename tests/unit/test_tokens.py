@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firecrest.auth import tokens
+from firecrest.auth import issuers, tokens
 from firecrest.auth.keys import PublishedKeys
 from firecrest.auth.tokens import TokenVerifier
 from firecrest.config.settings import Auth, Issuer
@@ -260,13 +261,13 @@ class TestKeys:
     ) -> None:
         both = verifier(Issuer(issuer=ISSUER, public_keys=(pem(OTHER_RSA), pem(RSA))))
         tried = []
-        decode = tokens._JWS.decode_complete
+        decode = issuers._JWS.decode_complete
 
         def spy(token: str, key: Any, **options: Any) -> Any:
             tried.append(key)
             return decode(token, key, **options)
 
-        monkeypatch.setattr(tokens._JWS, "decode_complete", spy)
+        monkeypatch.setattr(issuers._JWS, "decode_complete", spy)
         kid = b64(hashlib.sha256(base64.b64decode(body(RSA))).digest())
         both.verify(sign(headers={"kid": kid}))
         assert [key == RSA.public_key() for key in tried] == [True]
@@ -459,7 +460,7 @@ class TestMemory:
     def test_spares_the_second_verification(self, monkeypatch: pytest.MonkeyPatch) -> None:
         one, token = verifier(), sign()
         first = one.verify(token)
-        monkeypatch.setattr(tokens._TrustedIssuer, "signed", lambda *_: pytest.fail("verified"))
+        monkeypatch.setattr(issuers.TrustedIssuer, "signed", lambda *_: pytest.fail("verified"))
         assert one.verify(token) is first
 
     def test_does_not_outlive_the_token(self) -> None:
@@ -491,6 +492,108 @@ class TestMemory:
         one = verifier()
         refused(sign(preferred_username="root"), one)
         assert not one._verified
+
+    def test_of_who_came_outlives_a_change_of_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        one, token = verifier(), sign()
+        first = one.verify(token)
+        one._forget()
+        assert one.verify(token) is not first  # checked with the keys there are now
+        one._forget()
+        monkeypatch.setattr(one, "revoked", lambda _: True)
+        assert one._taken_back() == {"alice"}
+        assert one._taken_back() == frozenset()
+
+
+class TestRevoked:
+    @pytest.fixture
+    def one(self, tmp_path: Path) -> TokenVerifier:
+        (tmp_path / "revoked").write_text("jti stolen\nuser mallory\nsub s before 2023-11-14\n")
+        return verifier(revoked_file=tmp_path / "revoked", denied_users=("root", "admin"))
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            {"jti": "stolen"},
+            {"preferred_username": "mallory"},
+            {"sub": "s", "iat": NOW - 86400},
+            {"sub": "s"},
+            {"sub": "s", "iat": "today"},
+        ],
+    )
+    def test_is_refused(self, one: TokenVerifier, claims: dict[str, Any]) -> None:
+        assert refused(sign(**claims), one) == message("Token revoked")
+
+    def test_others_are_not(self, one: TokenVerifier) -> None:
+        for claims in ({"jti": "other"}, {"jti": ["stolen"]}, {"sub": "s", "iat": NOW}):
+            assert one.verify(sign(**claims)).user == "alice"
+
+    def test_comes_after_every_other_reason(self, one: TokenVerifier) -> None:
+        assert refused(sign(jti="stolen", exp=NOW - 1), one) == {"exp": "token expired"}
+        assert refused(sign(key=OTHER_RSA, jti="stolen"), one) == message("Invalid signature")
+
+    def test_nobody_acts_for_the_denied(self, one: TokenVerifier) -> None:
+        assert one.denied == {"root", "admin", "mallory"}
+
+    def test_a_remembered_token_is_looked_up_again(
+        self, one: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        token = sign(jti="good")
+        principal = one.verify(token)
+        monkeypatch.setattr(one._revoked, "holds", lambda whom: ("jti", "good") in whom.marks)
+        assert refused(token, one) == message("Token revoked")
+        assert one.revoked(principal)
+
+
+class TestUnverified:
+    ONE = TokenVerifier(Auth(issuers=(), allow_unverified=True, required_scope=""), Clock())
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            sign(key=OTHER_RSA),
+            sign(iss=...),
+            sign(iss="https://other", aud="x"),
+            sign(key=SECRET, algorithm="HS256"),
+            raw({"alg": "RS256"}),
+        ],
+    )
+    def test_any_signature_will_do(self, token: str) -> None:
+        assert self.ONE.verify(token).user == "alice"
+
+    @pytest.mark.parametrize(
+        ("token", "body"),
+        [
+            ("x.y.z", message("Bad token; invalid JSON")),
+            (raw({"alg": "none"}), message("Bad token; invalid alg")),
+            (raw({"alg": "RS256"}, signature="?"), message("Bad token; invalid signature")),
+            (sign(exp=NOW), {"exp": "token expired"}),
+            (sign(exp="soon"), {"exp": "must be a number"}),
+            (sign(exp=None), {"exp": "must be a number"}),
+            (sign(nbf=NOW + 5), {"nbf": "token not valid yet"}),
+            (sign(preferred_username="root"), message("Invalid user")),
+            (sign(preferred_username="a,b"), message("Invalid user")),
+        ],
+    )
+    def test_all_else_is_checked(self, token: str, body: dict[str, str]) -> None:
+        assert refused(token, self.ONE) == body
+
+    def test_a_token_without_an_end_counts_from_now_on_each_time(self) -> None:
+        clock = Clock()
+        one = TokenVerifier(Auth(issuers=(), allow_unverified=True), clock)
+        for now in (NOW, NOW + 10**6):
+            clock.now = now
+            assert one.verify(sign(exp=...)).expires == now + 86400
+
+    def test_needs_that_setting(self) -> None:
+        assert refused(sign(exp=...)) == {"exp": "must be a number"}
+
+    async def test_is_said_loudly(self, caplog: pytest.LogCaptureFixture) -> None:
+        one = TokenVerifier(Auth(issuers=(), allow_unverified=True))
+        one.start(lambda _: None)
+        await one.stop()
+        (record,) = caplog.records
+        assert record.levelno == logging.CRITICAL
+        assert "NO SIGNATURE IS CHECKED" in record.getMessage()
 
 
 def test_refusals_do_not_share_their_body() -> None:
@@ -550,7 +653,20 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=6,
 )
-NAMES = ["exp", "nbf", "aud", "scope", "azp", "clientId", "realm_access", "preferred_username"]
+NAMES = [
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "sid",
+    "sub",
+    "aud",
+    "scope",
+    "azp",
+    "clientId",
+    "realm_access",
+    "preferred_username",
+]
 STRICT = verifier(
     Issuer(issuer=ISSUER, public_keys=(pem(RSA),), audience="a"),
     required_scope="s",
@@ -567,7 +683,9 @@ def test_signed_garbage_is_refused_or_names_a_safe_user(
         principal = by.verify(token)
     except Unauthenticated:
         return
-    assert all(isinstance(value, str | float) for value in dataclasses.astuple(principal))
+    *told, marks = dataclasses.astuple(principal)
+    assert all(isinstance(value, str | float) for value in told)
+    assert all(isinstance(value, str) for _, value in marks)
     assert principal.user.isascii()
     assert principal.user.isprintable()
 

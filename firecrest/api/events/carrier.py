@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 from aiohttp import web
 
+from firecrest.model.principal import Principal
+
 End = TypeVar("End")
 
 #: Heartbeats in a row without a sign of life, after which a client counts as gone.
@@ -20,14 +22,19 @@ PATIENCE = 5.0
 class Carrier(Generic[End]):
     """A connection that is told once how to end, and knows whether its client reads.
 
-    :param user: whose connection it is
-    :param expired: how it ends when its token does
+    :param principal: who listens
+    :param expired: how it ends when the token does
+    :param revoked: how it ends when the token is revoked
     """
 
-    def __init__(self, request: web.Request, user: str, expired: End) -> None:
-        self.user = user
+    def __init__(
+        self, request: web.Request, principal: Principal, expired: End, revoked: End
+    ) -> None:
+        #: By the token that lets the connection live longest.
+        self.principal = principal
         self._request = request
         self._expired = expired
+        self._revoked = revoked
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[End] = self._loop.create_future()
         self._expiry: asyncio.TimerHandle | None = None
@@ -40,13 +47,13 @@ class Carrier(Generic[End]):
         if not self._end.done():
             self._end.set_result(how)
 
-    def expire(self) -> None:
-        """Have it ended as if its token had expired."""
-        self.finish(self._expired)
-
     async def ended(self) -> End:
         """Wait until it is to end, and how."""
         return await self._end
+
+    def revoke(self) -> None:
+        """The token has been revoked."""
+        self.finish(self._revoked)
 
     def expire_at(self, moment: float) -> None:
         """Set when the token ends, in seconds since 1970."""

@@ -12,6 +12,7 @@ from typing import Protocol
 from aiohttp import web
 
 from firecrest.background import end
+from firecrest.model.principal import Principal
 
 _log = logging.getLogger(__name__)
 
@@ -25,15 +26,15 @@ class TooMany(Exception):
 class Beating(Protocol):
     """A stream, as its heart sees it."""
 
+    @property
+    def principal(self) -> Principal:
+        """Who listens."""
+
+    def revoke(self) -> None:
+        """End it, for its token has been revoked."""
+
     async def beat(self) -> None:
         """A heartbeat is due; must not wait for the client."""
-
-    @property
-    def user(self) -> str:
-        """Whose stream it is."""
-
-    def expire(self) -> None:
-        """End it as if its token had expired."""
 
     def heard(self) -> None:
         """The client has given a sign of life, or could not have."""
@@ -80,11 +81,10 @@ class Connections:
         finally:
             del self._due[stream]
 
-    def expire(self, unwanted: Callable[[str], bool]) -> None:
-        """End the streams of users who may not come in any more."""
-        for stream in list(self._due):
-            if unwanted(stream.user):
-                stream.expire()
+    def revoke(self, revoked: Callable[[Principal], bool]) -> None:
+        """End the streams whose tokens are good no more."""
+        for stream in [stream for stream in self._due if revoked(stream.principal)]:
+            stream.revoke()
 
     async def running(self, app: web.Application) -> AsyncIterator[None]:
         """Beat while the application runs."""

@@ -41,8 +41,13 @@ class Outlet(Protocol):
     async def send(self, message: Message) -> None:
         """Send one after those before it; waits while there is no room."""
 
+    principal: Principal
+
     def expire_at(self, moment: float) -> None:
         """Set when the connection ends, in seconds since 1970."""
+
+    def revoke(self) -> None:
+        """End the connection, for its token has been revoked."""
 
 
 class Session:
@@ -56,16 +61,13 @@ class Session:
         self,
         outlet: Outlet,
         parts: Parts,
-        principal: Principal,
         events: Subscription,
         public_url: str,
     ) -> None:
         self._outlet = outlet
-        self._principal = principal
-        self._expires = principal.expires
         self._channels: dict[str, Channel] = {}
         self.parts = parts
-        self.user = principal.user
+        self.user = outlet.principal.user
         self.events = events
         self.public_url = public_url
 
@@ -73,7 +75,8 @@ class Session:
         """Send hello; the token's time begins to count."""
         self._expire()
         heartbeat = self.parts.settings.events.heartbeat
-        await self.send(hello(self.user, self.events.position, heartbeat, self._expires))
+        expires = self._outlet.principal.expires
+        await self.send(hello(self.user, self.events.position, heartbeat, expires))
 
     async def push(self) -> NoReturn:
         """Send events until one of the subscription's exceptions ends it."""
@@ -199,13 +202,18 @@ class Session:
             raise BadAction(reasons) from None
         if principal.user != self.user:
             raise BadAction("the token is another user's")
-        self._expires = max(self._expires, principal.expires)
+        if principal.expires > self._outlet.principal.expires:
+            self._outlet.principal = principal
         self._expire()
-        renewed: Renewed = {"event": "token", "ref": ref, "expires": moment(self._expires)}
+        expires = self._outlet.principal.expires
+        renewed: Renewed = {"event": "token", "ref": ref, "expires": moment(expires)}
         await self.send(message(renewed))
 
     def _expire(self) -> None:
-        self._outlet.expire_at(self._expires + self.parts.settings.auth.leeway)
+        principal = self._outlet.principal
+        self._outlet.expire_at(principal.expires + self.parts.settings.auth.leeway)
+        if self.parts.tokens.revoked(principal):  # while the connection was made
+            self._outlet.revoke()
 
 
 def initial(tasks: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from firecrest.api.http.parts import Parts
 from firecrest.background import end
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.events.subscription import GoingAway, TooSlow
+from firecrest.model.principal import Principal
 
 _log = logging.getLogger(__name__)
 
@@ -55,13 +56,13 @@ async def serve(
             "X-Accel-Buffering": "no",  # for a proxy that would collect before it passes on
         }
     )
-    stream = _Stream(request, response, principal.user)
+    stream = _Stream(request, principal, response)
     with (
         connections.place(principal.user),
         parts.metrics.event_streams.labels("sse").track_inprogress(),
     ):
         async with parts.hub.subscribe(principal.user, asked.after) as events:
-            session = Session(stream, parts, principal, events, public_url)
+            session = Session(stream, parts, events, public_url)
             events.on_overflow = session.overflowed(lambda: stream.finish(_TOO_SLOW))
             channel = await session.open(None, initial(asked.tasks or ALL))
             await response.prepare(request)
@@ -75,8 +76,10 @@ async def serve(
 class _Stream(Carrier[str]):
     """One response; it ends with a reason."""
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, user: str) -> None:
-        super().__init__(request, user, "token expired")
+    def __init__(
+        self, request: web.Request, principal: Principal, response: web.StreamResponse
+    ) -> None:
+        super().__init__(request, principal, "token expired", "token revoked")
         self._response = response
 
     async def run(self, session: Session) -> str:

@@ -20,6 +20,7 @@ from firecrest.api.http.parts import Parts
 from firecrest.background import end
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.events.subscription import GoingAway, TooSlow
+from firecrest.model.principal import Principal
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ _TOO_SLOW = 4409
 _TOO_MANY = 4429
 #: Close codes of ours and what is told with them.
 REASONS = {
-    _TOKEN_EXPIRED: b"token expired",
+    _TOKEN_EXPIRED: b"token expired or revoked",
     _SILENT: b"client silent",
     _TOO_SLOW: b"too slow",
     _TOO_MANY: b"too many connections",
@@ -74,14 +75,14 @@ async def serve(
     if not socket.can_prepare(request):
         return None
     await socket.prepare(request)
-    connection = _Connection(request, socket, principal.user)
+    connection = _Connection(request, principal, socket)
     try:
         with (
             connections.place(principal.user),
             parts.metrics.event_streams.labels("websocket").track_inprogress(),
         ):
             async with parts.hub.subscribe(principal.user, asked.after) as events:
-                session = Session(connection, parts, principal, events, public_url)
+                session = Session(connection, parts, events, public_url)
                 events.on_overflow = session.overflowed(lambda: connection.finish(_TOO_SLOW))
                 with connections.beating(connection):
                     code = await connection.run(session, asked.tasks)
@@ -97,8 +98,10 @@ async def serve(
 class _Connection(Carrier[int]):
     """One socket; it ends with a close code."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, user: str) -> None:
-        super().__init__(request, user, _TOKEN_EXPIRED)
+    def __init__(
+        self, request: web.Request, principal: Principal, socket: web.WebSocketResponse
+    ) -> None:
+        super().__init__(request, principal, _TOKEN_EXPIRED, _TOKEN_EXPIRED)
         self._socket = socket
         self._sending = asyncio.Lock()
 

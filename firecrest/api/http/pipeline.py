@@ -117,6 +117,8 @@ def serve(endpoint: Endpoint, dialect: Dialect) -> Responder:
             answer = await endpoint.handler(call, params)
         except Refusal as refusal:
             return respond(refusal.reply)
+        except Unauthenticated:  # revoked meanwhile: no endpoint has words of its own for that
+            raise
         except FirecrestError as error:
             reply = dialect(error, endpoint)
             if reply.status >= 500:

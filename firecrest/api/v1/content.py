@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
+
+from aiohttp import web
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Header, Refusal, Reply
@@ -17,6 +20,8 @@ from firecrest.model.files import Excerpt
 from firecrest.schema import declared, item
 
 endpoints = Endpoints(UTILITIES)
+
+_log = logging.getLogger(__name__)
 
 _CONDITIONS = {
     "Range": Header("One range of bytes.", "bytes=0-99"),
@@ -134,13 +139,18 @@ async def download(call: Call, params: DownloadParams) -> Any:
     """The bytes of a file, or a range of them."""
     limit = call.parts.settings.utilities.max_file_size
     path = params.source_path
+    answer: web.StreamResponse | None = None
     try:
         async with call.machine.opened(path) as file:
             if limit and file.extent.size > limit:
                 raise Refusal(400, {"description": "Failed to download file"}, _OVER_LIMIT)
-            return await send(call, file, path)
+            answer = await send(call, file, path)
     except FirecrestError as error:
-        return _no_size(call, error)
+        if answer is None:
+            return _no_size(call, error)
+        # only closing the file has failed; there cannot be a second answer
+        _log.info("after a download: %s", error)
+    return answer
 
 
 async def _excerpt(call: Call, params: HeadParams | TailParams, word: str) -> Any:

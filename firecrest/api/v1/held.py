@@ -7,8 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from firecrest.api.http.call import Call
-from firecrest.events.hub import Hub
-from firecrest.events.log import Gap, JobEvent
+from firecrest.events.log import JobEvent, TaskEvent
 from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.document import Document
 from firecrest.model.tasks import Status
@@ -47,14 +46,28 @@ async def read_held(
     :param wait: seconds the client prefers; None leaves it to ``tasks.hold``
     """
     user, client = call.user, call.principal.client
-    seen = call.parts.seen
-    found = await read()
     seconds = call.parts.settings.tasks.hold if wait is None else wait
-    if seconds > 0 and _is_no_news(call, found, wanted, explicit=wait is not None):
-        found = await _changed(call.parts.hub, user, read, found, wanted, seconds)
+    explicit = wait is not None
+    if seconds > 0 and _may_be_held(call, wanted, explicit=explicit):
+        # heard before it is read, so that nothing falls between
+        async with call.parts.hub.subscribe(user) as events:
+            found = await read()
+            if _is_no_news(call, found, wanted, explicit=explicit):
+                found = await _changed(events, read, found, wanted, seconds)
+                call.parts.tokens.check_still(call.principal)
+    else:
+        found = await read()
     if wanted is not None:
-        seen.remember(user, client, found)
+        call.parts.seen.remember(user, client, found)
     return found
+
+
+def _may_be_held(call: Call, wanted: frozenset[str] | None, *, explicit: bool) -> bool:
+    """Whether it depends on the tasks if the caller is made to wait."""
+    if explicit or wanted is None:
+        return explicit
+    user, client, seen = call.user, call.principal.client, call.parts.seen
+    return all(seen.version(user, client, task_id) is not None for task_id in wanted)
 
 
 def _is_no_news(
@@ -83,30 +96,29 @@ def _is_no_news(
 
 
 async def _changed(
-    hub: Hub,
-    user: str,
+    events: Subscription,
     read: Read,
     before: Sequence[Document],
     wanted: frozenset[str] | None,
     seconds: float,
 ) -> Sequence[Document]:
     """What ``read`` gives once it differs, or when the time is over, or the process ends."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    async with hub.subscribe(user) as events:
-        # read again: it may have changed before the subscription began
-        while (found := await read()) == before:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await _event_of(wanted, events)
-            except (TimeoutError, TooSlow, GoingAway):
-                return await read()
-        return found
+    found = before
+    try:
+        async with asyncio.timeout(seconds):
+            while found == before:
+                item = await events.get()
+                if isinstance(item, TaskEvent) and item.previous == item.document.status:
+                    continue  # how far a transfer is ends no wait: that is told every second
+                if isinstance(item, TaskEvent) and wanted is not None:
+                    found = [_newer(document, item.document) for document in found]
+                elif not isinstance(item, JobEvent):
+                    found = await read()
+    except (TimeoutError, TooSlow, GoingAway):
+        return await read()
+    return found
 
 
-async def _event_of(wanted: frozenset[str] | None, events: Subscription) -> None:
-    """Wait until something is heard of one of the tasks, or may have been missed."""
-    while item := await events.get():
-        if isinstance(item, JobEvent):
-            continue
-        if isinstance(item, Gap) or wanted is None or item.document.id in wanted:
-            return
+def _newer(known: Document, told: Document) -> Document:
+    """A task as it is known after something was told of one; what is told may be old by now."""
+    return told if told.id == known.id and told.version > known.version else known

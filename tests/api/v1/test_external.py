@@ -45,8 +45,8 @@ FORM_FIELDS = {
 
 
 @pytest.fixture
-async def bucket(testbed: Testbed) -> AsyncIterator[Bucket]:
-    async with bucket_of(testbed, "alice") as found:
+async def bucket(staging: Testbed) -> AsyncIterator[Bucket]:
+    async with bucket_of(staging, "alice") as found:
         yield found
 
 
@@ -607,7 +607,7 @@ async def download(client: Client, source: Path | str) -> Answer:
     ],
 )
 async def test_a_file_is_offered_at_a_url_for_anybody(
-    alice: Client, gateway: Gateway, testbed: Testbed, workdir: Path, name: str, content: bytes
+    alice: Client, gateway: Gateway, staging: Testbed, workdir: Path, name: str, content: bytes
 ) -> None:
     (workdir / name).write_bytes(content)
     receipt = await download(alice, workdir / name)
@@ -625,7 +625,7 @@ async def test_a_file_is_offered_at_a_url_for_anybody(
     ), task
     url = task["data"].pop("url")
     assert task["data"] == {"source": str(workdir / name), "system_name": "cluster"}
-    assert url.startswith(f"{testbed.s3_url}/alice/{task_id}/")
+    assert url.startswith(f"{staging.s3_url}/alice/{task_id}/")
     for _ in range(2):
         assert await fetch(url) == content
 

@@ -25,8 +25,8 @@ GONE = {"error": "Invalid X-Task-Id"}
 
 
 @pytest.fixture
-async def bucket(testbed: Testbed) -> AsyncIterator[Bucket]:
-    async with bucket_of(testbed, "alice") as found:
+async def bucket(staging: Testbed) -> AsyncIterator[Bucket]:
+    async with bucket_of(staging, "alice") as found:
         yield found
 
 

@@ -27,8 +27,8 @@ NOT_STAGED = {"error": "Object isn't in Object Storage"}
 
 
 @pytest.fixture
-async def bucket(testbed: Testbed) -> AsyncIterator[Bucket]:
-    async with bucket_of(testbed, "alice") as found:
+async def bucket(staging: Testbed) -> AsyncIterator[Bucket]:
+    async with bucket_of(staging, "alice") as found:
         yield found
 
 

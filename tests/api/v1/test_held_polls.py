@@ -110,6 +110,24 @@ async def test_a_repeated_poll_is_answered_at_the_transition(
         assert statuses(await prompt(client.get(path))) == {"200"}
 
 
+async def test_a_poll_is_held_while_a_transfer_only_goes_on(
+    client: Client, producer: Producer, poll: Poll
+) -> None:
+    owned = await producer.create(kind=Kind.UPLOAD)
+    path = f"/tasks/{owned.task.id}"
+    await prompt(client.get(path))
+    request = await poll(path)
+    async with client.events(f"?tasks={owned.task.id}") as events:
+        owned = await producer.show(owned, "half of it")
+        while "half of it" not in str(await events.next()):
+            pass
+    # who asks anew is told
+    assert (await prompt(client.get(path))).json["task"]["data"] == "half of it"
+    assert not request.done()
+    await producer.advance(owned, Status.FORM_REQUESTED)
+    assert statuses(await prompt(request)) == {"110"}
+
+
 async def test_what_changed_since_the_last_poll_is_told_at_once(
     client: Client, producer: Producer, poll: Poll
 ) -> None:

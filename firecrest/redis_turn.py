@@ -1,0 +1,58 @@
+"""Several calls to Redis in one turn, each of which has been made when the next one is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio.cluster import RedisCluster
+from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError, ResponseError
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command with its arguments.
+
+    :param script: what the command runs, for a server that does not know it (any more)
+    """
+
+    words: tuple[Any, ...]
+    script: AsyncScript | None = None
+
+    @classmethod
+    def of(cls, script: AsyncScript, keys: list[str], args: list[Any]) -> Call:
+        """A script's."""
+        return cls(("EVALSHA", script.sha, len(keys), *keys, *args), script)
+
+
+async def in_turn(redis: Any, *calls: Call) -> list[Any]:
+    """Make calls, and give their answers; one that is refused holds up none of those behind it.
+
+    In a cluster they take a turn each, for their keys may lie on several servers. A script that
+    the server does not know runs when the others have: if that matters, it belongs at the end.
+
+    :raises RedisError: of the first that failed
+    """
+    if isinstance(redis, RedisCluster):
+        answers = [await _answer(redis.execute_command(*call.words)) for call in calls]
+    else:
+        async with redis.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.execute_command(*call.words)
+            answers = await pipe.execute(raise_on_error=False)
+    for number, (call, answer) in enumerate(zip(calls, answers, strict=True)):
+        if isinstance(answer, NoScriptError) and call.script is not None:
+            await redis.script_load(call.script.script)
+            answers[number] = await redis.execute_command(*call.words)
+        elif isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+async def _answer(call: Awaitable[Any]) -> Any:
+    try:
+        return await call
+    except ResponseError as refused:
+        return refused
