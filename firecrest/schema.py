@@ -28,6 +28,7 @@ T = TypeVar("T")
 Unknown = Literal["exclude", "raise"]
 
 _SCHEMAS: dict[tuple[type[Any], Unknown], Schema] = {}
+_DEFAULTS: dict[type[Any], Any] = {}
 MISSING: Any = dataclasses.MISSING
 """Stands for "no default": the value is required."""
 
@@ -177,6 +178,14 @@ def load(cls: type[T], data: Mapping[str, Any], *, unknown: Unknown = "exclude")
     :param unknown: what to do with keys nobody declared, at any depth
     :raises SchemaError: with every value that does not fit
     """
+    if data != {}:
+        return _load(cls, data, unknown)
+    # One value for all, since nobody can change it: most requests have no parameters.
+    made: T = _DEFAULTS.get(cls) or _DEFAULTS.setdefault(cls, _load(cls, {}, unknown))
+    return made
+
+
+def _load(cls: type[T], data: Mapping[str, Any], unknown: Unknown) -> T:
     schema = _SCHEMAS[cls, unknown]
     try:
         loaded: T = schema.load(data)

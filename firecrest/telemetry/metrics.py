@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -24,7 +25,43 @@ _FEW = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 #: Seconds: tasks last from a tenth to the week an upload may be waited for.
 _LONG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0, 604800.0)
 
+M = TypeVar("M", bound=Counter | Histogram)
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Series(dict[tuple[str, ...], M]):
+    """The series of an instrument by their labels, each looked up in the library once.
+
+    That takes longer than to count, which happens several times in each request.
+    """
+
+    def __init__(self, instrument: M) -> None:
+        super().__init__()
+        self._instrument = instrument
+
+    def __missing__(self, labels: tuple[str, ...]) -> M:
+        found: Any = self._instrument.labels(*labels)
+        self[labels] = found
+        made: M = found
+        return made
+
+
+class RedisCall:
+    """A context that counts and times; not a generator, which takes longer than to count."""
+
+    __slots__ = ("_begun", "_command", "_metrics")
+
+    def __init__(self, metrics: Metrics, command: str) -> None:
+        self._metrics = metrics
+        self._command = command
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._metrics.redis_calls[self._command, "failed" if kind else "ok"].inc()
+        self._metrics.redis_duration.observe(time.perf_counter() - self._begun)
 
 
 class Metrics:
@@ -45,9 +82,11 @@ class Metrics:
         ) -> Histogram:
             return Histogram(f"firecrest_{name}", text, labels, registry=registry, buckets=buckets)
 
-        self.requests = counter("requests", "Answered requests", "method", "route", "status")
-        self.request_duration = histogram(
-            "request_duration_seconds", "Time of a request", "method", "route"
+        self.requests = Series(
+            counter("requests", "Answered requests", "method", "route", "status")
+        )
+        self.request_duration = Series(
+            histogram("request_duration_seconds", "Time of a request", "method", "route")
         )
         self.requests_in_progress = gauge("requests_in_progress", "Requests being answered")
 
@@ -85,7 +124,7 @@ class Metrics:
             "task_age_seconds", "Age on entering a state", "kind", "status", buckets=_LONG
         )
 
-        self.redis_calls = counter("redis_calls", "Calls of Redis", "command", "outcome")
+        self.redis_calls = Series(counter("redis_calls", "Calls of Redis", "command", "outcome"))
         self.redis_duration = histogram("redis_call_duration_seconds", "Time of a Redis call")
         self.s3_calls = counter("s3_calls", "Calls of the object store", "operation", "outcome")
         self.s3_duration = histogram(
@@ -121,16 +160,9 @@ class Metrics:
             self.commands.labels(system, command, outcome).inc()
             self.command_duration.labels(system, command).observe(time.perf_counter() - begun)
 
-    @contextmanager
-    def redis_call(self, command: str) -> Iterator[None]:
+    def redis_call(self, command: str) -> RedisCall:
         """Count and time a call of Redis."""
-        begun, outcome = time.perf_counter(), "failed"
-        try:
-            yield
-            outcome = "ok"
-        finally:
-            self.redis_calls.labels(command, outcome).inc()
-            self.redis_duration.observe(time.perf_counter() - begun)
+        return RedisCall(self, command)
 
     @contextmanager
     def s3_call(self, operation: str) -> Iterator[Callable[[], None]]:

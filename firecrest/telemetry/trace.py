@@ -52,7 +52,8 @@ def received(headers: Mapping[str, str]) -> Trace | None:
 
 def begun() -> Trace:
     """A new trace."""
-    return Trace(secrets.token_hex(16), secrets.token_hex(8))
+    ids = secrets.token_hex(24)
+    return Trace(ids[:32], ids[32:])
 
 
 def parse(text: str) -> Trace | None:

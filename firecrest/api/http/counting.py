@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from aiohttp import hdrs, web
 
@@ -16,31 +15,44 @@ EVENTS_PATH = "/events"
 STATUS = web.RequestKey("status", int)
 
 
-@contextmanager
-def counted(request: web.Request) -> Iterator[None]:
-    """Count, time and trace a request; a stream is counted only, when it ends."""
-    parts = request.app[PARTS]
-    metrics = parts.metrics
-    resource = request.match_info.route.resource
-    route = resource.canonical.rstrip("/") if resource else "unrouted"
-    method = request.method if request.method in hdrs.METH_ALL else "other"
-    started = time.perf_counter()
-    try:
-        if route == EVENTS_PATH:
+class Counted:
+    """A context that counts, times and traces a request; a stream is counted only, at its end.
+
+    Not a generator, which takes as long as all that is done here.
+    """
+
+    __slots__ = ("_metrics", "_request", "_series", "_span", "_started")
+
+    def __init__(self, request: web.Request) -> None:
+        parts = request.app[PARTS]
+        resource = request.match_info.route.resource
+        route = resource.canonical.rstrip("/") if resource else "unrouted"
+        method = request.method if request.method in hdrs.METH_ALL else "other"
+        self._request = request
+        self._metrics = parts.metrics
+        self._series = method, route
+        self._span = None if route == EVENTS_PATH else parts.spans.request(f"{method} {route}")
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+        if self._span is None:
             TRACE.set(TRACE.get() or begun())
-            yield
-        else:
-            with (
-                parts.spans.request(f"{method} {route}"),
-                metrics.requests_in_progress.track_inprogress(),
-            ):
-                yield
-    except web.HTTPException as answer:
-        request[STATUS] = answer.status
-        raise
-    finally:
-        status = request.get(STATUS, "aborted")
-        metrics.requests.labels(method, route, status).inc()
-        if route != EVENTS_PATH:
-            taken = time.perf_counter() - started
-            metrics.request_duration.labels(method, route).observe(taken)
+            return
+        self._metrics.requests_in_progress.inc()
+        self._span.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, web.HTTPException):
+            self._request[STATUS] = error.status
+        status = str(self._request.get(STATUS, "aborted"))
+        self._metrics.requests[*self._series, status].inc()
+        if self._span is not None:
+            self._metrics.requests_in_progress.dec()
+            taken = time.perf_counter() - self._started
+            self._metrics.request_duration[self._series].observe(taken)
+            self._span.__exit__(kind, error, trace)

@@ -7,6 +7,7 @@ else could write them, too. Contract: rest-v1 §1.1, config §1 (``server.truste
 from __future__ import annotations
 
 import re
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from aiohttp import web
@@ -21,6 +22,8 @@ def client_address(request: web.Request, proxies: tuple[str, ...]) -> str:
     it was sent by the client itself.
     """
     address = request.remote or ""
+    if not proxies:
+        return address
     forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
     for hop in reversed(forwarded.split(",")):
         if not is_within(address, proxies) or _parsed(hop) is None:
@@ -42,10 +45,14 @@ def public_origin(request: web.Request, proxies: tuple[str, ...]) -> str:
 
 def is_within(address: str, networks: tuple[str, ...]) -> bool:
     """Whether an address is one of these or in one of these networks."""
+    if not networks:  # asked twice for each request, and parsing takes its time
+        return False
     parsed = _parsed(address)
-    return parsed is not None and any(
-        parsed in ip_network(network, strict=False) for network in networks
-    )
+    return parsed is not None and any(parsed in _network(network) for network in networks)
+
+
+#: Networks come from the settings, so there are few.
+_network = lru_cache(partial(ip_network, strict=False))
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from firecrest.api.http.call import PRINCIPAL, Call
-from firecrest.api.http.counting import EVENTS_PATH, STATUS, counted
+from firecrest.api.http.counting import EVENTS_PATH, STATUS, Counted
 from firecrest.api.http.endpoint import Endpoint, Refusal, Reply
 from firecrest.api.http.origin import client_address
 from firecrest.api.http.parts import PARTS
@@ -150,7 +150,7 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
     request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
     ON_BEHALF_OF.set(request[REQUEST_ID])
     TRACE.set(received(request.headers))
-    with counted(request):
+    with Counted(request):
         response = await _answer(request, handler)
         request[STATUS] = response.status
         _log_access(request, response.status, time.monotonic() - started)
@@ -158,6 +158,8 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
 
 
 def _log_access(request: web.Request, status: int, seconds: float) -> None:
+    if not ACCESS.isEnabledFor(logging.INFO):
+        return
     principal = request.get(PRINCIPAL)
     ACCESS.info(
         "%(user)s %(method)s %(path)s %(status)d %(ms).1f ms",
@@ -251,24 +253,25 @@ def is_internal(method: str, path: str) -> bool:
 async def cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Headers of every response, just before it is sent."""
     request[STATUS] = response.status
+    app, headers = request.app, response.headers
     if request_id := request.get(REQUEST_ID):
-        response.headers["X-Request-ID"] = request_id
+        headers["X-Request-ID"] = request_id
     for name, value in _PROTECTING.items():
-        response.headers.setdefault(name, value)
-    if request.app[STOPPING].is_set() and response.status != _SWITCHED:
+        headers.setdefault(name, value)
+    if app[STOPPING].is_set() and response.status != _SWITCHED:
         response.force_close()
-        response.headers["Connection"] = "close"
+        headers["Connection"] = "close"
     if response.content_type != "application/json":  # which no browser takes for anything else
-        response.headers["X-Content-Type-Options"] = "nosniff"
-    allowed = request.app[PARTS].settings.server.cors.origins
+        headers["X-Content-Type-Options"] = "nosniff"
+    allowed = app[PARTS].settings.server.cors.origins
     origin = request.headers.get(hdrs.ORIGIN, "")
     if "*" in allowed:
-        response.headers["Access-Control-Allow-Origin"] = "*"
+        headers["Access-Control-Allow-Origin"] = "*"
     elif origin in allowed:
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers.add("Vary", "Origin")
-    if "Access-Control-Allow-Origin" in response.headers:
-        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        headers["Access-Control-Allow-Origin"] = origin
+        headers.add("Vary", "Origin")
+    if "Access-Control-Allow-Origin" in headers:
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
 
 
 def preflight(cors: Cors) -> web.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import orjson
 from aiohttp import StreamReader, web
@@ -12,17 +12,18 @@ from aiohttp import StreamReader, web
 _LEAST = 1024
 
 
-@contextmanager
-def progress_expected(request: web.Request, seconds: float) -> Iterator[None]:
+def progress_expected(request: web.Request, seconds: float) -> AbstractContextManager[None]:
     """While inside, a body of which too little comes ends in an error for its reader.
 
     What the reader itself delays, because it cannot write as fast, is not the client's fault.
 
     :param seconds: within which at least 1 KiB, or the rest, must come
     """
-    if request.content.is_eof():
-        yield
-        return
+    return nullcontext() if request.content.is_eof() else _watched(request, seconds)
+
+
+@contextmanager
+def _watched(request: web.Request, seconds: float) -> Iterator[None]:
     watch = _Watch(request, seconds)
     try:
         yield
