@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from firecrest import console
 from firecrest.api import events as event_stream
 from firecrest.api import health, notify, openapi
 from firecrest.api.http.parts import PARTS, Parts
@@ -73,6 +74,8 @@ def build(settings: Settings) -> web.Application:
         notify.add_routes(app)
     if settings.server.docs:
         openapi.add_routes(app, rows)
+    if settings.console.enabled:
+        console.add_routes(app, settings)
     return app
 
 

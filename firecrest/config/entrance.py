@@ -84,6 +84,15 @@ class Server:
 
 
 @declared
+class Console:
+    """The web page at ``/console``."""
+
+    enabled: bool = item(
+        fields.Boolean(), default=True, help="whether it is served; it asks for a token itself"
+    )
+
+
+@declared
 class Issuer:
     """Somebody whose tokens are accepted (Contract: auth §2)."""
 

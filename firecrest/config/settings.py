@@ -14,7 +14,16 @@ from pathlib import Path
 from marshmallow import fields, validate
 
 from firecrest.config import values
-from firecrest.config.entrance import ALGORITHMS, Auth, Cors, Issuer, Opa, RateLimit, Server
+from firecrest.config.entrance import (
+    ALGORITHMS,
+    Auth,
+    Console,
+    Cors,
+    Issuer,
+    Opa,
+    RateLimit,
+    Server,
+)
 from firecrest.config.services import (
     S3,
     Compat,
@@ -348,6 +357,7 @@ class Settings:
     """The whole configuration, as :func:`firecrest.config.load.load_settings` gives it."""
 
     server: Server = section(Server, default=Server())
+    console: Console = section(Console, default=Console())
     logging: Logging = section(Logging, default=Logging())
     general: General = section(General, default=General())
     auth: Auth = section(Auth)

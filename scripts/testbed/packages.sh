@@ -1,14 +1,16 @@
 # Debian packages. Sourced by `up` and by scripts/test.
 # shellcheck shell=bash
 
-# The daemons, and what commands and jobs on the cluster use (curl, file, ...).
+# The daemons, what commands and jobs on the cluster use (curl, file, ...), and the browser of
+# the tests of the console.
 # shellcheck disable=SC2034  # used by `up`
 PACKAGES="openssh-server openssh-client munge
  slurmctld slurmd slurmdbd slurmrestd slurm-client
  slurm-wlm-basic-plugins slurm-wlm-mysql-plugin slurm-wlm-jwt-plugin
  mariadb-server redis-server redis-tools
  ceph-mon ceph-osd radosgw ceph-common
- openssl procps curl ca-certificates file tar gzip bzip2 xz-utils unzip"
+ openssl procps curl ca-certificates file tar gzip bzip2 xz-utils unzip
+ chromium fonts-dejavu-core"
 
 missing_packages() { # missing_packages PACKAGE...
   local package

@@ -1,0 +1,4 @@
+// The views, in the order of the navigation; the first is the one to begin with.
+import tasks from "./tasks.js";
+
+export const VIEWS = [tasks];
