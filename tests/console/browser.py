@@ -17,6 +17,7 @@ from playwright.async_api import (
     Locator,
     Page,
     Request,
+    WebSocket,
     async_playwright,
     expect,
 )
@@ -55,6 +56,7 @@ class Console:
     """One page, in a browser profile of its own.
 
     :ivar requests: what it asked for
+    :ivar sockets: the websockets it opened
     :ivar complaints: errors of scripts, and what the content security policy forbade
     """
 
@@ -63,13 +65,18 @@ class Console:
         self.page = page
         self.origin = origin
         self.requests: list[Request] = []
+        self.sockets: list[WebSocket] = []
         self.complaints: list[str] = []
         page.on("request", self._asked)
+        page.on("websocket", self._connected)
         page.on("console", self._said)
         page.on("pageerror", self._failed)
 
     def _asked(self, request: Request) -> None:
         self.requests.append(request)
+
+    def _connected(self, socket: WebSocket) -> None:
+        self.sockets.append(socket)
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not message.text.startswith(_NOT_OURS):

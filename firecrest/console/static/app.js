@@ -84,21 +84,33 @@ function Shell({ session, router, leave }) {
 }
 
 function Page({ settings, router, given }) {
-  const [session, set] = useState(null);
+  const [{ session, nth }, set] = useState({ session: null, nth: 0 });
   const [failed, fail] = useState("");
+  const current = useRef(null);
+  const enter = (opened) => {
+    current.current?.close();
+    current.current = opened;
+    set((before) => ({ session: opened, nth: before.nth + 1 }));
+  };
   const signIn = async (token) => {
     const opened = new Session(token, settings);
     await opened.open();
-    set(opened);
-  };
-  const leave = () => {
-    session.close();
-    set(null);
+    enter(opened);
   };
   useEffect(() => {
-    if (given) signIn(given).catch((error) => fail(error.message));
+    const begin = (token) => token && signIn(token).catch((error) => {
+      enter(null);
+      fail(error.message);
+    });
+    begin(given);
+    // a link that is opened where the page is already
+    const follow = () => begin(tokenOfLink());
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
   }, []);
-  if (session) return html`<${Shell} session=${session} router=${router} leave=${leave} />`;
+  if (session) {
+    return html`<${Shell} key=${nth} session=${session} router=${router} leave=${() => enter(null)} />`;
+  }
   return html`<div class="corner"><${Theme} /></div><${SignIn} settings=${settings} signIn=${signIn} failed=${failed} />`;
 }
 

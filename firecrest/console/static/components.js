@@ -1,5 +1,5 @@
 // Components that views share.
-import { html, useEffect, useRef, useState, useWatch } from "./ui.js";
+import { html, useEffect, useId, useRef, useState, useWatch } from "./ui.js";
 
 /**
  * Rows of something.
@@ -69,11 +69,12 @@ export function Field({ label, children, hint }) {
 
 /** A choice among values; `options` are `[value, text]`. */
 export function Choice({ label, value, options, choose }) {
-  return html`<${Field} label=${label}>
-    <select value=${value} onChange=${(event) => choose(event.target.value)}>
+  const id = useId();
+  return html`<div class="field"><label for=${id}>${label}</label>
+    <select id=${id} value=${value} onChange=${(event) => choose(event.target.value)}>
       ${options.map(([option, text]) => html`<option key=${option} value=${option} selected=${option === value}>${text}</option>`)}
     </select>
-  </${Field}>`;
+  </div>`;
 }
 
 /** Which system; nothing to choose where there is one. */
@@ -85,6 +86,7 @@ export function SystemChoice({ session, value, choose }) {
 /** A button that copies a text. */
 export function Copy({ text, children, session }) {
   const copy = () => session.attempt(async () => {
+    if (!navigator.clipboard) throw new Error("Browsers copy on pages of https only");
     await navigator.clipboard.writeText(text());
     session.toast("Copied", "good");
   });
@@ -94,7 +96,13 @@ export function Copy({ text, children, session }) {
 /** What was told in passing. */
 export function Toasts({ session }) {
   useWatch(session);
-  return html`<div class="toasts" role="status" aria-live="polite">${session.toasts.map(
+  const shown = useRef(null);
+  useEffect(() => {
+    // the one shown last lies above the others, above dialogs, too
+    if (shown.current.matches(":popover-open")) shown.current.hidePopover();
+    shown.current.showPopover();
+  }, [session.toasts.length]);
+  return html`<div class="toasts" popover="manual" ref=${shown} role="status" aria-live="polite">${session.toasts.map(
     (toast) => html`<div key=${toast.id} class="toast ${toast.kind}"><span>${toast.text}</span>
       <button type="button" class="plain" aria-label="Dismiss" onClick=${() => session.dismiss(toast.id)}>✕</button></div>`,
   )}</div>`;

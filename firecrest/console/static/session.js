@@ -21,7 +21,7 @@ export class Session extends Observable {
     this.settings = settings;
     this.api = new Api(token);
     this.stream = new Stream(token, () => this.#stillGood());
-    this.tasks = new Tasks(this.api, this.stream);
+    this.tasks = new Tasks(this.api, this.stream, (error) => this.toast(error.message, "bad"));
   }
 
   /** Sign in; throws an ApiError if the token is refused. */
@@ -33,9 +33,6 @@ export class Session extends Observable {
     this.stream.watch(() => {
       this.user = this.stream.user;
       this.changed();
-    });
-    this.stream.listen(({ event }) => {
-      if (event === "hello") this.attempt(() => this.tasks.load());
     });
     this.stream.open();
   }

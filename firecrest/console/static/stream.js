@@ -112,11 +112,7 @@ export class Stream extends Observable {
       this.#subscriptions.delete(message.ref);
       refused(message.error);
     }
-    if (message.id) {
-      // a state of the moment bears the id of the last event; a transition has one of its own
-      if (message.previous && order(message.id, this.#lastId) <= 0) return;
-      if (order(message.id, this.#lastId) > 0) this.#lastId = message.id;
-    }
+    if (message.id && order(message.id, this.#lastId) > 0) this.#lastId = message.id;
     for (const listener of [...this.#listeners]) listener(message);
     this.changed();
   }

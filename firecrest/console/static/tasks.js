@@ -19,37 +19,44 @@ export function subject(task) {
   return "";
 }
 
+/** Whether its data are the answer to a question, rather than what became of an action. */
+function isQuestion(task) {
+  const { data, service, status } = task;
+  if (service !== "compute" || status !== "200" || !data || typeof data !== "object") return false;
+  return Array.isArray(data) || "0" in data || !Object.keys(data).length;
+}
+
 export class Tasks extends Observable {
   #api;
   #entries = new Map();
   #quiet = new Set();
   #waiting = new Map();
+  #loaded = false;
 
-  constructor(api, stream) {
+  /** `failed` is told why the list could not be read. */
+  constructor(api, stream, failed) {
     super();
     this.#api = api;
-    stream.listen((message) => {
-      if (message.event === "task") this.#take(message.task, message.previous, message.id);
-      if (message.event === "gap") this.load();
+    stream.listen(({ event, id, task, previous }) => {
+      if (event === "task") this.#transition(id, task, previous);
+      // once; a stream that comes back tells what happened meanwhile, or that it cannot
+      if (event === "gap" || (event === "hello" && !this.#loaded)) this.#load().catch(failed);
     });
   }
 
-  /** Read the list; what the stream has told meanwhile is newer and stays. */
-  async load() {
-    const { tasks } = await this.#api.get("/tasks", { query: { view: "extended" } });
-    for (const task of Object.values(tasks)) this.#take(task, null, null);
-    this.changed();
+  /** Whether the list has been read. */
+  get loaded() {
+    return this.#loaded;
   }
 
-  /** `{task, steps, quiet}` by id; steps are `{id, status, at}`, one for each transition seen. */
+  /** `{task, steps, quiet}` by id; `steps` are the states seen: `{status, at, event, sure}`. */
   get(id) {
     return this.#entries.get(id);
   }
 
   /** All of them, the newest first. */
   list() {
-    const entries = [...this.#entries.values()];
-    return entries.sort((a, b) => b.task.created_at.localeCompare(a.task.created_at) || b.nth - a.nth);
+    return [...this.#entries.values()].sort((a, b) => b.steps[0].at - a.steps[0].at);
   }
 
   /** Mark a question of the page's own, which need not be shown among the user's tasks. */
@@ -69,30 +76,60 @@ export class Tasks extends Observable {
     });
   }
 
-  /** The data of a query task; its error, as the API's own words, if it failed. */
-  async answer(receipt) {
-    this.quieten(receipt.task_id);
-    const task = await this.ended(receipt.task_id);
-    if (hasFailed(task)) throw new Error(typeof task.data === "string" ? task.data : task.description);
-    return task.data;
+  /** The data of the task of a receipt; throws its error, in the API's own words. */
+  async outcome(receipt) {
+    const { data, description, status } = await this.ended(receipt.task_id);
+    if (FAILED.has(status)) throw new Error(typeof data === "string" ? data : data?.error ?? description);
+    return data;
   }
 
-  #take(task, previous, eventId) {
+  /** The same for a question of the page's own. */
+  answer(receipt) {
+    this.quieten(receipt.task_id);
+    return this.outcome(receipt);
+  }
+
+  async #load() {
+    const { tasks } = await this.#api.get("/tasks", { query: { view: "extended" } });
+    this.#loaded = true;
+    for (const task of Object.values(tasks)) this.#listed(task);
+    this.changed();
+  }
+
+  /** What a list tells: the state, but not how the task came there, and times to the second. */
+  #listed(task) {
     const known = this.#entries.get(task.hash_id);
-    if (known && !eventId && known.task.updated_at >= task.updated_at) return;
-    const entry = known ?? {
-      steps: [], nth: this.#entries.size, quiet: this.#quiet.has(task.hash_id),
-    };
+    if (known && known.task.updated_at >= task.updated_at) return; // the stream was faster
+    const entry = known ?? this.#entry(task, isQuestion(task));
+    if (!known) entry.steps.push({ status: "100", at: utc(task.created_at), event: null, sure: true });
+    if (entry.steps.at(-1).status !== task.status) {
+      const sure = task.service === "compute"; // there is nothing between its two states
+      entry.steps.push({ status: task.status, at: utc(task.updated_at), event: null, sure });
+    }
+    this.#update(entry, task);
+  }
+
+  /** What an event tells; its id holds the moment to the millisecond. */
+  #transition(id, task, previous) {
+    const entry = this.#entries.get(task.hash_id) ?? this.#entry(task, false);
+    const at = Number(id.split("-")[0]);
     if (!entry.steps.length && previous !== null) {
-      // it was there before the page was: where it stood is known, since when is not
-      entry.steps.push({ id: null, status: previous, at: null });
+      entry.steps.push({ status: "100", at: utc(task.created_at), event: null, sure: true });
     }
     const last = entry.steps.at(-1);
-    if (!last || last.status !== task.status || (eventId && previous !== task.status && last.id !== eventId)) {
-      // the event's id holds the moment to the millisecond, the task only the second
-      const at = eventId && (previous !== null || !known) ? Number(eventId.split("-")[0]) : utc(task.updated_at);
-      entry.steps.push({ id: eventId, status: task.status, at });
+    if (last?.status !== task.status) {
+      entry.steps.push({ status: task.status, at, event: id, sure: previous === null || previous === last.status });
+    } else if (last.event === null && previous !== task.status) {
+      Object.assign(last, { at, event: id, sure: true }); // a list told it before the event did
     }
+    this.#update(entry, task);
+  }
+
+  #entry(task, quiet) {
+    return { task, steps: [], quiet: quiet || this.#quiet.has(task.hash_id) };
+  }
+
+  #update(entry, task) {
     entry.task = task;
     this.#entries.set(task.hash_id, entry);
     if (isFinal(task)) {
