@@ -7,6 +7,9 @@ fixture         scope      gives
 ``opened``      function   opens consoles; at the end no script of theirs has failed, and
                            none has asked another host
 ``alice_at``    function   a console in which alice is signed in
+``wired``       function   a console whose network can be cut, and the wire
+``issuer``      session    an identity provider at which one signs in
+``site``        session    a gateway whose users sign in there
 ``axe``         session    the script that checks accessibility
 ``pictures``    session    where screenshots go: docs/console with CONSOLE_PICTURES=1, so
                            that an ordinary run changes nothing
@@ -25,8 +28,11 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser
 
+from tests.conftest import Wires
 from tests.console.browser import Console, chromium, console
-from tests.harness.gateway import Gateway
+from tests.harness.gateway import Config, Gateway, running_gateway
+from tests.harness.network import Wire
+from tests.harness.signin import CLIENT, SignInIssuer, signin_issuer
 from tests.harness.testbed import Testbed
 from tests.harness.tokens import TokenMint
 
@@ -34,6 +40,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 
 Opened = Callable[..., Awaitable[Console]]
+Wired = tuple[Console, Wire]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,6 +76,32 @@ async def alice_at(opened: Opened, mint: TokenMint) -> Console:
     shown = await opened()
     await shown.sign_in(mint.token("alice"))
     return shown
+
+
+@pytest.fixture
+async def wired(opened: Opened, wires: Wires, gateway: Gateway) -> Wired:
+    wire = await wires("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+    return await opened(f"http://127.0.0.1:{wire.port}"), wire
+
+
+@pytest.fixture(scope="session")
+async def issuer() -> AsyncIterator[SignInIssuer]:
+    async with signin_issuer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def site(
+    issuer: SignInIssuer, base_config: Config, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    config = {
+        **base_config,
+        "auth": {"issuers": [{"issuer": issuer.name, "discovery": True}]},
+        "console": {"issuer": issuer.name, "client_id": CLIENT},
+        "events": {"heartbeat": 1},
+    }
+    async with running_gateway(config, tmp_path_factory.mktemp("site")) as gateway:
+        yield gateway
 
 
 @pytest.fixture(scope="session")

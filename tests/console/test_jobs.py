@@ -8,6 +8,9 @@ from pathlib import Path
 from playwright.async_api import Locator, expect
 
 from tests.console.browser import Console, picture
+from tests.console.conftest import Wired
+from tests.harness.tokens import TokenMint
+from tests.harness.waiting import eventually
 
 #: What would be seen if a text were taken for markup.
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -21,7 +24,12 @@ echo "greeting: $GREETING"
 echo 'not so good' >&2
 until [ -e {workdir}/go ]; do sleep 0.1; done
 echo 'all done'
+touch {workdir}/ended
 """
+
+
+async def has_ended(workdir: Path) -> bool:
+    return (workdir / "ended").exists()
 
 
 async def submit(shown: Console, script: str, *, env: str = "", account: str = "") -> Locator:
@@ -36,9 +44,11 @@ async def submit(shown: Console, script: str, *, env: str = "", account: str = "
     return dialog
 
 
-async def test_a_job_is_submitted_and_seen_to_run_to_its_end(
-    alice_at: Console, workdir: Path, pictures: Path, axe: str
+async def test_a_job_is_submitted_and_seen_to_run_to_its_end_whatever_the_network_does(
+    wired: Wired, mint: TokenMint, workdir: Path, pictures: Path, axe: str
 ) -> None:
+    alice_at, wire = wired
+    await alice_at.sign_in(mint.token("alice"))
     page = alice_at.page
     script = SCRIPT.format(name=workdir.name, workdir=workdir, hostile=HOSTILE)
     await submit(alice_at, script, env="GREETING=hello  there\n", account="proj02")
@@ -54,8 +64,12 @@ async def test_a_job_is_submitted_and_seen_to_run_to_its_end(
     assert await alice_at.accessible(axe) == []
     await alice_at.row(workdir.name).get_by_role("link").click()
     await expect(out).to_have_text(f"{HOSTILE}\ngreeting: hello  there\n")
+    await wire.cut()
+    await alice_at.state("waiting")
     (workdir / "go").touch()
-    await expect(out).to_contain_text("all done")
+    await eventually(lambda: has_ended(workdir), "the job has ended")
+    await wire.mend()
+    await expect(out).to_have_text(f"{HOSTILE}\ngreeting: hello  there\nall done\n")
     await expect(state).to_have_text("COMPLETED")
     await expect(page.get_by_role("region", name="Output")).to_contain_text("ended")
     await expect(page.locator("dl")).to_contain_text("0:0")

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+import time
 
 import pytest
 from playwright.async_api import expect
 
+from tests.conftest import Wires
 from tests.console.browser import Console
 from tests.console.conftest import Opened
-from tests.harness.gateway import Config, Gateway, running_gateway
-from tests.harness.signin import CLIENT, SignInIssuer, signin_issuer
+from tests.harness.gateway import Gateway
+from tests.harness.signin import SignInIssuer
 from tests.harness.waiting import eventually
-
-
-@pytest.fixture(scope="module")
-async def issuer() -> AsyncIterator[SignInIssuer]:
-    async with signin_issuer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def site(
-    issuer: SignInIssuer, base_config: Config, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Gateway]:
-    """A gateway whose users sign in at the issuer."""
-    config = {
-        **base_config,
-        "auth": {"issuers": [{"issuer": issuer.name, "discovery": True}]},
-        "console": {"issuer": issuer.name, "client_id": CLIENT},
-    }
-    async with running_gateway(config, tmp_path_factory.mktemp("signin")) as gateway:
-        yield gateway
 
 
 @pytest.fixture
@@ -50,22 +32,23 @@ async def leave(shown: Console) -> None:
 
 
 async def test_one_signs_in_at_the_issuer_and_stays_signed_in(
-    visitor: Console, issuer: SignInIssuer, monkeypatch: pytest.MonkeyPatch
+    visitor: Console, issuer: SignInIssuer
 ) -> None:
-    monkeypatch.setattr(issuer, "life", 8.0)
+    page = visitor.page
+    # for the page the token is about to end, while the gateway has time
+    await page.clock.set_system_time(time.time() + issuer.life - 4)
     await leave(visitor)
     await visitor.state("live")
-    page = visitor.page
     await expect(page.locator(".user")).to_have_text("alice")
     assert page.url == f"{visitor.origin}/console"
 
     async def renewed() -> bool:
-        return any('"event":"token"' in told for told in visitor.told)
+        messages = [json.loads(told) for told in visitor.told]
+        return len({told["expires"] for told in messages if "expires" in told}) > 1
 
     await eventually(renewed, "the stream has a fresh token")
     assert issuer.granted[:2] == ["authorization_code", "refresh_token"]
     await visitor.state("live")
-    assert len([one for one in visitor.sockets if "/events" in one.url]) == 1
     kept = await page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
     assert "eyJ" not in kept
     assert "verifier" not in kept
@@ -90,3 +73,29 @@ async def test_what_the_issuer_refuses_is_said(visitor: Console) -> None:
     await page.evaluate(f"sessionStorage.setItem('firecrest-signin', '{kept}')")
     await page.goto(f"{visitor.origin}/console?error=access_denied&state=s")
     await expect(page.get_by_role("alert")).to_have_text("access_denied")
+
+
+async def test_a_link_with_a_token_is_refused_where_one_signs_in_at_an_issuer(
+    visitor: Console, issuer: SignInIssuer
+) -> None:
+    await visitor.page.goto(f"{visitor.origin}/console#token={issuer.token('first')}")
+    await expect(visitor.page.get_by_role("alert")).to_contain_text("not accepted here")
+    assert "token" not in visitor.page.url
+
+
+async def test_a_network_that_has_gone_silent_is_noticed(
+    opened: Opened, wires: Wires, site: Gateway, issuer: SignInIssuer
+) -> None:
+    wire = await wires("127.0.0.1", int(site.url.rpartition(":")[2]))
+    shown = await opened(f"http://127.0.0.1:{wire.port}")
+    shown.known.add(issuer.url)
+    await shown.page.goto(f"{shown.origin}/console")
+    await leave(shown)
+    await shown.state("live")
+    wire.forget()  # what was connected hears nothing more, and is not told so
+    await eventually(lambda: again(shown), "another stream is opened")
+    await shown.state("live")
+
+
+async def again(shown: Console) -> bool:
+    return len([one for one in shown.sockets if "/events" in one.url]) > 1

@@ -6,14 +6,11 @@ import asyncio
 import json
 from pathlib import Path
 
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, WebSocketRoute, expect
 
 from firecrest.model.tasks import Kind, Status
-from tests.conftest import Wires
 from tests.console.browser import Console, picture
-from tests.console.conftest import Opened
-from tests.harness.gateway import Gateway
-from tests.harness.network import Wire
+from tests.console.conftest import Opened, Wired
 from tests.harness.producer import Producer
 from tests.harness.tokens import TokenMint
 
@@ -105,16 +102,10 @@ async def test_questions_are_shown_when_asked_for(
     await expect(shown.row(question[:8])).to_be_visible()
 
 
-async def wired(opened: Opened, wires: Wires, gateway: Gateway) -> tuple[Console, Wire]:
-    """A console whose network can be cut."""
-    wire = await wires("127.0.0.1", int(gateway.url.rpartition(":")[2]))
-    return await opened(f"http://127.0.0.1:{wire.port}"), wire
-
-
 async def test_after_a_cut_nothing_is_lost_and_nothing_repeated(
-    opened: Opened, wires: Wires, gateway: Gateway, mint: TokenMint, producer: Producer
+    wired: Wired, mint: TokenMint, producer: Producer
 ) -> None:
-    shown, wire = await wired(opened, wires, gateway)
+    shown, wire = wired
     await shown.sign_in(mint.token("alice"))
     before = await producer.create(kind=Kind.DOWNLOAD)
     await expect(steps(shown, before.task.id)).to_have_text(["100"])
@@ -180,7 +171,15 @@ async def test_an_expired_token_is_asked_for_and_nothing_is_lost(
 ) -> None:
     shown = await opened()
     page = shown.page
-    await shown.sign_in(mint.token("alice", life=3))
+    streams: list[WebSocketRoute] = []
+
+    def pass_on(stream: WebSocketRoute) -> None:
+        stream.connect_to_server()
+        streams.append(stream)
+
+    await page.route_web_socket("**/events*", pass_on)
+    await shown.sign_in(mint.token("alice"))
+    await streams[0].close(code=4401, reason="token expired")
     await shown.state("expired")
     owned = await producer.create(kind=Kind.DOWNLOAD)
     await page.get_by_role("button", name="Go on with a fresh one").click()

@@ -103,7 +103,11 @@ function Page({ settings, router, given, answer }) {
       enter(null);
       fail(error.message);
     });
-    const follow = (token) => token && begin(() => signIn(token));
+    const follow = (token) => token && begin(async () => {
+      // such a link can come from anybody, and would sign one in as somebody else
+      if (settings.issuer) throw new Error("Links with tokens are not accepted here");
+      await signIn(token);
+    });
     if (answer) {
       begin(async () => {
         const grant = await redeem(settings, answer);
