@@ -8,7 +8,8 @@ from pathlib import Path
 from playwright.async_api import Locator, expect
 
 from tests.console.browser import Console, picture
-from tests.console.conftest import Wired
+from tests.console.conftest import Opened, Wired
+from tests.harness.client import Client
 from tests.harness.tokens import TokenMint
 from tests.harness.waiting import eventually
 
@@ -107,3 +108,22 @@ async def test_a_job_that_is_none_is_said_to_be(alice_at: Console) -> None:
     page = alice_at.page
     await page.goto(f"{alice_at.origin}/console#/jobs/cluster/no-job")
     await expect(page.get_by_role("alert").first).to_contain_text("not a valid job")
+
+
+async def test_nobody_sees_the_jobs_of_another(
+    opened: Opened, mint: TokenMint, alice: Client
+) -> None:
+    name = f"secret-{secrets.token_hex(4)}"
+    script = f"#!/bin/bash\n#SBATCH --hold --job-name={name}\ntrue\n".encode()
+    receipt = await alice.upload("/compute/jobs", script, "job.sh")
+    job_id = str((await alice.finished(receipt))["data"]["jobid"])
+    bob = await opened()
+    await bob.sign_in(mint.token("bob"))
+    await bob.show("Jobs")
+    await expect(bob.page.get_by_role("button", name="Ask again")).to_be_enabled()
+    assert name not in await bob.page.content()
+    await bob.page.goto(f"{bob.origin}/console#/jobs/cluster/{job_id}")
+    await expect(bob.page.get_by_role("heading", name=f"Job {job_id}")).to_be_visible()
+    await expect(bob.page.get_by_role("alert").first).to_contain_text("Permission denied")
+    assert name not in await bob.page.content()
+    await alice.finished(await alice.request("DELETE", f"/compute/jobs/{job_id}"))

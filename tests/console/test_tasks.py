@@ -11,11 +11,13 @@ from playwright.async_api import Locator, WebSocketRoute, expect
 from firecrest.model.tasks import Kind, Status
 from tests.console.browser import Console, picture
 from tests.console.conftest import Opened, Wired
-from tests.harness.producer import Producer
+from tests.harness.gateway import Config
+from tests.harness.producer import Producer, producer_for
 from tests.harness.tokens import TokenMint
 
 SOURCE = {"source": "/home/alice/results.tar", "system_name": "cluster"}
 PROGRESS = {"bytes_done": 64 << 20, "bytes_total": 256 << 20, "rate": 32 << 20}
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 URL = "https://store.test.invalid/alice/results.tar"
 
 
@@ -124,6 +126,24 @@ async def test_after_a_cut_nothing_is_lost_and_nothing_repeated(
     assert len(loads) == 1  # the stream told all of it
 
 
+async def test_what_is_kept_no_more_is_read_from_the_list(
+    wired: Wired, mint: TokenMint, config: Config
+) -> None:
+    shown, wire = wired
+    user = "latecomer"  # whose log is short
+    async with producer_for(config["redis"], max_length=2) as producer:
+        await producer.create(user, Kind.DOWNLOAD)
+        await shown.sign_in(mint.token(user))
+        await expect(shown.page.locator("tbody tr")).to_have_count(1)
+        await wire.cut()
+        await shown.state("waiting")
+        missed = [await producer.create(user, Kind.DOWNLOAD) for _ in range(5)]
+        await wire.mend()
+        for owned in missed:
+            await expect(steps(shown, owned.task.id)).to_have_text(["100"])
+    assert any('"event":"gap"' in told for told in shown.told)
+
+
 async def test_a_browser_without_network_says_so_and_comes_back(
     alice_at: Console, producer: Producer
 ) -> None:
@@ -133,6 +153,16 @@ async def test_a_browser_without_network_says_so_and_comes_back(
     await alice_at.context.set_offline(False)
     await alice_at.state("live")
     await expect(steps(alice_at, owned.task.id)).to_have_text(["100"])
+
+
+async def test_an_error_with_markup_stays_text(alice_at: Console, producer: Producer) -> None:
+    owned = await producer.create(kind=Kind.CANCEL)
+    await producer.advance(owned, Status.FAILED, HOSTILE)
+    row = alice_at.row(owned.task.id[:8])
+    await expect(row).to_contain_text(HOSTILE)
+    await row.get_by_role("link").click()
+    await expect(alice_at.page.get_by_role("dialog").locator("pre")).to_contain_text("<script>")
+    assert await alice_at.page.locator("main img, main script").count() == 0
 
 
 async def test_nobody_sees_the_tasks_of_another(
