@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from firecrest import console
 from firecrest.api import events as event_stream
 from firecrest.api import health, notify, openapi
 from firecrest.api import metrics as metrics_page
@@ -84,6 +85,8 @@ def build(settings: Settings, read: Callable[[], Settings] | None = None) -> web
         notify.add_routes(app)
     if settings.server.docs:
         openapi.add_routes(app, rows)
+    if settings.console.enabled:
+        console.add_routes(app, settings)
     return app
 
 
