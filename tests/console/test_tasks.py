@@ -105,7 +105,9 @@ async def test_after_a_cut_nothing_is_lost_and_nothing_repeated(
     wired: Wired, mint: TokenMint, producer: Producer
 ) -> None:
     shown, wire = wired
-    await shown.sign_in(mint.token("alice"))
+    async with shown.page.expect_response("**/tasks?view=extended") as listed:
+        await shown.sign_in(mint.token("alice"))
+    await (await listed.value).finished()
     before = await producer.create(kind=Kind.DOWNLOAD)
     await expect(steps(shown, before.task.id)).to_have_text(["100"])
     await wire.cut()
