@@ -1,4 +1,4 @@
-"""Fixtures of the console: one browser for all its tests, which therefore share a worker.
+"""Fixtures of the console: one browser for all the tests of a worker.
 
 =============== =========  =============================================================
 fixture         scope      gives
@@ -37,16 +37,9 @@ from tests.harness.testbed import Testbed
 from tests.harness.tokens import TokenMint
 
 ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
 
 Opened = Callable[..., Awaitable[Console]]
 Wired = tuple[Console, Wire]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("console"))
 
 
 @pytest.fixture(scope="session")

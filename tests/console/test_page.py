@@ -19,6 +19,7 @@ from scripts.embedded.guide import Guide
 from tests.console.browser import Console
 from tests.console.conftest import Opened
 from tests.harness.gateway import Config, Gateway
+from tests.harness.testbed import Testbed
 from tests.harness.tokens import TokenMint
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ async def page_of(session: aiohttp.ClientSession) -> str:
 
 
 async def test_the_page_may_run_and_reach_nothing_but_its_own(
-    nobody: aiohttp.ClientSession,
+    nobody: aiohttp.ClientSession, testbed: Testbed
 ) -> None:
     async with nobody.get("/console") as answer:
         policy = dict(
@@ -55,6 +56,8 @@ async def test_the_page_may_run_and_reach_nothing_but_its_own(
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["img-src"] == "'self'"
+    assert policy["connect-src"] == f"'self' {testbed.s3_url}"
+    assert policy["require-trusted-types-for"] == "'script'"
     assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
     text = await page_of(nobody)
     assert re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=", text) is None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
 from tests.conftest import Wires
-from tests.console.browser import Console
+from tests.console.browser import Console, picture
 from tests.console.conftest import Opened
 from tests.harness.gateway import Gateway
 from tests.harness.signin import SignInIssuer
@@ -32,9 +33,11 @@ async def leave(shown: Console) -> None:
 
 
 async def test_one_signs_in_at_the_issuer_and_stays_signed_in(
-    visitor: Console, issuer: SignInIssuer
+    visitor: Console, issuer: SignInIssuer, pictures: Path
 ) -> None:
     page = visitor.page
+    await expect(page.get_by_role("button", name="Sign in at")).to_be_visible()
+    await picture(visitor, pictures / "signin.png")
     # for the page the token is about to end, while the gateway has time
     await page.clock.set_system_time(time.time() + issuer.life - 4)
     await leave(visitor)

@@ -144,16 +144,12 @@ export class Stream extends Observable {
 
   async #closed(code, reason, greeted) {
     this.#drop();
-    if (code === TOKEN_EXPIRED) {
-      this.#set("expired");
-    } else if (greeted) {
-      this.#again(reason || "connection lost");
-    } else if (await this.#check()) {
-      this.#again(reason || "no connection");
-    } else {
-      this.#set("expired");
-    }
     if (code === TOO_MANY) this.#pause = LONGEST_PAUSE;
+    // a page is not told with which answer a handshake was refused
+    const good = code !== TOKEN_EXPIRED && (greeted || (await this.#check()));
+    if (this.state === "closed" || this.#socket) return; // meanwhile
+    if (good) this.#again(reason || "connection lost");
+    else this.#set("expired");
   }
 
   #again(why) {
