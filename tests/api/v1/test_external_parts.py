@@ -156,6 +156,39 @@ async def test_what_is_no_reason_for_parts_and_what_is_refused(
     assert (await client.get(PARTS)).json == {"error": "Header X-Task-Id missing"}
 
 
+async def test_parts_go_on_after_a_killed_gateway_and_parts_that_are_gone_are_told(
+    config: Config,
+    gateway: Gateway,
+    gateways: Gateways,
+    connect: Connect,
+    bucket: Bucket,
+    workdir: Path,
+) -> None:
+    named, message, receipt = await offered(connect(gateway), workdir, len(CONTENT))
+    lost, _, other = await offered(connect(gateway), workdir, len(CONTENT))
+    for part in message["parts"][:2]:
+        assert await put(part) == 200
+    await gateway.kill()
+    assert await put(message["parts"][3]) == 200
+
+    client = connect(await gateways(config))
+    answer = await client.get(PARTS, headers=named)
+    assert [part["number"] for part in answer.json["parts"]] == [3]
+    assert await put(answer.json["parts"][0]) == 200
+    assert (await client.put(UPLOAD, headers=named)).status == 200
+    task = await client.finished(receipt)
+    assert task["status"] == "114", task
+    assert (workdir / "f").read_bytes() == CONTENT
+
+    # as the bucket's lifecycle rule does with what nobody puts together
+    await bucket.abort(other.json["task_id"])
+    answer = await client.get(PARTS, headers=lost)
+    assert (answer.status, answer.json) == (400, {"error": "There is no upload in parts"})
+    answer = await client.put(UPLOAD, headers=lost)
+    assert (answer.status, answer.json) == (400, NOT_STAGED)
+    assert (await client.task(other.json["task_id"]))["status"] == "111"
+
+
 async def test_a_store_without_multipart_uploads_gets_one_piece(
     config: Config, gateways: Gateways, connect: Connect, staging: Testbed, workdir: Path
 ) -> None:
