@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import os
 from collections.abc import AsyncIterator
@@ -62,14 +64,21 @@ async def offered(client: Client, target: Path, size: object) -> tuple[dict[str,
     return {"X-Task-Id": receipt.json["task_id"]}, task["data"]["msg"], receipt
 
 
-async def put(part: dict[str, Any], content: bytes | None = None) -> int:
+async def put(
+    part: dict[str, Any], content: bytes | None = None, headers: dict[str, str] | None = None
+) -> int:
     if content is None:
         content = CONTENT[part["offset"] : part["offset"] + part["size"]]
     async with (
         aiohttp.ClientSession() as session,
-        session.put(part["url"], data=io.BytesIO(content)) as response,
+        session.put(part["url"], data=io.BytesIO(content), headers=headers) as response,
     ):
         return response.status
+
+
+def md5_of(content: bytes) -> dict[str, str]:
+    digest = hashlib.md5(content, usedforsecurity=False).digest()
+    return {"Content-MD5": base64.b64encode(digest).decode()}
 
 
 async def test_parts_are_sent_asked_for_and_put_together(
@@ -94,7 +103,9 @@ async def test_parts_are_sent_asked_for_and_put_together(
 
     # a URL takes as many bytes as its part has
     assert await put(parts[3], CONTENT[:PART]) == 403
-    assert await put(parts[3]) == 200
+    # and, if the client tells their checksum, no others
+    assert await put(parts[3], bytes(1234), md5_of(CONTENT[-1234:])) == 400
+    assert await put(parts[3], headers=md5_of(CONTENT[-1234:])) == 200
     assert await put(parts[1]) == 200
 
     async def arrived() -> Any:
