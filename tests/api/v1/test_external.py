@@ -12,6 +12,7 @@ import shlex
 import shutil
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,10 @@ async def test_the_offered_form_has_the_keys_of_both_generations(
     assert message["key"] == f"{task_id}/input file.dat"
     assert message["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
     assert re.fullmatch(r"\d{8}T\d{6}Z", message["x-amz-date"])
+    signed = datetime.strptime(message["x-amz-date"], "%Y%m%dT%H%M%S%z")
+    until = json.loads(base64.b64decode(message["policy"]))["expiration"]
+    life = datetime.fromisoformat(until) - signed
+    assert life.total_seconds() == pytest.approx(3600, abs=5)
     assert re.fullmatch(r"[0-9a-f]{64}", message["x-amz-signature"])
 
     words = shlex.split(message["command"])
@@ -626,6 +631,7 @@ async def test_a_file_is_offered_at_a_url_for_anybody(
     url = task["data"].pop("url")
     assert task["data"] == {"source": str(workdir / name), "system_name": "cluster"}
     assert url.startswith(f"{staging.s3_url}/alice/{task_id}/")
+    assert "X-Amz-Expires=3600&" in url
     for _ in range(2):
         assert await fetch(url) == content
 
