@@ -93,11 +93,24 @@ async def test_parts_are_counted() -> None:
     assert told == expected
 
 
-async def test_the_longer_it_takes_the_rarer_it_is_looked_at() -> None:
-    pauses = [await begun(seconds).look(1) for seconds in (0, 8, 16, 3000)]
-    assert pauses == sorted(pauses)
-    assert pauses[0] == pytest.approx(0.25)
-    assert pauses[-1] == pytest.approx(5)
+@pytest.mark.parametrize(
+    ("taken", "moved", "pause"),
+    [
+        (0, 0, 0.25),
+        (8, 0, 1),
+        (100, 0, 5),
+        (2, 500, 1),  # two more seconds, it seems
+        (2, 900, 0.25),
+        (2, 10, 2),
+        (8, 900, 1),
+        (3000, 10, 5),
+        (2, SIZE, 0.25),  # it is about to end
+    ],
+)
+async def test_a_look_comes_before_the_end_is_due_and_not_too_often(
+    taken: float, moved: int, pause: float
+) -> None:
+    assert await begun(taken).look(moved) == pytest.approx(pause, abs=0.05)
 
 
 async def test_what_does_not_move_at_all_or_takes_too_long_is_given_up() -> None:
