@@ -30,6 +30,7 @@ from redis.asyncio.sentinel import (
     SentinelManagedSSLConnection,
 )
 from redis.backoff import ConstantBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 
@@ -106,6 +107,8 @@ def _connection_options(settings: Redis) -> dict[str, Any]:
         "socket_connect_timeout": _TIMEOUT,
         "socket_keepalive": True,
         "health_check_interval": 30,
+        # told to Redis; each connection would search the installed packages for its version
+        "driver_info": DriverInfo(),
         "retry": _once_more(),
     }
 

@@ -6,8 +6,14 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from firecrest.model.document import Document
+from firecrest.model.tasks import Status
+from firecrest.tasks.states import FINAL
 
-_REMEMBERED = 50_000
+#: States that nothing follows by itself; 115 goes on only when the client says so.
+SETTLED = FINAL | {Status.COPY_FAILED}
+
+#: About 7 MB; what is forgotten costs a client no more than one answer that comes at once.
+_REMEMBERED = 20_000
 #: Version of a task that nothing has happened to.
 _NEW = 1
 
@@ -21,11 +27,17 @@ class Seen:
 
     def __init__(self, limit: int = _REMEMBERED) -> None:
         self._limit = limit
+        #: Negative where the task was settled.
         self._versions: OrderedDict[tuple[str, str, str], int] = OrderedDict()
 
     def version(self, user: str, client: str, task_id: str) -> int | None:
         """None if the caller has not read it."""
-        return self._versions.get((user, client, task_id))
+        noted = self._versions.get((user, client, task_id))
+        return None if noted is None else abs(noted)
+
+    def is_open(self, user: str, client: str, task_id: str) -> bool:
+        """Whether the caller has read it, and it was not settled."""
+        return self._versions.get((user, client, task_id), 0) > 0
 
     def begin(self, user: str, client: str, task_id: str) -> None:
         """The caller is about to get the receipt of a new task, which says what reading would."""
@@ -34,7 +46,9 @@ class Seen:
     def remember(self, user: str, client: str, documents: Iterable[Document]) -> None:
         """The caller is about to get these."""
         for document in documents:
-            self._note((user, client, document.id), document.version)
+            version = document.version
+            noted = -version if document.status in SETTLED else version
+            self._note((user, client, document.id), noted)
 
     def _note(self, key: tuple[str, str, str], version: int) -> None:
         self._versions[key] = version

@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -216,10 +214,16 @@ class EventLog:
         return (found[0] if found else None), (last.decode() if last else BEGINNING)
 
 
-@contextmanager
-def guarded() -> Iterator[None]:
-    """Errors of the Redis client in our words."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise TaskStoreUnavailable(str(error)) from error
+class guarded:  # noqa: N801  a context; not a generator, for each poll of a task comes by here
+    """Errors of the Redis client in our words.
+
+    :raises TaskStoreUnavailable: in place of them
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, RedisError | OSError):
+            raise TaskStoreUnavailable(str(error)) from error

@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.resources import files
@@ -33,7 +31,7 @@ from typing import Any
 
 import orjson
 from redis import asyncio as aioredis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from firecrest.config.settings import Events, Tasks
 from firecrest.errors import (
@@ -48,6 +46,7 @@ from firecrest.events.log import (
     MAX_LOGGED_DOCUMENT,
     bell,
     documents_key,
+    guarded,
     log_key,
     marks_key,
 )
@@ -149,7 +148,7 @@ class TaskStore:
             Call(("SET", _owner_key(task_id), user, "EX", life)),
             Call.of(self._create, keys, args),
         )
-        async with _guarded():
+        with guarded():
             *_, earlier = await in_turn(self._redis, *calls)
             if earlier:
                 await self._redis.delete(_owner_key(task_id))
@@ -159,7 +158,7 @@ class TaskStore:
 
     async def earlier(self, user: str, once: Once) -> Earlier | None:
         """What a request with this key has made before."""
-        async with _guarded():
+        with guarded():
             receipt = await self._redis.get(_receipt_key(user, once.key))
         return Earlier.of(receipt) if receipt else None
 
@@ -206,7 +205,7 @@ class TaskStore:
 
         :raises StaleTask: the caller no longer owns the task
         """
-        async with _guarded():
+        with guarded():
             try:
                 await self._mark(keys=[_work_key(owned.task)], args=[owned.fence, checkpoint])
             except ResponseError as error:
@@ -219,7 +218,7 @@ class TaskStore:
         :raises TaskNotFound: it has expired
         """
         keys = [f"fc:{{{user}}}:work:{task_id}", documents_key(user)]
-        async with _guarded():
+        with guarded():
             found = await self._take(keys=keys, args=[task_id])
         if not found:
             raise TaskNotFound(task_id)
@@ -237,13 +236,13 @@ class TaskStore:
         """The bytes stored with the spec."""
         if owned.blob is not None:
             return owned.blob
-        async with _guarded():
+        with guarded():
             value: bytes | None = await self._redis.hget(_work_key(owned.task), "blob")
         return value or b""
 
     async def is_current(self, owned: Owned) -> bool:
         """Whether the caller still owns the task."""
-        async with _guarded():
+        with guarded():
             fence = await self._redis.hget(_work_key(owned.task), "fence")
         return fence is not None and int(fence) == owned.fence
 
@@ -253,7 +252,7 @@ class TaskStore:
         :raises TaskNotFound: unknown or expired
         :raises ForeignTask: it is another user's
         """
-        async with _guarded():
+        with guarded():
             stored = await self._redis.hget(documents_key(user), task_id)
             if found := living([stored], time.time()):
                 return found[0]
@@ -264,24 +263,24 @@ class TaskStore:
 
     async def read_all(self, user: str) -> list[Document]:
         """All living tasks of the user, in no order."""
-        async with _guarded():
+        with guarded():
             return living(await self._redis.hvals(documents_key(user)), time.time())
 
     async def read_some(self, user: str, task_ids: list[str]) -> list[Document]:
         """Those of the tasks that exist and are the user's."""
-        async with _guarded():
+        with guarded():
             return living(await self._redis.hmget(documents_key(user), task_ids), time.time())
 
     async def owner(self, task_id: str) -> str | None:
         """Whose task this is, None if there is no such task."""
-        async with _guarded():
+        with guarded():
             owner = await self._redis.get(_owner_key(task_id))
         return owner.decode() if owner else None
 
     async def load(self, user: str, task_id: str) -> Task:
         """One task of the user, as its workflow sees it; errors as :meth:`read`."""
         document = await self.read(user, task_id)
-        async with _guarded():
+        with guarded():
             work = await self._redis.hgetall(f"fc:{{{user}}}:work:{task_id}")
         if not work:
             raise TaskNotFound(task_id)
@@ -289,7 +288,7 @@ class TaskStore:
 
     async def ping(self) -> None:
         """:raises TaskStoreUnavailable: Redis does not answer"""
-        async with _guarded():
+        with guarded():
             await self._redis.ping()
 
     async def _write(self, task: Task, moved: Task, fence: str) -> None:
@@ -299,7 +298,7 @@ class TaskStore:
         keep = Call(("EXPIRE", _owner_key(moved.id), self._life(moved.kind, moved.status)))
         # a write that is refused may prolong that life, but must not shorten it
         shorter = moved.status is Status.INVALIDATED
-        async with _guarded():
+        with guarded():
             try:
                 for turn in ((write,), (keep,)) if shorter else ((write, keep),):
                     await in_turn(self._redis, *turn)
@@ -337,14 +336,6 @@ def new_id() -> str:
 def load_script(name: str) -> str:
     """The text of one of this package's Lua scripts."""
     return files(__package__).joinpath(f"{name}.lua").read_text()
-
-
-@asynccontextmanager
-async def _guarded() -> AsyncIterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise TaskStoreUnavailable(str(error)) from error
 
 
 def _moved(task: Task, to: Status, data: Any, cause: Cause) -> Task:

@@ -6,8 +6,7 @@ import json
 import logging
 import logging.config
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from firecrest.config.settings import Logging
 from firecrest.telemetry.trace import trace_id
@@ -23,8 +22,7 @@ FILE_NAME = "firecrest.log"
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s [%(request_id)s %(trace_id)s]"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who sent a request, for audit lines.
 
     :param client: the OAuth client the token was given to

@@ -7,18 +7,14 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from firecrest.api.http.call import Call
+from firecrest.api.seen import SETTLED
 from firecrest.events.log import JobEvent, TaskEvent
 from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.document import Document
-from firecrest.model.tasks import Status
-from firecrest.tasks.states import FINAL
 
 _MAX_WAIT = 60
 
 _WAIT = re.compile(r'\s*wait\s*=\s*("?)(\d+)\1\s*(;.*)?', re.ASCII | re.IGNORECASE | re.DOTALL)
-
-#: For clients nothing follows by itself; 115 goes on only when they say so.
-_SETTLED = FINAL | {Status.COPY_FAILED}
 
 Read = Callable[[], Awaitable[Sequence[Document]]]
 
@@ -66,8 +62,8 @@ def _may_be_held(call: Call, wanted: frozenset[str] | None, *, explicit: bool) -
     """Whether it depends on the tasks if the caller is made to wait."""
     if explicit or wanted is None:
         return explicit
-    user, client, seen = call.user, call.principal.client, call.parts.seen
-    return all(seen.version(user, client, task_id) is not None for task_id in wanted)
+    user, client, is_open = call.user, call.principal.client, call.parts.seen.is_open
+    return all(is_open(user, client, task_id) for task_id in wanted)
 
 
 def _is_no_news(
@@ -83,7 +79,7 @@ def _is_no_news(
         return explicit
     if {document.id for document in found} != wanted:
         return False  # one that does not exist will not change
-    settled = [document.status in _SETTLED for document in found]
+    settled = [document.status in SETTLED for document in found]
     known = [call.parts.seen.version(call.user, call.principal.client, d.id) for d in found]
     unchanged = [version == d.version for version, d in zip(known, found, strict=True)]
     if not explicit:

@@ -49,6 +49,28 @@ class TaskParams:
 
 
 @endpoints.get(
+    "/tasks/{task_id}",
+    TaskParams,
+    answer=answers.OneTask,
+    reads=_PREFERENCE,
+    sends=PREFERENCE,
+    fails=(NO_TASK, FOREIGN),
+    contract="rest-v1 §9",
+)
+async def task(call: Call, params: TaskParams) -> Reply:
+    """One task."""
+    task_id = call.request.match_info["task_id"]
+    wait = preferred_wait(call.request.headers.getall("Prefer", []))
+
+    async def read() -> list[Document]:
+        return [await call.parts.tasks.read(call.user, task_id)]
+
+    (found,) = await read_held(call, read, frozenset({task_id}), wait)
+    name = params.view or call.parts.settings.compat.single_task_view
+    return Reply(200, b'{"task":%b}' % view(found, call.public_url, name), _applied(wait))
+
+
+@endpoints.get(
     "/tasks",
     TasksParams,
     on_error="Failed to retrieve tasks information",
@@ -73,28 +95,6 @@ async def list_tasks(call: Call, params: TasksParams) -> Reply:
     else:
         body = listing(found, url)
     return Reply(200, b'{"tasks":%b}' % body, _applied(wait))
-
-
-@endpoints.get(
-    "/tasks/{task_id}",
-    TaskParams,
-    answer=answers.OneTask,
-    reads=_PREFERENCE,
-    sends=PREFERENCE,
-    fails=(NO_TASK, FOREIGN),
-    contract="rest-v1 §9",
-)
-async def task(call: Call, params: TaskParams) -> Reply:
-    """One task."""
-    task_id = call.request.match_info["task_id"]
-    wait = preferred_wait(call.request.headers.getall("Prefer", []))
-
-    async def read() -> list[Document]:
-        return [await call.parts.tasks.read(call.user, task_id)]
-
-    (found,) = await read_held(call, read, frozenset({task_id}), wait)
-    name = params.view or call.parts.settings.compat.single_task_view
-    return Reply(200, b'{"task":%b}' % view(found, call.public_url, name), _applied(wait))
 
 
 def _applied(wait: int | None) -> dict[str, str]:
