@@ -45,6 +45,7 @@ from firecrest.staging import s3
 from firecrest.tasks.due import DueList
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
+from firecrest.turns import Turns
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 from firecrest.watch.roster import Roster
@@ -126,6 +127,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             outputs = OutputWatch(machines, jobs, hub)
             stack.push_async_callback(outputs.stop)
 
+            turns = Turns()
             shared = SharedAnswers(settings.compute)
             stack.push_async_callback(shared.stop)
 
@@ -142,6 +144,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                     DownloadWorkflow(machines, staging, settings.storage),
                 ],
                 settings.tasks.lease,
+                turns,
             )
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
@@ -169,6 +172,7 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
                 probes=ServiceProbes(settings, store, staging),
                 systems=SystemProbes(settings, machines),
                 rates=RateLimits(settings.server.rate_limit),
+                turns=turns,
             )
             _log.info("serving %d systems", len(settings.systems))
             yield

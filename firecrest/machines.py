@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from firecrest.ssh.excerpt import Readable
 from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
 from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
+from firecrest.turns import Aside
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Machine:
         scheduler: Scheduler,
         user: str,
         directories: Directories,
-        aside: Executor,
+        aside: Aside,
     ) -> None:
         self._pool = pool
         self._limit = settings.utilities.max_file_size
@@ -218,7 +219,7 @@ class Machines:
         self._schedulers = {system.name: resolve(system.scheduler) for system in settings.systems}
         self._directories = Directories()
         # one thread: several would take turns with the event loop and delay it the more
-        self._aside = ThreadPoolExecutor(1, "aside")
+        self._aside = Aside(ThreadPoolExecutor(1, "aside"))
 
     def open(self, user: str, system_name: str) -> Machine:
         """The system in the name of the user; connects only when used.

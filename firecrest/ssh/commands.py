@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TypeVar
 
@@ -12,6 +10,7 @@ from firecrest.commands.base import Command, Completed, line
 from firecrest.config.settings import Settings, System
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import Running, exchange, running
+from firecrest.turns import Aside
 
 T = TypeVar("T")
 
@@ -38,7 +37,7 @@ class RemoteCommands:
         system: System,
         user: str,
         audited: Audited,
-        aside: Executor,
+        aside: Aside,
         *,
         shells: bool,
     ) -> None:
@@ -100,7 +99,7 @@ class RemoteCommands:
 
     async def apart(self, work: Callable[[], T]) -> T:
         """Do what takes long to compute outside the event loop, one such work at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
+        return await self._aside.run(self._user, work)
 
     def _running(self, command: Command[T]) -> AbstractAsyncContextManager[Running]:
         return running(

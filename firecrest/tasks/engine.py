@@ -20,6 +20,7 @@ from firecrest.tasks.receipts import Once, Repeated
 from firecrest.tasks.states import Cause, Edge, Payload, check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
+from firecrest.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +83,14 @@ class Engine:
     """
 
     def __init__(
-        self, store: TaskStore, due: DueList, workflows: Iterable[Workflow], lease: float
+        self,
+        store: TaskStore,
+        due: DueList,
+        workflows: Iterable[Workflow],
+        lease: float,
+        turns: Turns | None = None,
     ) -> None:
+        self._turns = turns or Turns()
         self._store = store
         self._due = due
         self._workflows: dict[Kind, Workflow] = {flow.kind: flow for flow in workflows}
@@ -191,7 +198,9 @@ class Engine:
 
     def _start(self, owned: Owned) -> None:
         run = _Run(self._store, owned)
-        work = asyncio.create_task(self._work(run), name=f"task {owned.task.id}")
+        work = asyncio.create_task(
+            self._turns.by(owned.task.user, lambda: self._work(run)), name=f"task {owned.task.id}"
+        )
         task_id = owned.task.id
         self._working[task_id] = (run, work)
         work.add_done_callback(lambda done: self._finished(task_id, done))

@@ -16,6 +16,7 @@ from firecrest.probes import ServiceProbes, SystemProbes
 from firecrest.staging.base import Store
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
+from firecrest.turns import Turns
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 
@@ -36,6 +37,7 @@ class Parts:
     probes: ServiceProbes
     systems: SystemProbes
     rates: RateLimits
+    turns: Turns
     seen: Seen = field(default_factory=Seen)
 
 

@@ -175,7 +175,9 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
             return respond(refusal)
         if is_internal(request.method, request.path):
             return respond(_INVALID)
-        return await handler(request)
+        if request.path == EVENTS_PATH:  # what it does is done by tasks of its own
+            return await handler(request)
+        return await parts.turns.by(principal.user, lambda: _handled(handler, request))
     except Unauthenticated as error:
         return respond(Reply(401, error.body, {"WWW-Authenticate": "Bearer"}))
     except web.HTTPMethodNotAllowed as error:
@@ -188,6 +190,10 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
     except Exception:  # noqa: BLE001  whatever it is, the client gets no stack trace
         _log.exception("request %s failed unexpectedly", request[REQUEST_ID])
         return respond(_BROKEN)
+
+
+async def _handled(handler: Responder, request: web.Request) -> web.StreamResponse:
+    return await handler(request)
 
 
 def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:
