@@ -51,6 +51,7 @@ from firecrest.tasks.workflow import Workflow
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import check as check_tracing
 from firecrest.telemetry.spans import connect as connect_spans
+from firecrest.turns import Turns
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 from firecrest.watch.roster import Roster
@@ -141,6 +142,7 @@ def _running(
             outputs = OutputWatch(compute, jobs, hub)
             stack.push_async_callback(outputs.stop)
 
+            turns = Turns()
             shared = SharedAnswers(settings.compute)
             stack.push_async_callback(shared.stop)
 
@@ -163,6 +165,7 @@ def _running(
                 settings.tasks.max_running_per_user,
                 metrics,
                 spans,
+                turns,
             )
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
@@ -182,6 +185,7 @@ def _running(
                 metrics=metrics,
                 spans=spans,
                 rates=RateLimits(settings.server.rate_limit),
+                turns=turns,
             )
 
             def withdraw(users: frozenset[str]) -> None:
