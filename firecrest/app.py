@@ -111,7 +111,9 @@ def _running(settings: Settings) -> Callable[[web.Application], AsyncIterator[No
             pool.deny(settings.auth.denied_users)
             machines = Machines(pool, settings)
             stack.push_async_callback(machines.aclose)
-            staging = await stack.enter_async_context(s3.connect(settings.storage))
+            staging = await stack.enter_async_context(
+                s3.connect(settings.storage, settings.server.pages)
+            )
 
             hub = Hub(redis, log, settings.events.queue)
             hub.start()

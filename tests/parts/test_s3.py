@@ -36,7 +36,7 @@ def shared(owned: str) -> Answer:
 
 
 @asynccontextmanager
-async def store(answer: Answer) -> AsyncIterator[s3.S3Store]:
+async def store(answer: Answer, *origins: str) -> AsyncIterator[s3.S3Store]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app) as server:
@@ -47,7 +47,7 @@ async def store(answer: Answer) -> AsyncIterator[s3.S3Store]:
                 secret_key=Secret("secret"),
             )
         )
-        async with s3.connect(settings) as connected:
+        async with s3.connect(settings, origins) as connected:
             yield connected
 
 
@@ -60,6 +60,33 @@ async def test_a_bucket_of_somebody_else_is_not_used() -> None:
 async def test_a_bucket_of_ours_that_exists_is_used() -> None:
     async with store(shared(ALICES)) as ours:
         await ours.prepare("alice")
+
+
+async def test_web_pages_are_admitted_to_a_bucket() -> None:
+    told: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if "cors" in request.query:
+            told.append(await request.text())
+        return web.Response()
+
+    async with store(answer, "https://portal.test") as asked:
+        await asked.prepare("alice")
+    (rule,) = told
+    assert "<AllowedOrigin>https://portal.test</AllowedOrigin>" in rule
+    for part in ("AllowedMethod>PUT<", "AllowedHeader>*<", "ExposeHeader>ETag<"):
+        assert part in rule
+
+
+async def test_a_store_that_keeps_its_own_rules_for_pages_is_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=405 if "cors" in request.query else 200)
+
+    async with store(answer, "*") as asked:
+        await asked.prepare("alice")
+    assert "keeps its own rules for web pages" in caplog.text
 
 
 LISTED = """<ListBucketResult><IsTruncated>{}</IsTruncated>
