@@ -7,8 +7,10 @@ import { html, useEffect, useId, useRef, useState, useWatch } from "./ui.js";
  * `columns`: `{key, title, cell(row), kind}`; `kind` is `wide` (hidden on a phone), `number`, or
  * both. The first cell heads its row. `open(row)`: what a click on a row does; give the first
  * cell a link or a button that does the same, for keyboards. `id(row)`: what tells rows apart.
+ * More than `most` rows are shown when asked for.
  */
-export function Table({ caption, columns, rows, id, open, empty, selected }) {
+export function Table({ caption, columns, rows, id, open, empty, selected, most = 200 }) {
+  const [shown, show] = useState(most);
   if (!rows.length) return html`<p class="empty">${empty}</p>`;
   const click = (row) => (event) => {
     if (open && !event.target.closest("a, button, input, select") && !getSelection().toString()) open(row);
@@ -18,12 +20,14 @@ export function Table({ caption, columns, rows, id, open, empty, selected }) {
     <thead><tr>${columns.map(
       (column) => html`<th scope="col" key=${column.key} class=${column.kind}>${column.title}</th>`,
     )}</tr></thead>
-    <tbody>${rows.map((row) => html`<tr key=${id(row)} class=${[open && "opens", id(row) === selected && "selected"].filter(Boolean).join(" ")} onClick=${click(row)}>
+    <tbody>${rows.slice(0, shown).map((row) => html`<tr key=${id(row)} class=${[open && "opens", id(row) === selected && "selected"].filter(Boolean).join(" ")} onClick=${click(row)}>
       ${columns.map((column, nth) => nth === 0
         ? html`<th scope="row" key=${column.key} class=${column.kind}>${column.cell(row)}</th>`
         : html`<td key=${column.key} class=${column.kind}>${column.cell(row)}</td>`)}
     </tr>`)}</tbody>
-  </table></div>`;
+  </table>
+    ${rows.length > shown && html`<button type="button" class="more" onClick=${() => show(shown + most)}>Show more of ${rows.length}</button>`}
+  </div>`;
 }
 
 /** A modal dialog; Escape and a click beside it close it. */

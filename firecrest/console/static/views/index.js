@@ -1,4 +1,5 @@
 // The views, in the order of the navigation; the first is the one to begin with.
+import jobs from "./jobs.js";
 import tasks from "./tasks.js";
 
-export const VIEWS = [tasks];
+export const VIEWS = [tasks, jobs];

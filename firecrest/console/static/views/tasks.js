@@ -3,9 +3,7 @@ import { Badge, Choice, Copy, Dialog, Progress, Table } from "../components.js";
 import { duration, moment, shellWord, size } from "../format.js";
 import { href } from "../router.js";
 import { hasFailed, isFinal, subject, utc } from "../tasks.js";
-import { html, useNow, useState, useWatch } from "../ui.js";
-
-const AT_A_TIME = 100;
+import { html, useNow, useWatch } from "../ui.js";
 
 const kindOf = (task) => (hasFailed(task) ? "bad" : isFinal(task) ? "good" : "busy");
 
@@ -104,7 +102,6 @@ function Details({ session, entry, id, close }) {
 
 function View({ session, route, router }) {
   const tasks = useWatch(session.tasks);
-  const [shown, show] = useState(AT_A_TIME);
   const { query, parts: [id] } = route;
   const own = tasks.list().filter(({ quiet }) => query.questions === "1" || !quiet);
   const rows = own.filter(({ task }) =>
@@ -114,10 +111,9 @@ function View({ session, route, router }) {
   const go = (parts, changes = {}) => router.go("tasks", parts, { ...query, ...changes }, true);
   return html`<h1>Tasks</h1>
     <${Filters} entries=${own} query=${query} choose=${(changes) => go([], changes)} />
-    <${Table} caption="Tasks" columns=${COLUMNS} rows=${rows.slice(0, shown)} id=${({ task }) => task.hash_id}
+    <${Table} caption="Tasks" columns=${COLUMNS} rows=${rows} id=${({ task }) => task.hash_id}
       open=${({ task }) => go([task.hash_id])} selected=${id}
       empty=${tasks.loaded ? "No tasks here. What you start, here or elsewhere, appears by itself." : "Reading…"} />
-    ${rows.length > shown && html`<p><button type="button" onClick=${() => show(shown + AT_A_TIME)}>Show more of ${rows.length}</button></p>`}
     ${id && tasks.loaded && html`<${Details} session=${session} entry=${tasks.get(id)} id=${id} close=${() => go([])} />`}`;
 }
 

@@ -1,0 +1,95 @@
+"""Batch jobs: submitted, seen to run, followed, cancelled."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from playwright.async_api import Locator, expect
+
+from tests.console.browser import Console, picture
+
+#: What would be seen if a text were taken for markup.
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+#: Runs until the test lets it go.
+SCRIPT = """\
+#!/bin/bash
+#SBATCH --job-name={name} --error={workdir}/errors
+echo '{hostile}'
+echo "greeting: $GREETING"
+echo 'not so good' >&2
+until [ -e {workdir}/go ]; do sleep 0.1; done
+echo 'all done'
+"""
+
+
+async def submit(shown: Console, script: str, *, env: str = "", account: str = "") -> Locator:
+    """Fill the form in and send it; the dialog."""
+    await shown.show("Jobs")
+    await shown.page.get_by_role("button", name="Submit a job").click()
+    dialog = shown.page.get_by_role("dialog", name="Submit a job")
+    await dialog.get_by_label("Script").fill(script)
+    await dialog.get_by_label("Variables").fill(env)
+    await dialog.get_by_label("Account").fill(account)
+    await dialog.get_by_role("button", name="Submit", exact=True).click()
+    return dialog
+
+
+async def test_a_job_is_submitted_and_seen_to_run_to_its_end(
+    alice_at: Console, workdir: Path, pictures: Path, axe: str
+) -> None:
+    page = alice_at.page
+    script = SCRIPT.format(name=workdir.name, workdir=workdir, hostile=HOSTILE)
+    await submit(alice_at, script, env="GREETING=hello  there\n", account="proj02")
+    state, out = page.get_by_role("status", name="State"), page.get_by_label("Output of the job")
+    await expect(state).to_have_text("RUNNING")
+    await expect(out).to_have_text(f"{HOSTILE}\ngreeting: hello  there\n")
+    await expect(page.get_by_label("Errors of the job")).to_have_text("not so good\n")
+    await picture(alice_at, pictures / "job.png")
+    assert await alice_at.accessible(axe) == []
+    await page.get_by_role("link", name="Jobs of cluster").click()
+    await expect(alice_at.row(workdir.name)).to_contain_text("RUNNING")
+    await picture(alice_at, pictures / "jobs.png")
+    assert await alice_at.accessible(axe) == []
+    await alice_at.row(workdir.name).get_by_role("link").click()
+    await expect(out).to_have_text(f"{HOSTILE}\ngreeting: hello  there\n")
+    (workdir / "go").touch()
+    await expect(out).to_contain_text("all done")
+    await expect(state).to_have_text("COMPLETED")
+    await expect(page.get_by_role("region", name="Output")).to_contain_text("ended")
+    await expect(page.locator("dl")).to_contain_text("0:0")
+    assert await out.locator("img, script").count() == 0
+    await page.get_by_role("link", name="Jobs of cluster").click()
+    await page.get_by_label("Show", exact=True).select_option("accounting")
+    await expect(alice_at.row(workdir.name)).to_contain_text("COMPLETED")
+
+
+async def test_the_queue_is_live_and_a_job_is_cancelled(alice_at: Console) -> None:
+    page, name = alice_at.page, f"held-{secrets.token_hex(4)}"
+    await submit(alice_at, f"#!/bin/bash\n#SBATCH --hold --job-name={name}\ntrue\n")
+    await expect(page.get_by_role("status", name="State")).to_have_text("PENDING")
+    await page.get_by_role("link", name="Jobs of cluster").click()
+    row = alice_at.row(name)
+    await expect(row).to_contain_text("PENDING")
+    await row.get_by_role("button", name="Cancel").click()
+    await page.get_by_role("button", name="Cancel the job").click()
+    await expect(row).to_contain_text("CANCELLED")
+    await expect(row.get_by_role("button", name="Cancel")).to_have_count(0)
+    await row.get_by_role("link").click()
+    await expect(page.get_by_role("status", name="State")).to_contain_text("CANCELLED")
+
+
+async def test_what_the_batch_system_refuses_is_said_in_its_words(alice_at: Console) -> None:
+    dialog = await submit(alice_at, f"#!/bin/bash\n#SBATCH --partition='{HOSTILE}'\n")
+    await expect(dialog.get_by_role("alert")).to_contain_text("invalid partition specified")
+    await expect(dialog.get_by_role("alert")).to_contain_text("<img src=x")
+    await dialog.get_by_label("Variables").fill("no variable")
+    await dialog.get_by_role("button", name="Submit", exact=True).click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("NAME=value")
+
+
+async def test_a_job_that_is_none_is_said_to_be(alice_at: Console) -> None:
+    page = alice_at.page
+    await page.goto(f"{alice_at.origin}/console#/jobs/cluster/no-job")
+    await expect(page.get_by_role("alert").first).to_contain_text("not a valid job")
