@@ -3,11 +3,13 @@ import { Api, ApiError } from "./api.js";
 import { Observable } from "./observable.js";
 import { Stream } from "./stream.js";
 import { Tasks } from "./tasks.js";
+import { Transfers } from "./transfers.js";
 
 const TOAST_LIFE = 8000;
 
 /**
  * What views get: `api` (calls), `stream` (events, subscriptions), `tasks` (the user's tasks),
+ * `transfers` (files on their way),
  * `systems` (names), `user`, `settings` (what the page was told), and `toast`.
  */
 export class Session extends Observable {
@@ -22,6 +24,7 @@ export class Session extends Observable {
     this.api = new Api(token);
     this.stream = new Stream(token, () => this.#stillGood());
     this.tasks = new Tasks(this.api, this.stream, (error) => this.toast(error.message, "bad"));
+    this.transfers = new Transfers(this);
   }
 
   /** Sign in; throws an ApiError if the token is refused. */
@@ -38,6 +41,7 @@ export class Session extends Observable {
   }
 
   close() {
+    this.transfers.close();
     this.stream.close();
   }
 
