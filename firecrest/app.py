@@ -124,7 +124,9 @@ def _running(
             pool.deny(tokens.denied)
             machines = Machines(pool, settings, metrics, spans)
             stack.push_async_callback(machines.aclose)
-            staging = await stack.enter_async_context(s3.connect(settings.storage, metrics, spans))
+            staging = await stack.enter_async_context(
+                s3.connect(settings.storage, settings.server.pages, metrics, spans)
+            )
 
             hub = Hub(redis, log, settings.events.queue)
             hub.start()

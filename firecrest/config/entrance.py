@@ -137,6 +137,11 @@ class Server:
         help="seconds given to running requests and task steps when the server stops",
     )
 
+    @property
+    def pages(self) -> frozenset[str]:
+        """Origins of web pages that may call the server, with its own console's where known."""
+        return frozenset({*self.cors.origins, self.public_url} - {""})
+
 
 @declared
 class Console:

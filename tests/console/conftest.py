@@ -10,6 +10,8 @@ fixture         scope      gives
 ``wired``       function   a console whose network can be cut, and the wire
 ``issuer``      session    an identity provider at which one signs in
 ``site``        session    a gateway whose users sign in there
+``narrow``      session    a gateway through which little goes directly, with small parts of
+                           files, a file system that is not there and a system that is off
 ``axe``         session    the script that checks accessibility
 ``pictures``    session    where screenshots go: docs/console with CONSOLE_PICTURES=1, so
                            that an ordinary run changes nothing
@@ -18,6 +20,7 @@ fixture         scope      gives
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -30,6 +33,7 @@ from playwright.async_api import Browser
 
 from tests.conftest import Wires
 from tests.console.browser import Console, chromium, console
+from tests.harness.daemons import free_port
 from tests.harness.gateway import Config, Gateway, running_gateway
 from tests.harness.network import Wire
 from tests.harness.signin import CLIENT, SignInIssuer, signin_issuer
@@ -62,6 +66,24 @@ async def opened(browser: Browser, gateway: Gateway, testbed: Testbed) -> AsyncI
         yield make
     assert [one.complaints for one in made if one.complaints] == []
     assert [found for one in made if (found := one.foreign())] == []
+
+
+@pytest.fixture(scope="session")
+async def narrow(
+    base_config: Config, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    config = copy.deepcopy(base_config)
+    config["utilities"] = {"max_file_size_mb": 1}
+    config["storage"] |= {"part_size_mb": 5, "polling_interval": 0.3}
+    off = copy.deepcopy(config["systems"][0])
+    off |= {"name": "off", "address": f"127.0.0.1:{free_port()}"}
+    config["systems"].append(off)
+    config["systems"][0]["filesystems"] = [
+        {"name": "HOME", "path": "/home", "description": "<b>homes</b>"},
+        {"name": "GONE", "path": "/nowhere"},
+    ]
+    async with running_gateway(config, tmp_path_factory.mktemp("narrow")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def shared(owned: str) -> Answer:
 
 
 @asynccontextmanager
-async def store(answer: Answer, life: int = 3600) -> AsyncIterator[s3.S3Store]:
+async def store(answer: Answer, *origins: str, life: int = 3600) -> AsyncIterator[s3.S3Store]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app) as server:
@@ -50,7 +50,7 @@ async def store(answer: Answer, life: int = 3600) -> AsyncIterator[s3.S3Store]:
             ),
             tempurl_expiration=life,
         )
-        async with s3.connect(settings) as connected:
+        async with s3.connect(settings, origins) as connected:
             yield connected
 
 
@@ -63,6 +63,33 @@ async def test_a_bucket_of_somebody_else_is_not_used() -> None:
 async def test_a_bucket_of_ours_that_exists_is_used() -> None:
     async with store(shared(ALICES)) as ours:
         await ours.prepare("alice")
+
+
+async def test_web_pages_are_admitted_to_a_bucket() -> None:
+    told: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if "cors" in request.query:
+            told.append(await request.text())
+        return web.Response()
+
+    async with store(answer, "https://portal.test") as asked:
+        await asked.prepare("alice")
+    (rule,) = told
+    assert "<AllowedOrigin>https://portal.test</AllowedOrigin>" in rule
+    for part in ("AllowedMethod>PUT<", "AllowedHeader>*<", "ExposeHeader>ETag<"):
+        assert part in rule
+
+
+async def test_a_store_that_keeps_its_own_rules_for_pages_is_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=405 if "cors" in request.query else 200)
+
+    async with store(answer, "*") as asked:
+        await asked.prepare("alice")
+    assert "keeps its own rules for web pages" in caplog.text
 
 
 LISTED = """<ListBucketResult><IsTruncated>{}</IsTruncated>
@@ -206,7 +233,7 @@ async def test_a_bucket_is_made_with_an_end_of_what_is_in_it(life: int, days: in
         bodies[f"{request.method} {request.path_qs}"] = await request.text()
         return web.Response()
 
-    async with store(answer, life) as made:
+    async with store(answer, life=life) as made:
         await made.prepare("alice")
         await made.prepare("alice")  # it is there by now
     assert list(bodies) == ["PUT /alice", "PUT /alice?lifecycle"]

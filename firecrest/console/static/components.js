@@ -5,7 +5,7 @@ import { html, useEffect, useId, useLayoutEffect, useRef, useState, useWatch } f
  * Rows of something.
  *
  * `columns`: `{key, title, cell(row), kind}`; `kind` is `wide` (hidden on a phone), `number`, or
- * both. The first cell heads its row. `open(row)`: what a click on a row does; give the first
+ * both; `sort` is `ascending` or `descending` where rows are ordered by it. The first cell heads its row. `open(row)`: what a click on a row does; give the first
  * cell a link or a button that does the same, for keyboards. `id(row)`: what tells rows apart.
  * More than `most` rows are shown when asked for.
  */
@@ -18,7 +18,7 @@ export function Table({ caption, columns, rows, id, open, empty, selected, most 
   return html`<div class="table" role="region" aria-label=${caption} tabindex="0"><table>
     <caption class="unseen">${caption}</caption>
     <thead><tr>${columns.map(
-      (column) => html`<th scope="col" key=${column.key} class=${column.kind}>${column.title}</th>`,
+      (column) => html`<th scope="col" key=${column.key} class=${column.kind} aria-sort=${column.sort}>${column.title}</th>`,
     )}</tr></thead>
     <tbody>${rows.slice(0, shown).map((row) => html`<tr key=${id(row)} class=${[open && "opens", id(row) === selected && "selected"].filter(Boolean).join(" ")} onClick=${click(row)}>
       ${columns.map((column, nth) => nth === 0

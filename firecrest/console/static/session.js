@@ -3,6 +3,7 @@ import { Api, ApiError } from "./api.js";
 import { Observable } from "./observable.js";
 import { Stream } from "./stream.js";
 import { Tasks } from "./tasks.js";
+import { Transfers } from "./transfers.js";
 
 const TOAST_LIFE = 8000;
 /** How long before its end a token is renewed, at the earliest halfway. */
@@ -12,6 +13,7 @@ const LONGEST_TIMER = 86_400_000;
 
 /**
  * What views get: `api` (calls), `stream` (events, subscriptions), `tasks` (the user's tasks),
+ * `transfers` (files on their way),
  * `systems` (names), `user`, `settings` (what the page was told), and `toast`.
  */
 export class Session extends Observable {
@@ -32,6 +34,7 @@ export class Session extends Observable {
     this.api = new Api(token);
     this.stream = new Stream(token, () => this.#stillGood());
     this.tasks = new Tasks(this.api, this.stream, (error) => this.toast(error.message, "bad"));
+    this.transfers = new Transfers(this);
   }
 
   /** Sign in; throws an ApiError if the token is refused. */
@@ -51,6 +54,7 @@ export class Session extends Observable {
   close() {
     this.#grant = null;
     clearTimeout(this.#renewal);
+    this.transfers.close();
     this.stream.close();
   }
 
