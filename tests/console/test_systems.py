@@ -35,7 +35,7 @@ STATES = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)  # before any question that others share
 async def reservation() -> AsyncIterator[str]:
     name = f"test{secrets.token_hex(4)}"
     said = await slurm(
