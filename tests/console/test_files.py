@@ -28,8 +28,8 @@ MIDDLE = os.urandom(MEBIBYTE + 5)
 
 
 @pytest.fixture
-async def shown(narrow: Gateway, opened: Opened, mint: TokenMint) -> Console:
-    one = await opened(narrow.url)
+async def shown(limited: Gateway, opened: Opened, mint: TokenMint) -> Console:
+    one = await opened(limited.url)
     await one.sign_in(mint.token("alice"))
     return one
 
@@ -304,12 +304,12 @@ async def test_hostile_names_stay_text(shown: Console, workdir: Path) -> None:
 
 
 async def test_users_see_only_what_they_may(
-    shown: Console, narrow: Gateway, opened: Opened, mint: TokenMint, workdir: Path
+    shown: Console, limited: Gateway, opened: Opened, mint: TokenMint, workdir: Path
 ) -> None:
     own(workdir / "secret")
     await go(shown, workdir)
     await expect(shown.row("secret")).to_be_visible()
-    bob = await opened(narrow.url)
+    bob = await opened(limited.url)
     await bob.sign_in(mint.token("bob"))
     await bob.show("Files")
     await expect(bob.page.locator(".crumbs [aria-current]")).to_have_text("bob")
@@ -320,11 +320,11 @@ async def test_users_see_only_what_they_may(
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_axe_finds_nothing_and_a_phone_is_wide_enough(
-    narrow: Gateway, opened: Opened, mint: TokenMint, workdir: Path, axe: str, theme: str
+    limited: Gateway, opened: Opened, mint: TokenMint, workdir: Path, axe: str, theme: str
 ) -> None:
     own(workdir / ("long-" * 30), b"hello\n", 0o640)
     phone = {"width": 375, "height": 740}
-    shown = await opened(narrow.url, color_scheme=theme, viewport=phone)
+    shown = await opened(limited.url, color_scheme=theme, viewport=phone)
     page = shown.page
     await shown.sign_in(mint.token("alice"))
     await go(shown, workdir)
