@@ -95,6 +95,21 @@ class Console:
     enabled: bool = item(
         fields.Boolean(), default=True, help="whether it is served; it asks for a token itself"
     )
+    issuer: str = item(
+        values.text(values.secure_url),
+        default="",
+        help="one of auth.issuers, at whose page users sign in; https, or http on this machine;"
+        " empty: they paste tokens",
+    )
+    client_id: str = item(
+        values.text(),
+        default="",
+        help="the public client that this page is there, with <public url>/console as its"
+        " redirect URI; required with issuer",
+    )
+    scope: str = item(
+        values.required_text(), default="openid", help="what is asked for there, words with blanks"
+    )
 
 
 @declared

@@ -109,6 +109,8 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _repeated(
         "auth.issuers.{}.issuer", [issuer.issuer for issuer in settings.auth.issuers]
     )
+    for key, message in _console_relations(settings):
+        yield f"console.{key}", message
     for key, message in _redis_relations(settings.redis):
         yield f"redis.{key}", message
     yield from _repeated("redis.sentinel.nodes.{}", settings.redis.sentinel.nodes)
@@ -116,6 +118,15 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
     for position, issuer in enumerate(settings.auth.issuers):
         for key, message in _issuer_relations(issuer):
             yield f"auth.issuers.{position}.{key}", message
+
+
+def _console_relations(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The page can only be a client of somebody whose tokens are accepted."""
+    console = settings.console
+    if bool(console.issuer) != bool(console.client_id):
+        yield "client_id", "needed with console.issuer, and of no use without it"
+    if console.issuer and console.issuer not in {one.issuer for one in settings.auth.issuers}:
+        yield "issuer", "is none of auth.issuers"
 
 
 def _redis_relations(redis: Redis) -> Iterator[tuple[str, str]]:

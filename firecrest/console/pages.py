@@ -82,18 +82,27 @@ def _files(directory: Traversable, prefix: str = "") -> Iterator[tuple[str, byte
 
 def _told(settings: Settings) -> dict[str, str]:
     """What the page needs to know before anybody has signed in."""
-    return {"version": __version__}
+    told = {"version": __version__}
+    if settings.console.issuer:
+        console = settings.console
+        told |= {
+            "issuer": console.issuer,
+            "clientId": console.client_id,
+            "scope": console.scope,
+        }
+    return told
 
 
 def _page_headers(settings: Settings) -> dict[str, str]:
-    """Only its own files, this server and the object store; nothing inline, no frames."""
-    store = str(URL(settings.storage.s3.public_url).origin())
+    """Only its own files, this server, the object store and the issuer; nothing inline."""
+    others = [settings.storage.s3.public_url, settings.console.issuer]
+    reached = " ".join(str(URL(url).origin()) for url in others if url)
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
         "img-src": "'self'",
-        "connect-src": f"'self' {store}",
+        "connect-src": f"'self' {reached}",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

@@ -55,8 +55,10 @@ async def chromium() -> AsyncIterator[Browser]:
 class Console:
     """One page, in a browser profile of its own.
 
+    :ivar known: origins it may ask
     :ivar requests: what it asked for
     :ivar sockets: the websockets it opened
+    :ivar told: the text messages that came over them
     :ivar complaints: errors of scripts, and what the content security policy forbade
     """
 
@@ -64,8 +66,10 @@ class Console:
         self.context = context
         self.page = page
         self.origin = origin
+        self.known = {origin}
         self.requests: list[Request] = []
         self.sockets: list[WebSocket] = []
+        self.told: list[str] = []
         self.complaints: list[str] = []
         page.on("request", self._asked)
         page.on("websocket", self._connected)
@@ -77,6 +81,11 @@ class Console:
 
     def _connected(self, socket: WebSocket) -> None:
         self.sockets.append(socket)
+        socket.on("framereceived", self._was_told)
+
+    def _was_told(self, frame: str | bytes) -> None:
+        if isinstance(frame, str):
+            self.told.append(frame)
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not message.text.startswith(_NOT_OURS):
@@ -103,10 +112,10 @@ class Console:
         """The rows of a table that hold the text."""
         return self.page.locator("tbody tr").filter(has_text=text)
 
-    def foreign(self, *known: str) -> list[str]:
-        """What was asked of any server but the page's own and those known."""
-        own = {urlsplit(url).netloc for url in (self.origin, *known)}
-        return [one.url for one in self.requests if urlsplit(one.url).netloc not in own]
+    def foreign(self) -> list[str]:
+        """What was asked of others than it may ask."""
+        known = {urlsplit(origin).netloc for origin in self.known}
+        return [one.url for one in self.requests if urlsplit(one.url).netloc not in known]
 
     async def accessible(self, axe: str) -> list[str]:
         """What axe finds wrong with the page as it is now."""

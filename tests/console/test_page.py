@@ -6,15 +6,20 @@ import gzip
 import logging
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
+import yaml
 from playwright.async_api import expect
 
-from tests.conftest import Gateways
+from firecrest.app import build
+from firecrest.config.load import load_settings
+from scripts.embedded.guide import Guide
 from tests.console.browser import Console
 from tests.console.conftest import Opened
 from tests.harness.gateway import Config, Gateway
+from tests.harness.testbed import Testbed
 from tests.harness.tokens import TokenMint
 
 _log = logging.getLogger(__name__)
@@ -41,7 +46,7 @@ async def page_of(session: aiohttp.ClientSession) -> str:
 
 
 async def test_the_page_may_run_and_reach_nothing_but_its_own(
-    nobody: aiohttp.ClientSession,
+    nobody: aiohttp.ClientSession, testbed: Testbed
 ) -> None:
     async with nobody.get("/console") as answer:
         policy = dict(
@@ -51,6 +56,8 @@ async def test_the_page_may_run_and_reach_nothing_but_its_own(
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["img-src"] == "'self'"
+    assert policy["connect-src"] == f"'self' {testbed.s3_url}"
+    assert policy["require-trusted-types-for"] == "'script'"
     assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
     text = await page_of(nobody)
     assert re.search(r"<script(?![^>]* src=)|<style|\son\w+=|\sstyle=", text) is None
@@ -86,17 +93,29 @@ async def test_what_is_no_file_of_the_console_is_nobodys(nobody: aiohttp.ClientS
             assert answer.status == 401
 
 
-async def test_the_console_can_be_switched_off(config: Config, gateways: Gateways) -> None:
-    config["console"] = {"enabled": False}
-    gateway = await gateways(config)
-    async with aiohttp.ClientSession(gateway.url) as session, session.get("/console") as answer:
-        assert answer.status == 401
+async def test_the_console_can_be_switched_off(config: Config, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+
+    def served(enabled: bool) -> bool:
+        file.write_text(yaml.safe_dump({**config, "console": {"enabled": enabled}}))
+        app = build(load_settings(file))
+        return any(found.canonical.startswith("/console") for found in app.router.resources())
+
+    assert served(True)
+    assert not served(False)
 
 
-async def test_a_link_signs_in_and_its_token_leaves_the_address(alice_at: Console) -> None:
-    page = alice_at.page
+async def test_the_link_of_the_demo_signs_in_and_its_token_leaves_the_address(
+    opened: Opened, mint: TokenMint
+) -> None:
+    shown = await opened()
+    page, token = shown.page, mint.token("alice")
+    here = Path()
+    guide = Guide(shown.origin, "alice", token, here, here, here, components=[])
+    (link,) = re.findall(r"^  (http\S+/console\S*)$", guide.text(), re.MULTILINE)
+    await page.goto(link)
     await expect(page.locator(".user")).to_have_text("alice")
-    assert page.url == f"{alice_at.origin}/console"
+    assert page.url == f"{shown.origin}/console"
     kept = await page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
     assert "eyJ" not in kept
     paint = await page.evaluate("performance.getEntriesByName('first-paint')[0]?.startTime ?? 0")

@@ -48,17 +48,17 @@ async def reservation() -> AsyncIterator[str]:
     await slurm("scontrol", "delete", f"reservation={name}", user="root")
 
 
-async def at(opened: Opened, site: Gateway, mint: TokenMint, **options: object) -> Console:
-    shown = await opened(site.url, **options)
+async def at(opened: Opened, limited: Gateway, mint: TokenMint, **options: object) -> Console:
+    shown = await opened(limited.url, **options)
     await shown.sign_in(mint.token("alice"))
     await shown.show("Systems")
     return shown
 
 
 async def test_everything_is_seen_at_a_glance(
-    opened: Opened, site: Gateway, mint: TokenMint, reservation: str, pictures: Path
+    opened: Opened, limited: Gateway, mint: TokenMint, reservation: str, pictures: Path
 ) -> None:
-    shown = await at(opened, site, mint)
+    shown = await at(opened, limited, mint)
     page = shown.page
     services = page.get_by_role("region", name="Services")
     await expect(services.get_by_role("listitem").filter(has_text="compute")).to_contain_text(
@@ -89,17 +89,19 @@ async def test_everything_is_seen_at_a_glance(
     await expect(page.locator(".crumbs [aria-current]")).to_have_text("home")
 
 
-async def test_a_system_that_is_off_says_so(opened: Opened, site: Gateway, mint: TokenMint) -> None:
-    shown = await at(opened, site, mint)
+async def test_a_system_that_is_off_says_so(
+    opened: Opened, limited: Gateway, mint: TokenMint
+) -> None:
+    shown = await at(opened, limited, mint)
     await shown.page.get_by_role("region", name="System off").get_by_role("link").click()
     inventory = shown.page.get_by_role("region", name="Nodes of off")
     await expect(inventory.get_by_role("alert")).to_have_count(3)
 
 
 async def test_states_are_told_by_sign_and_word(
-    opened: Opened, site: Gateway, mint: TokenMint
+    opened: Opened, limited: Gateway, mint: TokenMint
 ) -> None:
-    shown = await at(opened, site, mint)
+    shown = await at(opened, limited, mint)
     nodes = [
         {"NodeName": f"<i>{name}", "State": state, "Partitions": None, "ActiveFeatures": None}
         for name, state in STATES.items()
@@ -115,9 +117,9 @@ async def test_states_are_told_by_sign_and_word(
 
 
 async def test_it_looks_again_by_itself_only_while_it_is_seen(
-    opened: Opened, site: Gateway, mint: TokenMint
+    opened: Opened, limited: Gateway, mint: TokenMint
 ) -> None:
-    shown = await opened(site.url)
+    shown = await opened(limited.url)
     page = shown.page
     await page.clock.install()
     await shown.sign_in(mint.token("alice"))
@@ -149,9 +151,11 @@ async def test_it_looks_again_by_itself_only_while_it_is_seen(
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_axe_finds_nothing_and_a_phone_is_wide_enough(
-    opened: Opened, site: Gateway, mint: TokenMint, axe: str, theme: str, reservation: str
+    opened: Opened, limited: Gateway, mint: TokenMint, axe: str, theme: str, reservation: str
 ) -> None:
-    shown = await at(opened, site, mint, color_scheme=theme, viewport={"width": 375, "height": 740})
+    shown = await at(
+        opened, limited, mint, color_scheme=theme, viewport={"width": 375, "height": 740}
+    )
     await expect(shown.row(reservation)).to_be_visible()
     await expect(shown.page.get_by_role("region", name="System off")).to_be_visible()
     await expect(shown.page.get_by_role("img")).to_be_visible()

@@ -6,19 +6,18 @@ import asyncio
 import json
 from pathlib import Path
 
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, WebSocketRoute, expect
 
 from firecrest.model.tasks import Kind, Status
-from tests.conftest import Wires
 from tests.console.browser import Console, picture
-from tests.console.conftest import Opened
-from tests.harness.gateway import Gateway
-from tests.harness.network import Wire
-from tests.harness.producer import Producer
+from tests.console.conftest import Opened, Wired
+from tests.harness.gateway import Config
+from tests.harness.producer import Producer, producer_for
 from tests.harness.tokens import TokenMint
 
 SOURCE = {"source": "/home/alice/results.tar", "system_name": "cluster"}
 PROGRESS = {"bytes_done": 64 << 20, "bytes_total": 256 << 20, "rate": 32 << 20}
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 URL = "https://store.test.invalid/alice/results.tar"
 
 
@@ -26,9 +25,7 @@ def steps(shown: Console, task_id: str) -> Locator:
     return shown.row(task_id[:8]).locator(".steps .badge")
 
 
-async def test_transitions_appear_as_they_happen(
-    alice_at: Console, producer: Producer, pictures: Path
-) -> None:
+async def test_transitions_appear_as_they_happen(alice_at: Console, producer: Producer) -> None:
     page = alice_at.page
     owned = await producer.create(kind=Kind.DOWNLOAD)
     task_id = owned.task.id
@@ -39,7 +36,6 @@ async def test_transitions_appear_as_they_happen(
     owned = await producer.show(owned, {**SOURCE, "progress": PROGRESS})
     await expect(row.locator("progress")).to_have_js_property("position", 0.25)
     await expect(row).to_contain_text("64.0 MiB of 256.0 MiB, 32.0 MiB/s")
-    await picture(alice_at, pictures / "tasks.png")
     await producer.advance(owned, Status.PUSHED, {**SOURCE, "url": URL})
     await expect(steps(alice_at, task_id)).to_have_text(["100", "116", "117"])
     await expect(row.locator(".steps li").nth(1)).to_contain_text("s")
@@ -105,17 +101,13 @@ async def test_questions_are_shown_when_asked_for(
     await expect(shown.row(question[:8])).to_be_visible()
 
 
-async def wired(opened: Opened, wires: Wires, gateway: Gateway) -> tuple[Console, Wire]:
-    """A console whose network can be cut."""
-    wire = await wires("127.0.0.1", int(gateway.url.rpartition(":")[2]))
-    return await opened(f"http://127.0.0.1:{wire.port}"), wire
-
-
 async def test_after_a_cut_nothing_is_lost_and_nothing_repeated(
-    opened: Opened, wires: Wires, gateway: Gateway, mint: TokenMint, producer: Producer
+    wired: Wired, mint: TokenMint, producer: Producer
 ) -> None:
-    shown, wire = await wired(opened, wires, gateway)
-    await shown.sign_in(mint.token("alice"))
+    shown, wire = wired
+    async with shown.page.expect_response("**/tasks?view=extended") as listed:
+        await shown.sign_in(mint.token("alice"))
+    await (await listed.value).finished()
     before = await producer.create(kind=Kind.DOWNLOAD)
     await expect(steps(shown, before.task.id)).to_have_text(["100"])
     await wire.cut()
@@ -133,6 +125,24 @@ async def test_after_a_cut_nothing_is_lost_and_nothing_repeated(
     assert len(loads) == 1  # the stream told all of it
 
 
+async def test_what_is_kept_no_more_is_read_from_the_list(
+    wired: Wired, mint: TokenMint, config: Config
+) -> None:
+    shown, wire = wired
+    user = "latecomer"  # whose log is short
+    async with producer_for(config["redis"], max_length=2) as producer:
+        await producer.create(user, Kind.DOWNLOAD)
+        await shown.sign_in(mint.token(user))
+        await expect(shown.page.locator("tbody tr")).to_have_count(1)
+        await wire.cut()
+        await shown.state("waiting")
+        missed = [await producer.create(user, Kind.DOWNLOAD) for _ in range(5)]
+        await wire.mend()
+        for owned in missed:
+            await expect(steps(shown, owned.task.id)).to_have_text(["100"])
+    assert any('"event":"gap"' in told for told in shown.told)
+
+
 async def test_a_browser_without_network_says_so_and_comes_back(
     alice_at: Console, producer: Producer
 ) -> None:
@@ -142,6 +152,16 @@ async def test_a_browser_without_network_says_so_and_comes_back(
     await alice_at.context.set_offline(False)
     await alice_at.state("live")
     await expect(steps(alice_at, owned.task.id)).to_have_text(["100"])
+
+
+async def test_an_error_with_markup_stays_text(alice_at: Console, producer: Producer) -> None:
+    owned = await producer.create(kind=Kind.CANCEL)
+    await producer.advance(owned, Status.FAILED, HOSTILE)
+    row = alice_at.row(owned.task.id[:8])
+    await expect(row).to_contain_text(HOSTILE)
+    await row.get_by_role("link").click()
+    await expect(alice_at.page.get_by_role("dialog").locator("pre")).to_contain_text("<script>")
+    assert await alice_at.page.locator("main img, main script").count() == 0
 
 
 async def test_nobody_sees_the_tasks_of_another(
@@ -180,7 +200,15 @@ async def test_an_expired_token_is_asked_for_and_nothing_is_lost(
 ) -> None:
     shown = await opened()
     page = shown.page
-    await shown.sign_in(mint.token("alice", life=3))
+    streams: list[WebSocketRoute] = []
+
+    def pass_on(stream: WebSocketRoute) -> None:
+        stream.connect_to_server()
+        streams.append(stream)
+
+    await page.route_web_socket("**/events*", pass_on)
+    await shown.sign_in(mint.token("alice"))
+    await streams[0].close(code=4401, reason="token expired")
     await shown.state("expired")
     owned = await producer.create(kind=Kind.DOWNLOAD)
     await page.get_by_role("button", name="Go on with a fresh one").click()

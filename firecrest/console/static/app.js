@@ -1,6 +1,7 @@
 // The page: who is signed in, which view is shown, how the connection is.
 import { Dialog, Toasts } from "./components.js";
 import { duration } from "./format.js";
+import { redeem, takeAnswer } from "./oidc.js";
 import { Router, href } from "./router.js";
 import { Session } from "./session.js";
 import { SignIn, TokenForm } from "./signin.js";
@@ -83,7 +84,7 @@ function Shell({ session, router, leave }) {
     <${Toasts} session=${session} />`;
 }
 
-function Page({ settings, router, given }) {
+function Page({ settings, router, given, answer }) {
   const [{ session, nth }, set] = useState({ session: null, nth: 0 });
   const [failed, fail] = useState("");
   const current = useRef(null);
@@ -92,21 +93,33 @@ function Page({ settings, router, given }) {
     current.current = opened;
     set((before) => ({ session: opened, nth: before.nth + 1 }));
   };
-  const signIn = async (token) => {
-    const opened = new Session(token, settings);
+  const signIn = async (token, grant) => {
+    const opened = new Session(token, settings, grant);
     await opened.open();
     enter(opened);
   };
   useEffect(() => {
-    const begin = (token) => token && signIn(token).catch((error) => {
+    const begin = (work) => work().catch((error) => {
       enter(null);
       fail(error.message);
     });
-    begin(given);
+    const follow = (token) => token && begin(async () => {
+      // such a link can come from anybody, and would sign one in as somebody else
+      if (settings.issuer) throw new Error("Links with tokens are not accepted here");
+      await signIn(token);
+    });
+    if (answer) {
+      begin(async () => {
+        const grant = await redeem(settings, answer);
+        await signIn(grant.token, grant);
+      });
+    } else {
+      follow(given);
+    }
     // a link that is opened where the page is already
-    const follow = () => begin(tokenOfLink());
-    addEventListener("hashchange", follow);
-    return () => removeEventListener("hashchange", follow);
+    const followed = () => follow(tokenOfLink());
+    addEventListener("hashchange", followed);
+    return () => removeEventListener("hashchange", followed);
   }, []);
   if (session) {
     return html`<${Shell} key=${nth} session=${session} router=${router} leave=${() => enter(null)} />`;
@@ -121,9 +134,10 @@ function tokenOfLink() {
   return token;
 }
 
+const answer = takeAnswer();
 const given = tokenOfLink();
 applyTheme();
 const settings = JSON.parse(document.querySelector("meta[name=firecrest-settings]").content);
 const root = document.getElementById("app");
 root.replaceChildren();
-render(html`<${Page} settings=${settings} router=${new Router()} given=${given} />`, root);
+render(html`<${Page} settings=${settings} router=${new Router()} given=${given} answer=${answer} />`, root);

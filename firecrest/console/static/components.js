@@ -1,5 +1,5 @@
 // Components that views share.
-import { html, useEffect, useId, useRef, useState, useWatch } from "./ui.js";
+import { html, useEffect, useId, useLayoutEffect, useRef, useState, useWatch } from "./ui.js";
 
 /**
  * Rows of something.
@@ -33,8 +33,10 @@ export function Table({ caption, columns, rows, id, open, empty, selected, most 
 /** A modal dialog; Escape and a click beside it close it. */
 export function Dialog({ title, close, children, wide }) {
   const dialog = useRef(null);
-  useEffect(() => {
-    dialog.current.showModal();
+  useLayoutEffect(() => {
+    const opened = dialog.current;
+    opened.showModal();
+    return () => opened.close(); // the focus goes back to where it came from
   }, []);
   return html`<dialog ref=${dialog} class=${wide ? "wide" : ""} aria-label=${title}
       onCancel=${(event) => { event.preventDefault(); close(); }}

@@ -6,6 +6,10 @@ import { Tasks } from "./tasks.js";
 import { Transfers } from "./transfers.js";
 
 const TOAST_LIFE = 8000;
+/** How long before its end a token is renewed, at the earliest halfway. */
+const RENEW_BEFORE = 60_000;
+const RETRY_AFTER = 5000;
+const LONGEST_TIMER = 86_400_000;
 
 /**
  * What views get: `api` (calls), `stream` (events, subscriptions), `tasks` (the user's tasks),
@@ -18,9 +22,15 @@ export class Session extends Observable {
   toasts = [];
   #toasted = 0;
 
-  constructor(token, settings) {
+  #grant = null;
+  #renewal = null;
+  #renewing = null;
+
+  /** `grant` is what renews the token by itself, if anything does. */
+  constructor(token, settings, grant = null) {
     super();
     this.settings = settings;
+    this.#grant = grant?.renewable ? grant : null;
     this.api = new Api(token);
     this.stream = new Stream(token, () => this.#stillGood());
     this.tasks = new Tasks(this.api, this.stream, (error) => this.toast(error.message, "bad"));
@@ -35,6 +45,7 @@ export class Session extends Observable {
     this.systems = (Array.isArray(mounted) ? mounted : []).map(({ system }) => system);
     this.stream.watch(() => {
       this.user = this.stream.user;
+      if (this.#grant) this.#keepRenewed();
       this.changed();
     });
     this.stream.open();
@@ -42,6 +53,8 @@ export class Session extends Observable {
 
   close() {
     this.transfers.close();
+    this.#grant = null;
+    clearTimeout(this.#renewal);
     this.stream.close();
   }
 
@@ -79,6 +92,31 @@ export class Session extends Observable {
       if (error.name !== "AbortError") this.toast(error.message, "bad");
       return undefined;
     }
+  }
+
+  /** Have a fresh token before the one there is ends, or at once if it has. */
+  #keepRenewed() {
+    const { state, expires } = this.stream;
+    if (state === "expired") this.#renewIn(0, "expired");
+    if (state === "live") {
+      const left = expires.getTime() - Date.now();
+      this.#renewIn(Math.max(left / 2, left - RENEW_BEFORE), String(expires));
+    }
+  }
+
+  /** `reason`: for the same one there is one timer. */
+  #renewIn(delay, reason) {
+    if (reason === this.#renewing) return;
+    this.#renewing = reason;
+    clearTimeout(this.#renewal);
+    this.#renewal = setTimeout(async () => {
+      const done = await this.attempt(async () => {
+        await this.renew(await this.#grant.renewed());
+        return true;
+      });
+      this.#renewing = null;
+      if (!done && this.#grant) this.#renewIn(RETRY_AFTER, "again");
+    }, Math.min(delay, LONGEST_TIMER));
   }
 
   async #stillGood() {

@@ -1,5 +1,6 @@
 // Signing in. A token is kept in memory only: reloading the page forgets it.
 import { Field } from "./components.js";
+import { leaveForProvider } from "./oidc.js";
 import { html, useState } from "./ui.js";
 
 /** A form for a token; `submit` may throw, which is said. */
@@ -24,11 +25,21 @@ export function TokenForm({ submit, action }) {
   </form>`;
 }
 
+/** Leads to the sign-in page of the site's identity provider. */
+function Provider({ settings }) {
+  const [error, fail] = useState("");
+  const leave = () => leaveForProvider(settings).catch((problem) => fail(problem.message));
+  return html`<p><button type="button" class="primary" onClick=${leave}>Sign in at ${new URL(settings.issuer).host}</button></p>
+    ${error && html`<p class="failure" role="alert">${error}</p>`}
+    <h2>Or with a token</h2>`;
+}
+
 export function SignIn({ settings, signIn, failed }) {
   return html`<main class="signin">
     <h1>FirecREST</h1>
     <p>Tasks, jobs and files of your clusters, as they happen.</p>
     ${failed && html`<p class="failure" role="alert">${failed}</p>`}
+    ${settings.issuer && html`<${Provider} settings=${settings} />`}
     <${TokenForm} submit=${signIn} action="Sign in" />
     <footer><a href="/docs">The API</a> <span>Version ${settings.version}</span></footer>
   </main>`;

@@ -4,7 +4,7 @@ import { Observable } from "./observable.js";
 const PROTOCOL = "firecrest.events.v1";
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15_000;
-const ANSWER_WITHIN = 10_000;
+const ANSWER_WITHIN = 10_000; // or a heartbeat, if that is less
 /** Codes of ours with which the server closes (events §2). */
 const TOKEN_EXPIRED = 4401;
 const TOO_MANY = 4429;
@@ -27,6 +27,7 @@ export class Stream extends Observable {
   #timer = null;
   #beat = null;
   #overdue = null;
+  #patience = ANSWER_WITHIN;
   #refs = 0;
   #subscriptions = new Map();
   #listeners = new Set();
@@ -128,12 +129,13 @@ export class Stream extends Observable {
       this.#send({ action: "subscribe", ref, ...describe() });
     }
     // pages do not see the server's pings, so they ask for a sign of life themselves
+    this.#patience = Math.min(ANSWER_WITHIN, hello.heartbeat * 1000);
     this.#beat = setInterval(() => this.#alive(), hello.heartbeat * 1000);
   }
 
   #alive() {
     this.#send({ action: "token", ref: "token", token: this.#token });
-    this.#overdue ??= setTimeout(() => this.#again("no answer"), ANSWER_WITHIN);
+    this.#overdue ??= setTimeout(() => this.#again("no answer"), this.#patience);
   }
 
   #send(message) {
@@ -142,16 +144,12 @@ export class Stream extends Observable {
 
   async #closed(code, reason, greeted) {
     this.#drop();
-    if (code === TOKEN_EXPIRED) {
-      this.#set("expired");
-    } else if (greeted) {
-      this.#again(reason || "connection lost");
-    } else if (await this.#check()) {
-      this.#again(reason || "no connection");
-    } else {
-      this.#set("expired");
-    }
     if (code === TOO_MANY) this.#pause = LONGEST_PAUSE;
+    // a page is not told with which answer a handshake was refused
+    const good = code !== TOKEN_EXPIRED && (greeted || (await this.#check()));
+    if (this.state === "closed" || this.#socket) return; // meanwhile
+    if (good) this.#again(reason || "connection lost");
+    else this.#set("expired");
   }
 
   #again(why) {

@@ -2,6 +2,9 @@
 import { Observable } from "./observable.js";
 
 const FINAL = new Set(["114", "115", "117", "118", "200", "302", "400"]);
+/** How many ended tasks are remembered, the newest: questions, whose answers may be large, and others. */
+const QUESTIONS_KEPT = 20;
+const OTHERS_KEPT = 2000;
 const FAILED = new Set(["115", "118", "400"]);
 
 export const isFinal = (task) => FINAL.has(task.status);
@@ -93,6 +96,7 @@ export class Tasks extends Observable {
     const { tasks } = await this.#api.get("/tasks", { query: { view: "extended" } });
     this.#loaded = true;
     for (const task of Object.values(tasks)) this.#listed(task);
+    this.#forget();
     this.changed();
   }
 
@@ -123,6 +127,16 @@ export class Tasks extends Observable {
       Object.assign(last, { at, event: id, sure: true }); // a list told it before the event did
     }
     this.#update(entry, task);
+    if (isFinal(task)) this.#forget();
+  }
+
+  #forget() {
+    const ended = this.list().filter(({ task }) => isFinal(task));
+    const old = [
+      ...ended.filter(({ quiet }) => quiet).slice(QUESTIONS_KEPT),
+      ...ended.filter(({ quiet }) => !quiet).slice(OTHERS_KEPT),
+    ];
+    for (const { task } of old) this.#entries.delete(task.hash_id);
   }
 
   #entry(task, quiet) {

@@ -86,7 +86,7 @@ export function Job({ session, system, jobid }) {
       <${Copy} session=${session} text=${curl}>Copy as curl</${Copy}>
       ${told && !told.final && html`<button type="button" class="bad" onClick=${() => ask(true)}>Cancel</button>`}</div>
     ${refused && html`<${Failure} error=${{ message: refused }} />`}
-    <dl class="panel facts">${facts.map(([name, value]) => html`<dt key=${name}>${name}</dt><dd>${value}</dd>`)}</dl>
+    ${facts.length > 0 && html`<dl class="panel facts">${facts.map(([name, value]) => html`<dt key=${name}>${name}</dt><dd>${value}</dd>`)}</dl>`}
     <${Outputs} session=${session} system=${system} jobid=${jobid}
       paths=${files.value && [files.value.job_file_out, files.value.job_file_err]} />
     ${asked && html`<${Confirm} title="Cancel a job" text=${`Cancel job ${jobid}?`} action="Cancel the job"

@@ -13,14 +13,21 @@ function Since({ at }) {
   return html`<span class="soft">${duration(Math.max(0, now - at))}</span>`;
 }
 
-/** The states one after the other, with the time between; `~` where one may have been missed. */
+/** What lies between two states; `~` where a list told them, to the second, or one was missed. */
+function between(step, next) {
+  const time = next.at - step.at;
+  if (next.sure && step.event && next.event) return duration(time);
+  return time < 1000 ? "~1 s" : `~${duration(1000 * Math.round(time / 1000))}`;
+}
+
+/** The states one after the other, with the time between. */
 function Steps({ entry }) {
   const { steps, task } = entry;
   return html`<ol class="steps" aria-label="States">${steps.map((step, nth) => {
     const next = steps[nth + 1];
     return html`<li key=${`${step.status} ${step.at}`}>
       <${Badge} kind=${next ? "idle" : kindOf(task)}>${step.status}</${Badge}>
-      ${next && html`<span class="soft">${next.sure ? "" : "~"}${duration(next.at - step.at)}</span>`}
+      ${next && html`<span class="soft">${between(step, next)}</span>`}
       ${!next && !isFinal(task) && html`<${Since} at=${step.at} />`}
     </li>`;
   })}</ol>`;
