@@ -263,6 +263,31 @@ async def test_a_store_that_refuses_is_told_of_and_asked_again(
     assert (workdir / "middle").read_bytes() == MIDDLE
 
 
+async def test_a_copy_that_failed_is_made_again_without_sending_again(
+    shown: Console, testbed: Testbed, workdir: Path, tmp_path: Path
+) -> None:
+    page = shown.page
+    (tmp_path / "middle").write_bytes(MIDDLE)
+    sent = []
+
+    async def close_the_door(route: Route) -> None:
+        workdir.chmod(0o555)
+        sent.append(route.request.url)
+        await route.continue_()
+
+    await shown.context.route(f"{testbed.s3_url}/**", close_the_door)
+    await go(shown, workdir)
+    await upload(shown, tmp_path / "middle")
+    entry = page.locator(".transfers li")
+    await expect(entry).to_contain_text("Interrupted", timeout=STORE)
+    await expect(entry).to_contain_text("Permission denied")
+    workdir.chmod(0o755)
+    await page.get_by_role("button", name="Go on with middle").click()
+    await expect(shown.row("middle")).to_be_visible(timeout=STORE)
+    assert (workdir / "middle").read_bytes() == MIDDLE
+    assert len(sent) == 1
+
+
 async def test_directories_are_made_renamed_and_deleted_when_one_agrees(
     shown: Console, workdir: Path
 ) -> None:
