@@ -74,7 +74,7 @@ async def limited(
 ) -> AsyncIterator[Gateway]:
     config = copy.deepcopy(base_config)
     config["utilities"] = {"max_file_size_mb": 1}
-    config["storage"] |= {"part_size_mb": 5, "polling_interval": 0.3}
+    config["storage"] |= {"part_size_mb": 5, "polling_interval": 0.3, "copy_retries": 0}
     off = copy.deepcopy(config["systems"][0])
     off |= {"name": "off", "address": f"127.0.0.1:{free_port()}"}
     config["systems"].append(off)

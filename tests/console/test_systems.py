@@ -111,9 +111,15 @@ async def test_states_are_told_by_sign_and_word(
     await expect(drawn.get_by_role("img")).to_have_attribute(
         "aria-label", "6 nodes: 1 down, 1 drained, 1 allocated, 1 mixed, 1 idle, 1 other"
     )
-    signs = [await one.text_content() for one in await drawn.locator("svg.nodes text").all()]
+    signs = await drawn.locator("svg.nodes text:not(.name)").all_text_contents()
     assert signs == ["○", "◐", "●", "–", "✕", "?"]
     await expect(drawn.locator("svg.nodes title").first).to_have_text("<i>idle: IDLE")
+    names = await drawn.locator("svg.nodes .name").all_text_contents()
+    assert names == ["<i>idle", "<i>mixed", "…llocated", "…>drained", "<i>down", "<i>other"]
+    await shown.page.evaluate(DRAW, [{**nodes[0], "NodeName": f"n{n}"} for n in range(49)])
+    many = shown.page.locator("#drawn").last
+    await expect(many.locator("svg.nodes rect")).to_have_count(49)
+    await expect(many.locator("svg.nodes .name")).to_have_count(0)
 
 
 async def test_it_looks_again_by_itself_only_while_it_is_seen(
