@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from firecrest.api.http.call import Call
 from firecrest.events.hub import Hub
-from firecrest.events.log import Gap, JobEvent, TaskEvent
-from firecrest.events.subscription import GoingAway, Subscription, TooSlow
+from firecrest.events.log import Event, TaskEvent
+from firecrest.events.subscription import GoingAway, TooSlow
 from firecrest.model.document import Document
 from firecrest.model.tasks import Status
 from firecrest.tasks.states import FINAL
@@ -90,28 +90,25 @@ async def _changed(
     wanted: frozenset[str] | None,
     seconds: float,
 ) -> Sequence[Document]:
-    """What ``read`` gives once it differs, or when the time is over, or the process ends."""
+    """What ``read`` gives once it differs, or when the time is over, or the process ends.
+
+    How far a transfer is ends no wait: it is told as often as once a second.
+    """
+
+    def transition(event: Event) -> bool:
+        return (
+            isinstance(event, TaskEvent)
+            and (wanted is None or event.document.id in wanted)
+            and event.previous != event.document.status
+        )
+
     deadline = asyncio.get_running_loop().time() + seconds
-    async with hub.subscribe(user) as events:
+    async with hub.subscribe(user, heed=transition) as events:
         # read again: it may have changed before the subscription began
         while (found := await read()) == before:
             try:
                 async with asyncio.timeout_at(deadline):
-                    await _event_of(wanted, events)
+                    await events.get()  # or something may have been missed
             except (TimeoutError, TooSlow, GoingAway):
                 return await read()
         return found
-
-
-async def _event_of(wanted: frozenset[str] | None, events: Subscription) -> None:
-    """Wait until one of the tasks has changed its state, or may have done so.
-
-    How far a transfer is ends no wait: it is told as often as once a second.
-    """
-    while item := await events.get():
-        if isinstance(item, JobEvent):
-            continue
-        if isinstance(item, TaskEvent) and item.previous == item.document.status:
-            continue
-        if isinstance(item, Gap) or wanted is None or item.document.id in wanted:
-            return
