@@ -262,7 +262,10 @@ def bucket_name(user: str) -> str:
 
 
 def _client(settings: Storage, url: str) -> Any:
-    return get_session().create_client(
+    session = get_session()
+    # nobody asks for times, and to read them is half the work of reading a list
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
+    return session.create_client(
         "s3",
         endpoint_url=url,
         region_name=settings.s3.region,
