@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from firecrest import console
 from firecrest.api import events as event_stream
 from firecrest.api import health, notify, openapi
 from firecrest.api import metrics as metrics_page
@@ -50,6 +51,7 @@ from firecrest.tasks.workflow import Workflow
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import check as check_tracing
 from firecrest.telemetry.spans import connect as connect_spans
+from firecrest.turns import Turns
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 from firecrest.watch.roster import Roster
@@ -84,6 +86,8 @@ def build(settings: Settings, read: Callable[[], Settings] | None = None) -> web
         notify.add_routes(app)
     if settings.server.docs:
         openapi.add_routes(app, rows)
+    if settings.console.enabled:
+        console.add_routes(app, settings)
     return app
 
 
@@ -120,7 +124,9 @@ def _running(
             pool.deny(tokens.denied)
             machines = Machines(pool, settings, metrics, spans)
             stack.push_async_callback(machines.aclose)
-            staging = await stack.enter_async_context(s3.connect(settings.storage, metrics, spans))
+            staging = await stack.enter_async_context(
+                s3.connect(settings.storage, settings.server.pages, metrics, spans)
+            )
 
             hub = Hub(redis, log, settings.events.queue)
             hub.start()
@@ -138,6 +144,7 @@ def _running(
             outputs = OutputWatch(compute, jobs, hub)
             stack.push_async_callback(outputs.stop)
 
+            turns = Turns()
             shared = SharedAnswers(settings.compute)
             stack.push_async_callback(shared.stop)
 
@@ -160,6 +167,7 @@ def _running(
                 settings.tasks.max_running_per_user,
                 metrics,
                 spans,
+                turns,
             )
             engine.start()
             stack.push_async_callback(engine.stop, settings.server.shutdown_grace)
@@ -179,6 +187,7 @@ def _running(
                 metrics=metrics,
                 spans=spans,
                 rates=RateLimits(settings.server.rate_limit),
+                turns=turns,
             )
 
             def withdraw(users: frozenset[str]) -> None:

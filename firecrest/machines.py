@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from firecrest.ssh.pool import Pool
 from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans, Untold
+from firecrest.turns import Aside
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Machine:
         user: str,
         service: str,
         directories: Directories,
-        aside: Executor,
+        aside: Aside,
         metrics: Metrics,
         spans: Spans,
     ) -> None:
@@ -90,6 +91,8 @@ class Machine:
         else:
             more = (directories, self._audited)
             self._files = BySftp(pool, user, system, self._commands, *more)
+        #: Whether nothing may be run there but the programs of auth §7, as far as is known.
+        self.programs_only = alone
         self.system = system
         self.scheduler = scheduler
         self.user = user
@@ -279,7 +282,7 @@ class Machines:
         self._metrics = metrics or Metrics()
         self._directories = Directories()
         # one thread: several would take turns with the event loop and delay it the more
-        self._aside = ThreadPoolExecutor(1, "aside")
+        self._aside = Aside(ThreadPoolExecutor(1, "aside"))
 
     def schedulers(self, settings: Settings) -> dict[str, Scheduler]:
         """The batch systems of another configuration, by system name, for :meth:`reload`.

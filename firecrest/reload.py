@@ -119,7 +119,7 @@ class Reloading:
         tokens.start(self._withdraw)
         parts.settings = settings
         parts.machines.reload(settings, schedulers)
-        parts.staging.reload(settings.storage)
+        parts.staging.reload(settings.storage, settings.server.pages)
         parts.jobs.reload(settings)
         parts.engine.reload(workflows)
         parts.probes = ServiceProbes(settings, parts.tasks, parts.staging, permit)

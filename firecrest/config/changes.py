@@ -12,6 +12,7 @@ from firecrest.config.settings import Settings
 FIXED = (
     "server.host",
     "server.port",
+    "console",
     "server.docs",
     "server.tls",
     "server.timeouts.headers",

@@ -137,6 +137,35 @@ class Server:
         help="seconds given to running requests and task steps when the server stops",
     )
 
+    @property
+    def pages(self) -> frozenset[str]:
+        """Origins of web pages that may call the server, with its own console's where known."""
+        return frozenset({*self.cors.origins, self.public_url} - {""})
+
+
+@declared
+class Console:
+    """The web page at ``/console``."""
+
+    enabled: bool = item(
+        fields.Boolean(), default=True, help="whether it is served; it asks for a token itself"
+    )
+    issuer: str = item(
+        values.text(values.secure_url),
+        default="",
+        help="one of auth.issuers, at whose page users sign in; https, or http on this machine;"
+        " empty: they paste tokens",
+    )
+    client_id: str = item(
+        values.text(),
+        default="",
+        help="the public client that this page is there, with <public url>/console as its"
+        " redirect URI; required with issuer",
+    )
+    scope: str = item(
+        values.required_text(), default="openid", help="what is asked for there, words with blanks"
+    )
+
 
 @declared
 class Issuer:

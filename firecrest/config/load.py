@@ -148,6 +148,8 @@ def _relations(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"systems.{position}.scheduler.watch_account", _DENIED_WATCHER
         elif account and not re.fullmatch(settings.auth.username_pattern, account):
             yield f"systems.{position}.scheduler.watch_account", "not a safe user name"
+    for key, message in _console_relations(settings):
+        yield f"console.{key}", message
     for key, message in _redis_relations(settings.redis):
         yield f"redis.{key}", message
     yield from _repeated("redis.sentinel.nodes.{}", settings.redis.sentinel.nodes)
@@ -174,6 +176,15 @@ def _unverified_relations(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "auth.allow_unverified", _UNVERIFIED_FOR_ALL
     elif server.trusted_proxies:
         yield "auth.allow_unverified", "a proxy lets others in (server.trusted_proxies)"
+
+
+def _console_relations(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The page can only be a client of somebody whose tokens are accepted."""
+    console = settings.console
+    if bool(console.issuer) != bool(console.client_id):
+        yield "client_id", "needed with console.issuer, and of no use without it"
+    if console.issuer and console.issuer not in {one.issuer for one in settings.auth.issuers}:
+        yield "issuer", "is none of auth.issuers"
 
 
 def _redis_relations(redis: Redis) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from firecrest.config import values
 from firecrest.config.entrance import (
     ALGORITHMS,
     Auth,
+    Console,
     Cors,
     Issuer,
     Opa,
@@ -365,6 +366,7 @@ class Settings:
     """The whole configuration, as :func:`firecrest.config.load.load_settings` gives it."""
 
     server: Server = section(Server, default=Server())
+    console: Console = section(Console, default=Console())
     logging: Logging = section(Logging, default=Logging())
     tracing: Tracing = section(Tracing, default=Tracing())
     general: General = section(General, default=General())

@@ -18,6 +18,8 @@ class Submission:
         quote or control character
     :param guard: directory without which nothing is submitted: to remove it is to stop a
         submission that has not begun; None: there is none
+    :param guard_in_path: the script is opened by a path through the guard, because no program
+        may be run that would change into it (auth §7)
     """
 
     directory: str
@@ -26,6 +28,7 @@ class Submission:
     comment: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     guard: str | None = None
+    guard_in_path: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

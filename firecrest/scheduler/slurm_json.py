@@ -14,7 +14,7 @@ from typing import Any
 
 from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.jobs import JobDetails, QueuedJob
-from firecrest.scheduler.slurm_names import FileNames
+from firecrest.scheduler.slurm_names import FileNames, straight
 
 Row = Mapping[str, Any]
 
@@ -91,7 +91,7 @@ def job_details(row: Row) -> JobDetails:
     return JobDetails(
         job_id=job_id,
         state=word(row["job_state"]),
-        script=row["command"] or None,
+        script=straight(row["command"]) or None,
         stdout=output,
         stderr=names.expanded(row["standard_error"]) or output,
     )

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+#: Up to the root from wherever a guard may lie, symbolic links on the way included.
+_UP = "../" * 64
+_THROUGH = re.compile(rf"\A/.*?/attempt-\d+/{re.escape(_UP)}", re.DOTALL)
 _PART = re.compile(r"%(\d*)([AajuxJ%])")
 #: Slurm's longest padding of a number.
 _MAX_WIDTH = 10
@@ -55,6 +58,16 @@ class FileNames:
             case _:
                 value = self.number
         return value.zfill(min(int(width or 0), _MAX_WIDTH))
+
+
+def through(guard: str, path: str) -> str:
+    """An absolute path that leads nowhere once the directory ``guard`` is gone."""
+    return f"{guard}/{_UP}{path.lstrip('/')}"
+
+
+def straight(path: str | None) -> str | None:
+    """What :func:`through` was told: where a script lies, as its user knows it."""
+    return path and _THROUGH.sub("/", path)
 
 
 def base(job_id: str) -> str:

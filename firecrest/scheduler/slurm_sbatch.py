@@ -20,7 +20,7 @@ from firecrest.commands.faults import clean
 from firecrest.errors import CommandFailed, Fault, FirecrestError, SchedulerRefused
 from firecrest.model.jobs import Accepted, JobDetails, Submission
 from firecrest.scheduler.base import Tool, guarded, left_open
-from firecrest.scheduler.slurm_names import FileNames
+from firecrest.scheduler.slurm_names import FileNames, through
 
 _SUBMITTED = re.compile(r"submitted batch job (\d+)", re.IGNORECASE)
 #: What sbatch says when slurmctld was asked and may have queued the job.
@@ -70,6 +70,8 @@ class Sbatch(Tool[Accepted]):
             added = [f"{name}={value}" for name, value in environment.items()]
             words.append(f"--export={','.join(['ALL', *added])}")
         words += [f"--chdir={wanted.directory}", *self.options]
+        if wanted.guard is not None and wanted.guard_in_path:
+            return (*words, "--", through(wanted.guard, self._script))
         return guarded(wanted, (*words, "--", self._script))
 
     @property

@@ -19,6 +19,7 @@ from firecrest.errors import SchedulerRefused
 from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.jobs import JobDetails
 from firecrest.scheduler.base import Tool
+from firecrest.scheduler.slurm_names import straight
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class ScontrolShowJob(Timed[JobDetails]):
         return JobDetails(
             job_id=self.job_id,
             state=first["JobState"],
-            script=told(first.get("Command")),
+            script=straight(told(first.get("Command"))),
             stdout=told(last.get("StdOut")),
             stderr=told(last.get("StdErr")),
         )

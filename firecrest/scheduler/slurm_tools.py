@@ -25,7 +25,7 @@ from firecrest.model.jobs import (
     QueuedJob,
 )
 from firecrest.scheduler.base import Tool
-from firecrest.scheduler.slurm_names import FileNames, base
+from firecrest.scheduler.slurm_names import FileNames, base, straight
 from firecrest.scheduler.slurm_scontrol import (
     Timed,
     told,
@@ -129,7 +129,7 @@ class Squeue(_Squeue):
         details = JobDetails(
             job_id=job.job_id,
             state=job.state,
-            script=told(script),
+            script=straight(told(script)),
             stdout=told(stdout),
             stderr=told(stderr),
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TypeVar
 
@@ -13,6 +11,7 @@ from firecrest.config.settings import Settings, System
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import Running, exchange, running
 from firecrest.telemetry.trace import trace_id
+from firecrest.turns import Aside
 
 T = TypeVar("T")
 
@@ -39,7 +38,7 @@ class RemoteCommands:
         system: System,
         user: str,
         audited: Audited,
-        aside: Executor,
+        aside: Aside,
         *,
         shells: bool,
     ) -> None:
@@ -101,7 +100,7 @@ class RemoteCommands:
 
     async def apart(self, work: Callable[[], T]) -> T:
         """Do what takes long to compute outside the event loop, one such work at a time."""
-        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
+        return await self._aside.run(self._user, work)
 
     def _trace(self) -> str:
         return trace_id() if self._settings.tracing.enabled else ""

@@ -16,7 +16,7 @@ from firecrest.ssh.shell import Shell
 
 #: Seconds between attempts to begin file transfer on a connection with many commands.
 _SFTP_PAUSES = (0.01, 0.05, 0.25)
-_MOST_SHELLS = 3
+_MOST_SHELLS = 4
 
 
 class Link:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from firecrest.config.settings import Storage
@@ -43,8 +43,11 @@ class Store(Protocol):
     async def delete_all(self, user: str, task_id: str) -> None:
         """Remove every object of a task; no URL yields anything any more."""
 
-    def reload(self, settings: Storage) -> None:
-        """Heed these limits from now on; where the store is does not change."""
+    def reload(self, settings: Storage, origins: Collection[str]) -> None:
+        """Heed these limits from now on; where the store is does not change.
+
+        :param origins: of web pages that may use presigned URLs
+        """
 
     async def ping(self) -> None:
         """Fail unless the store answers."""

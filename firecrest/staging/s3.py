@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -27,7 +27,7 @@ from firecrest.telemetry.spans import Spans, Untold
 
 _log = logging.getLogger(__name__)
 
-_DAY = 86_400
+_HOUR, _DAY = 3600, 86_400
 _BUCKET_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{1,61})[a-z0-9]")
 _MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]{1,5})?")
 _OWN = "BucketAlreadyOwnedByYou"
@@ -39,9 +39,15 @@ _ABSENT = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 @asynccontextmanager
 async def connect(
-    settings: Storage, metrics: Metrics | None = None, spans: Spans | None = None
+    settings: Storage,
+    origins: Collection[str] = (),
+    metrics: Metrics | None = None,
+    spans: Spans | None = None,
 ) -> AsyncIterator[S3Store]:
-    """The store for as long as the context lasts; nothing is sent before it is used."""
+    """The store for as long as the context lasts; nothing is sent before it is used.
+
+    :param origins: of web pages that may use presigned URLs; ``*`` means any
+    """
     async with AsyncExitStack() as stack:
         clients = Clients(settings, stack)
 
@@ -52,7 +58,7 @@ async def connect(
 
         private = LateClient(watched)
         public = LateClient(lambda: clients.client(settings.s3.public_url))
-        yield S3Store(settings, private, public)
+        yield S3Store(settings, private, public, origins)
 
 
 class S3Store:
@@ -63,8 +69,11 @@ class S3Store:
 
     technology = "Amazon S3 - Signature v4"
 
-    def __init__(self, settings: Storage, private: Any, public: Any) -> None:
+    def __init__(
+        self, settings: Storage, private: Any, public: Any, origins: Collection[str]
+    ) -> None:
         self._settings = settings
+        self._origins = sorted(origins)
         self._private = private
         self._public = public
         self._prepared: dict[str, float] = {}
@@ -90,6 +99,7 @@ class S3Store:
                 if code(error) == _TAKEN and not await self._owns(bucket):
                     raise StagingFailed(f"bucket {bucket} belongs to somebody else") from error
             await self._expire(bucket)
+            await self._admit_pages(bucket)
         now = time.monotonic()
         self._prepared = {name: end for name, end in self._prepared.items() if end > now}
         self._prepared[bucket] = now + _SURE_FOR
@@ -154,8 +164,9 @@ class S3Store:
                 if code(error) not in _ABSENT:
                     raise
 
-    def reload(self, settings: Storage) -> None:
+    def reload(self, settings: Storage, origins: Collection[str]) -> None:
         self._settings = settings
+        self._origins = sorted(origins)
         self.in_parts.life = settings.tempurl_expiration
         self._prepared.clear()  # the expiry of objects may be another
 
@@ -191,6 +202,26 @@ class S3Store:
         except ClientError as error:
             # not every store offers it; a transfer deletes its object itself when it ends well
             _log.warning("bucket %s has no expiry, abandoned objects stay: %s", bucket, error)
+
+    async def _admit_pages(self, bucket: str) -> None:
+        """Have browsers let web pages use presigned URLs; the signature stays what is needed."""
+        if not self._origins:
+            return
+        rule = {
+            "ID": "firecrest",
+            "AllowedOrigins": self._origins,
+            "AllowedMethods": ["GET", "HEAD", "POST", "PUT"],
+            "AllowedHeaders": ["*"],
+            "ExposeHeaders": ["ETag"],
+            "MaxAgeSeconds": _HOUR,
+        }
+        try:
+            await self._private.put_bucket_cors(
+                Bucket=bucket, CORSConfiguration={"CORSRules": [rule]}
+            )
+        except ClientError as error:
+            # a store may answer all pages alike, by settings of its own
+            _log.warning("bucket %s keeps its own rules for web pages: %s", bucket, error)
 
     async def _owns(self, bucket: str) -> bool:
         """Some stores say "exists" of one's own buckets as well."""

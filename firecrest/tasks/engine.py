@@ -26,6 +26,7 @@ from firecrest.telemetry.logs import ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans, Untold
 from firecrest.telemetry.trace import TRACE
+from firecrest.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -99,9 +100,11 @@ class Engine:
         most: int = 0,
         metrics: Metrics | None = None,
         spans: Spans | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._spans = spans or Untold()
         self._metrics = metrics or Metrics()
+        self._turns = turns or Turns()
         self._store = store
         self._due = due
         self._workflows: dict[Kind, Workflow] = {}
@@ -254,7 +257,9 @@ class Engine:
 
     def _start(self, owned: Owned) -> None:
         run = _Run(self._store, owned)
-        work = asyncio.create_task(self._work(run), name=f"task {owned.task.id}")
+        work = asyncio.create_task(
+            self._turns.by(owned.task.user, lambda: self._work(run)), name=f"task {owned.task.id}"
+        )
         task_id = owned.task.id
         self._working[task_id] = (run, work)
         work.add_done_callback(lambda done: self._finished(task_id, done))

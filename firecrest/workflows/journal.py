@@ -152,6 +152,7 @@ class ByPath:
             script=script,
             comment=None if _COMMENTED.search(head) else self._task_id,
             guard=guard,
+            guard_in_path=self._machine.programs_only,
         )
 
     async def find(self, attempt: int, *, marked: bool) -> int | None:

@@ -43,6 +43,8 @@ _SILENCE = 180.0
 _STARTS = 10
 #: Seconds between two events about how far a copy is, at least.
 _SHOWN_EVERY = 1.0
+#: Seconds after which there should be one.
+_SHOWN_AT_LEAST = 2.0
 _SHORTEST, _LONGEST = 0.25, 5.0
 #: Seconds before the first further attempt; those after it wait twice as long each.
 _FIRST_RETRY = 1.0
@@ -162,6 +164,7 @@ async def pause(run: Run, attempt: Attempt, report: Report, *, operand: str, lif
     moved = max(report.size, attempt.moved)
     # a push shows the whole file from the beginning where the machine cannot tell more
     grows = moved < attempt.size
+    news: dict[str, Any] = {}
     if grows and moved != attempt.moved and now - attempt.shown >= _SHOWN_EVERY:
         seconds = max(now - attempt.moved_at, 0.001)
         progress = {
@@ -172,13 +175,24 @@ async def pause(run: Run, attempt: Attempt, report: Report, *, operand: str, lif
         if attempt.part_size:
             progress |= {"parts_done": report.parts, "parts_total": attempt.cut.count}
         await run.show({**run.task.data, "progress": progress})
-        attempt = await keep(run, attempt, shown=now)
+        news = {"shown": now}
     if moved != attempt.moved or attempt.unseen is not None:
-        attempt = await keep(run, attempt, moved=moved, moved_at=now, unseen=None)
+        news |= {"moved": moved, "moved_at": now, "unseen": None}
+    if news:
+        attempt = await keep(run, attempt, **news)
     if now - attempt.began > life or (grows and now - attempt.moved_at > _SILENCE):
         raise CommandFailed(Fault.OTHER, "Transfer timed out", operand)
-    # the longer it has taken, the less it matters when its end is seen
-    return Wait(min(max(_SHORTEST, (now - attempt.began) / 8), _LONGEST))
+    return Wait(_until_look(now - attempt.began, moved, attempt.size))
+
+
+def _until_look(taken: float, moved: int, size: int) -> float:
+    """Seconds until the next look at a copy that has taken so many.
+
+    Half of what it will still take, as far as can be told, but not so long that its progress
+    stands still. The longer it has taken, the less it matters when its end is seen.
+    """
+    rest = taken * (size - moved) / moved if 0 < moved < size else 0.0
+    return min(max(_SHORTEST, taken / 8, min(rest / 2, _SHOWN_AT_LEAST)), _LONGEST)
 
 
 async def unseen(run: Run, attempt: Attempt, error: FirecrestError) -> Wait | None:

@@ -3,7 +3,8 @@
 The store is the testbed's (``TESTBED_S3_URL`` and its companions), else the demo's. The raw
 limit of an upload is the client's curl to the store and then one from the store to a file; of a
 download it is one curl from the file to the store. Both ratios leave out two seconds for
-noticing the end.
+noticing the end. Parts are measured beside the same transfer in one piece, by a gateway that
+cuts nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,9 +35,11 @@ _MIB = 1 << 20
 _LARGE = 256
 _MANY, _EACH = 20, 64
 _NOTICING = 2.0
+#: Parts that a client sends at a time, as the gateway does by default.
+_AT_ONCE = 4
 _LIMIT = 300.0
 #: Base names of what is measured with.
-_OBJECTS = {"up", "down", f"{_LARGE}MiB", f"{_EACH}MiB"}
+_OBJECTS = {"up", "down", "large", f"{_LARGE}MiB", f"{_EACH}MiB"}
 _BUCKET = "firecrest-bench-raw"
 _XFER = "/storage/xfer-external"
 
@@ -78,9 +81,37 @@ class Side:
             answer.raise_for_status()
             task_id = (await answer.json())["task_id"]
         if sent:
-            command = (await self._reached(task_id, "111"))["msg"]["command"]
-            await _curl(*shlex.split(command)[1:], "-o", os.devnull)
+            message = (await self._reached(task_id, "111"))["msg"]
+            if "parts" in message:
+                await self._send(form["sourcePath"], message["parts"])
+                named = {"X-Task-Id": task_id}
+                async with self.session.put(url, headers=named) as answer:
+                    answer.raise_for_status()
+            else:
+                await _curl(*shlex.split(message["command"])[1:], "-o", os.devnull)
         await self._reached(task_id, end)
+
+    async def _send(self, source: str, parts: list[dict[str, Any]]) -> None:
+        """Send parts by curl, which is what sends the whole file, too."""
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(part: dict[str, Any]) -> None:
+            async with turns:
+                content = await asyncio.to_thread(_piece, source, part["offset"], part["size"])
+                await _curl(
+                    "-T",
+                    "-",
+                    "-H",
+                    "Transfer-Encoding:",
+                    "-H",
+                    f"Content-Length: {part['size']}",
+                    part["url"],
+                    "-o",
+                    os.devnull,
+                    content=content,
+                )
+
+        await asyncio.gather(*map(one, parts))
 
     async def _reached(self, task_id: str, status: str) -> Any:
         url = f"{self.served.url}/tasks/{task_id}"
@@ -95,7 +126,7 @@ class Side:
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
-    """Cases ``up-256MiB``, ``down-256MiB`` and ``uploads-20``."""
+    """Cases ``up-256MiB``, ``down-256MiB``, ``uploads-20``, ``up-parts`` and ``down-parts``."""
     user = openssh.person()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(_store(bench.directory))
@@ -106,6 +137,9 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
         yield await _up(side)
         yield await _down(side)
         for result in await _uploads(side):
+            yield result
+        whole = await stack.enter_async_context(_whole(side, store, user))
+        for result in await _parts(side, whole):
             yield result
 
 
@@ -122,6 +156,26 @@ async def _up(side: Side) -> Result:
     return await _against(side, f"up-{_LARGE}MiB", ("upload", form, "114", True), bare)
 
 
+async def _parts(side: Side, whole: Side) -> list[Result]:
+    """Both ways in parts, the client's included, beside one piece."""
+    up = {"sourcePath": str(side.bench.directory / f"{_LARGE}MiB")}
+    up["targetPath"] = str(side.root / "into")
+    down = {"sourcePath": str(side.root / "large")}
+    cut = {**up, "fileSize": str(_LARGE * _MIB)}
+    return [
+        await _against(
+            *(side, "up-parts", ("upload", cut, "114", True)),
+            lambda: whole.transfer("upload", up, "114", sent=True),
+            noticing=0.0,
+        ),
+        await _against(
+            *(side, "down-parts", ("download", down, "117", False)),
+            lambda: whole.transfer("download", down, "117", sent=False),
+            noticing=0.0,
+        ),
+    ]
+
+
 async def _down(side: Side) -> Result:
     source = side.root / "large"
     shutil.copyfile(side.bench.directory / f"{_LARGE}MiB", source)
@@ -134,9 +188,16 @@ async def _down(side: Side) -> Result:
 
 
 async def _against(
-    side: Side, case: str, transfer: tuple[str, dict[str, str], str, bool], bare: Any
+    side: Side,
+    case: str,
+    transfer: tuple[str, dict[str, str], str, bool],
+    bare: Any,
+    noticing: float = _NOTICING,
 ) -> Result:
-    """Seconds of the transfer and of the raw limit, in turns."""
+    """Seconds of the transfer and of the raw limit, in turns.
+
+    :param noticing: seconds that the gateway may need beside it
+    """
     pairs, used = [], 0.0
     before = cpu_seconds(side.served.pid)
     for _ in range(side.bench.rounds):
@@ -144,7 +205,7 @@ async def _against(
         pairs.append((ours, await _timed(bare())))
     used = cpu_seconds(side.served.pid) - before
     # what is noticed sooner than that is not counted as faster than the raw limit
-    ratios = [raw / max(ours - _NOTICING, raw) for ours, raw in pairs]
+    ratios = [raw / (max(ours - noticing, raw) if noticing else ours) for ours, raw in pairs]
     return Result(
         bench=side.bench.name,
         case=case,
@@ -210,10 +271,19 @@ async def _timed(work: Any) -> float:
     return time.perf_counter() - started
 
 
-async def _curl(*arguments: str) -> None:
-    words = ("curl", "-f", "-s", "--show-error", *arguments)
-    child = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
-    _, said = await child.communicate()
+def _piece(source: str, offset: int, size: int) -> bytes:
+    with Path(source).open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+async def _curl(*arguments: str, content: bytes | None = None) -> None:
+    words = ("curl", "-f", "-s", "--show-error", "--max-time", f"{_LIMIT:.0f}", *arguments)
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        *words, stdin=None if content is None else pipe, stderr=pipe
+    )
+    _, said = await child.communicate(content)
     if child.returncode != 0:
         raise RuntimeError(said.decode(errors="replace"))
 
@@ -230,6 +300,11 @@ async def _empty(client: Any, bucket: str) -> None:
         for found in page.get("Contents", ()):
             if found["Key"].rpartition("/")[2] in _OBJECTS:
                 await client.delete_object(Bucket=bucket, Key=found["Key"])
+    async for page in client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+        for found in page.get("Uploads", ()):
+            if found["Key"].rpartition("/")[2] in _OBJECTS:
+                named = {"Key": found["Key"], "UploadId": found["UploadId"]}
+                await client.abort_multipart_upload(Bucket=bucket, **named)
 
 
 @asynccontextmanager
@@ -249,25 +324,46 @@ async def _store(directory: Path) -> AsyncIterator[Store]:
         yield Store(f"http://127.0.0.1:{port}", store.access_key, store.secret_key)
 
 
+def _belong(user: str, directory: Path, *files: Path) -> None:
+    """Give the user what is theirs below a directory, which they may pass through."""
+    jobs = directory / "home" / user / "firecrest"
+    jobs.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0 and user != USER:
+        for path in (*files, jobs.parent, jobs):
+            shutil.chown(path, user)
+        directory.chmod(0o711)
+
+
+@asynccontextmanager
+async def _whole(side: Side, store: Store, person: str | None) -> AsyncIterator[Side]:
+    """The same by a gateway that moves every file in one piece."""
+    directory, user = side.bench.directory / "whole", person or USER
+    directory.mkdir()
+    settings = {**store.settings, "storage.part_size_mb": 5120}
+    async with gateway(directory, settings, person=person) as served:
+        _belong(user, directory)
+        async with _session(served, user) as session:
+            yield replace(side, served=served, session=session)
+
+
+def _session(served: Gateway, user: str) -> aiohttp.ClientSession:
+    headers = {"Authorization": f"Bearer {served.minter.token(user)}"}
+    headers["X-Machine-Name"] = "cluster"
+    return aiohttp.ClientSession(headers=headers)
+
+
 @asynccontextmanager
 async def _side(bench: Bench, served: Gateway, store: Store, user: str) -> AsyncIterator[Side]:
     """The files, a client of the gateway and one of the store."""
     root = bench.directory / "files"
     (root / "into").mkdir(parents=True)
-    jobs = bench.directory / "home" / user / "firecrest"
-    jobs.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() == 0 and user != USER:
-        for path in (root, root / "into", jobs.parent, jobs):
-            shutil.chown(path, user)
-        bench.directory.chmod(0o711)
+    _belong(user, bench.directory, root, root / "into")
     for size in (_LARGE, _EACH):
         with (bench.directory / f"{size}MiB").open("wb") as file:
             for _ in range(size):
                 file.write(os.urandom(_MIB))
-    headers = {"Authorization": f"Bearer {served.minter.token(user)}"}
-    headers["X-Machine-Name"] = "cluster"
     async with (
-        aiohttp.ClientSession(headers=headers) as session,
+        _session(served, user) as session,
         get_session().create_client(
             "s3",
             endpoint_url=store.url,

@@ -40,6 +40,10 @@ firecrest-server is up:
   All files, also the logs, are in {state} until the demo stops.
   Nobody is kept apart from anybody here: every user of the demo acts as you do.
 
+In a browser, signed in as user {self.user} by this link:
+
+  {gateway}/console#token={self.token}
+
 In another terminal, as user {self.user} (every user's token is in {state}/token.<user>):
 
   export TOKEN={self.token}

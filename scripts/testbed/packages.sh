@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 
 # The daemons, and what commands and jobs on the cluster use (curl, file, ...); load balancers
-# before the gateway, and what installs and checks it (python3-venv, systemd, promtool).
+# before the gateway, and what installs and checks it (python3-venv, systemd, promtool); the
+# browser of the tests of the console.
 # shellcheck disable=SC2034  # used by `up`
 PACKAGES="openssh-server openssh-client munge
  slurmctld slurmd slurmdbd slurmrestd slurm-client
@@ -10,7 +11,8 @@ PACKAGES="openssh-server openssh-client munge
  mariadb-server redis-server redis-tools
  ceph-mon ceph-osd radosgw ceph-common
  nginx haproxy prometheus python3-venv systemd iproute2
- openssl procps curl ca-certificates file tar gzip bzip2 xz-utils unzip"
+ openssl procps curl ca-certificates file tar gzip bzip2 xz-utils unzip
+ chromium fonts-dejavu-core"
 
 missing_packages() { # missing_packages PACKAGE...
   local package

@@ -100,6 +100,34 @@ async def test_a_long_copy_tells_how_far_it_is(
     assert len(curl.runs) == 1
 
 
+async def test_a_long_push_tells_how_far_it_is(
+    client: Client, cluster: Cluster, workdir: Path
+) -> None:
+    (workdir / "there").write_bytes(CONTENT)
+    curl = cluster.tool("curl")
+    # as if curl had read so much of the file
+    curl.replace(
+        "exec 3<data; dd bs=1000 count=100 <&3 >/dev/null 2>&1\n"
+        'wait_for_release; exec "$real" "$@" 3<&-'
+    )
+    async with client.events() as events:
+        receipt = await begin_download(client, workdir / "there")
+        await events.send(action="subscribe", tasks=[receipt.json["task_id"]])
+        while "progress" not in str(message := await events.next()):
+            pass
+    assert (message["previous"], message["task"]["status"]) == ("116", "116")
+    data = message["task"]["data"]
+    progress = data.pop("progress")
+    assert progress.pop("rate") > 0
+    assert progress == {"bytes_done": 100_000, "bytes_total": len(CONTENT)}
+    assert data == {"source": str(workdir / "there"), "system_name": "cluster"}
+    curl.release()
+    task = await client.finished(receipt)
+    assert task["status"] == "117", task
+    assert "progress" not in task["data"]
+    assert len(curl.runs) == 1
+
+
 async def test_a_copy_killed_on_the_machine_is_made_again(
     client: Client, cluster: Cluster, workdir: Path
 ) -> None:

@@ -19,9 +19,12 @@ Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def served(respond: Respond) -> AsyncIterator[str]:
-    """Answer every request on a port of this machine; the origin."""
-    app = web.Application()
+async def served(respond: Respond, *, most: int = 1 << 20) -> AsyncIterator[str]:
+    """Answer every request on a port of this machine; the origin.
+
+    :param most: bytes of a request
+    """
+    app = web.Application(client_max_size=most)
     app.router.add_route("*", "/{path:.*}", respond)
     runner = web.AppRunner(app)
     await runner.setup()

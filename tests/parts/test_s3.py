@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -37,7 +38,7 @@ def shared(owned: str) -> Answer:
 
 
 @asynccontextmanager
-async def store(answer: Answer) -> AsyncIterator[s3.S3Store]:
+async def store(answer: Answer, *origins: str, life: int = 3600) -> AsyncIterator[s3.S3Store]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     async with TestServer(app) as server:
@@ -46,9 +47,10 @@ async def store(answer: Answer) -> AsyncIterator[s3.S3Store]:
                 public_url=str(server.make_url("")).rstrip("/"),
                 access_key=Secret("key"),
                 secret_key=Secret("secret"),
-            )
+            ),
+            tempurl_expiration=life,
         )
-        async with s3.connect(settings) as connected:
+        async with s3.connect(settings, origins) as connected:
             # makes the clients, which takes longer than what is timed here
             await connected.get_url(Key("alice", "id", "f"), Audience.MACHINE)
             yield connected
@@ -63,6 +65,33 @@ async def test_a_bucket_of_somebody_else_is_not_used() -> None:
 async def test_a_bucket_of_ours_that_exists_is_used() -> None:
     async with store(shared(ALICES)) as ours:
         await ours.prepare("alice")
+
+
+async def test_web_pages_are_admitted_to_a_bucket() -> None:
+    told: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if "cors" in request.query:
+            told.append(await request.text())
+        return web.Response()
+
+    async with store(answer, "https://portal.test") as asked:
+        await asked.prepare("alice")
+    (rule,) = told
+    assert "<AllowedOrigin>https://portal.test</AllowedOrigin>" in rule
+    for part in ("AllowedMethod>PUT<", "AllowedHeader>*<", "ExposeHeader>ETag<"):
+        assert part in rule
+
+
+async def test_a_store_that_keeps_its_own_rules_for_pages_is_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=405 if "cors" in request.query else 200)
+
+    async with store(answer, "*") as asked:
+        await asked.prepare("alice")
+    assert "keeps its own rules for web pages" in caplog.text
 
 
 LISTED = """<ListBucketResult><IsTruncated>{}</IsTruncated>
@@ -194,3 +223,34 @@ def test_only_a_checksum_that_can_be_made_again_counts(
     head: dict[str, str], expected: tuple[str, str]
 ) -> None:
     assert s3.checksum(head) == expected
+
+
+@pytest.mark.parametrize(
+    ("life", "days"), [(1, 1), (86_399, 1), (86_400, 1), (172_800, 2), (604_800, 7)]
+)
+async def test_a_bucket_is_made_with_an_end_of_what_is_in_it(life: int, days: int) -> None:
+    bodies: dict[str, str] = {}
+
+    async def answer(request: web.Request) -> web.Response:
+        bodies[f"{request.method} {request.path_qs}"] = await request.text()
+        return web.Response()
+
+    async with store(answer, life=life) as made:
+        await made.prepare("alice")
+        await made.prepare("alice")  # it is there by now
+    assert list(bodies) == ["PUT /alice", "PUT /alice?lifecycle"]
+    rule = bodies["PUT /alice?lifecycle"]
+    assert f"<Expiration><Days>{days}</Days></Expiration>" in rule
+    assert f"<DaysAfterInitiation>{days + 1}</DaysAfterInitiation>" in rule
+    assert "<Status>Enabled</Status>" in rule
+
+
+def test_a_user_whose_name_is_no_bucket_name_has_a_bucket_all_the_same() -> None:
+    assert s3.bucket_name("alice") == "alice"
+    users = ["Alice", "al_ice", "al-ice", "al.ice", "x", "ünï", "_", "a" * 80, "a" * 81, "al..ice"]
+    names = [s3.bucket_name(user) for user in users]
+    assert len(set(names)) == len(users)
+    valid = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+    assert [name for name in names if not valid.fullmatch(name)] == []
+    assert s3.bucket_name("Alice") == s3.bucket_name("Alice")
+    assert s3.bucket_name("Alice").startswith("alice-")

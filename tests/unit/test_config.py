@@ -330,6 +330,14 @@ colour: red
                 "--set: auth.issuers.1.issuer: the same as auth.issuers.0.issuer",
             ),
             (
+                ["console.client_id=page"],
+                "--set: console.client_id: needed with console.issuer, and of no use without it",
+            ),
+            (
+                ["console.issuer=https://other.example.org", "console.client_id=page"],
+                "--set: console.issuer: is none of auth.issuers",
+            ),
+            (
                 ["auth.issuers.0.public_keys=[]"],
                 "--set: auth.issuers.0.public_keys: a key is needed, or jwks_url, or discovery",
             ),

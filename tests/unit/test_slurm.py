@@ -14,7 +14,7 @@ from firecrest.model.jobs import Accepted, AccountingQuery, JobDetails, QueuedJo
 from firecrest.scheduler.base import Runner, is_job_id
 from firecrest.scheduler.slurm import Slurm
 from firecrest.scheduler.slurm_features import SlurmVersion
-from firecrest.scheduler.slurm_names import FileNames
+from firecrest.scheduler.slurm_names import FileNames, straight
 from firecrest.scheduler.slurm_sbatch import Sbatch
 from firecrest.scheduler.slurm_scontrol import ScontrolShowJob
 from firecrest.scheduler.slurm_tools import (
@@ -143,6 +143,24 @@ class TestCalls:
             "--",
             "/home/alice/-run.sh",
         )
+
+    def test_sbatch_of_a_script_by_path_through_its_guard(self) -> None:
+        guard = f"/home/alice/firecrest/{'9f' * 16}/attempt-2"
+        submission = Submission(directory="/d", script="/d/run.sh", guard=guard, guard_in_path=True)
+        sbatch = Sbatch(submission, "alice")
+        *words, script = sbatch.argv()
+        assert words == ["sbatch", "-v", "--chdir=/d", "--"]
+        assert script.startswith(f"{guard}/../../")
+        assert script.endswith("/../d/run.sh")
+        # it is told as the user knows it
+        assert straight(script) == "/d/run.sh"
+        accepted = sbatch.result(Completed(0, b"Submitted batch job 7", told(chdir="/d").encode()))
+        assert accepted.details is not None
+        assert accepted.details.script == "/d/run.sh"
+
+    @pytest.mark.parametrize("path", ["/d/attempt-1/run.sh", "/d/attempt-1/../run.sh", "run", ""])
+    def test_other_paths_of_scripts_stay_as_they_are(self, path: str) -> None:
+        assert straight(path) == path
 
     def test_squeue(self) -> None:
         assert Squeue("~", "alice", ("3", "4_1")).argv() == (

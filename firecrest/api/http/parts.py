@@ -18,6 +18,7 @@ from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans
+from firecrest.turns import Turns
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 
@@ -40,6 +41,7 @@ class Parts:
     rates: RateLimits
     metrics: Metrics
     spans: Spans
+    turns: Turns
     seen: Seen = field(default_factory=Seen)
 
 

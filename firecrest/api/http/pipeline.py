@@ -194,8 +194,11 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
             return respond(refusal)
         if is_internal(request.method, request.path):
             return respond(_INVALID)
-        with progress_expected(request, parts.settings.server.timeouts.body):
-            return await handler(request)
+        limit = parts.settings.server.timeouts.body
+        with progress_expected(request, limit):
+            if request.path == EVENTS_PATH:  # what it does is done by tasks of its own
+                return await handler(request)
+            return await parts.turns.by(principal.user, lambda: _handled(handler, request))
     except Unauthenticated as error:
         return respond(Reply(401, error.body, {"WWW-Authenticate": "Bearer"}))
     except web.HTTPMethodNotAllowed as error:
@@ -220,6 +223,10 @@ def shown_path(request: web.Request) -> str:
         return "(no such path)"
     parts = request.rel_url.raw_path.split("/")
     return "/".join(part if len(part) <= _MAX_SHOWN else "..." for part in parts)
+
+
+async def _handled(handler: Responder, request: web.Request) -> web.StreamResponse:
+    return await handler(request)
 
 
 def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:

@@ -12,6 +12,7 @@ import shlex
 import shutil
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,10 @@ async def test_the_offered_form_has_the_keys_of_both_generations(
     assert message["key"] == f"{task_id}/input file.dat"
     assert message["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
     assert re.fullmatch(r"\d{8}T\d{6}Z", message["x-amz-date"])
+    signed = datetime.strptime(message["x-amz-date"], "%Y%m%dT%H%M%S%z")
+    until = json.loads(base64.b64decode(message["policy"]))["expiration"]
+    life = datetime.fromisoformat(until) - signed
+    assert life.total_seconds() == pytest.approx(3600, abs=5)
     assert re.fullmatch(r"[0-9a-f]{64}", message["x-amz-signature"])
 
     words = shlex.split(message["command"])
@@ -626,6 +631,7 @@ async def test_a_file_is_offered_at_a_url_for_anybody(
     url = task["data"].pop("url")
     assert task["data"] == {"source": str(workdir / name), "system_name": "cluster"}
     assert url.startswith(f"{staging.s3_url}/alice/{task_id}/")
+    assert "X-Amz-Expires=3600&" in url
     for _ in range(2):
         assert await fetch(url) == content
 
@@ -736,6 +742,16 @@ async def test_a_dead_object_store_ends_a_download_in_400(
     }
 
 
+async def test_what_is_left_in_a_bucket_has_an_end(
+    alice: Client, bucket: Bucket, workdir: Path
+) -> None:
+    await offered(alice, "file", workdir)
+    (rule,) = await bucket.rules()
+    assert rule["Status"] == "Enabled"
+    assert rule["Expiration"] == {"Days": 1}
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
+
+
 async def test_private_addresses_and_commands_never_show_in_tasks(
     config: Config,
     gateways: Gateways,
@@ -745,20 +761,26 @@ async def test_private_addresses_and_commands_never_show_in_tasks(
     workdir: Path,
 ) -> None:
     wire = await store_wire(wires, testbed, config)
+    config["storage"]["part_size_mb"] = 5
     client = connect(await gateways(config))
     receipt, data = await offered(client, "file", workdir)
     assert await send(data, b"content") in {200, 204}
     assert (await client.finished(receipt))["status"] == "114"
-    receipt = await download(client, workdir / "file")
-    task = await client.finished(receipt)
+    in_parts = {"sourcePath": "f", "targetPath": str(workdir), "fileSize": str(6 << 20)}
+    receipt = await client.post(UPLOAD, data=in_parts)
+    parts = (await client.reached(receipt, {"111"}))["data"]["msg"]["parts"]
+    assert [part["url"].startswith(f"{testbed.s3_url}/alice/") for part in parts] == [True] * 2
+    content = os.urandom(6 << 20)  # that is in parts, too
+    (workdir / "large").write_bytes(content)
+    task = await client.finished(await download(client, workdir / "large"))
     assert task["status"] == "117", task
-    assert await fetch(task["data"]["url"]) == b"content"
+    assert await fetch(task["data"]["url"]) == content
 
     async def everything() -> bytes | None:
         text = (await client.get("/tasks")).content
-        return text if b'"117"' in text and b'"114"' in text else None
+        return text if all(code in text for code in (b'"111"', b'"114"', b'"117"')) else None
 
-    shown = await eventually(everything, "both tasks are listed")
+    shown = await eventually(everything, "all tasks are listed")
     assert f":{wire.port}".encode() not in shown
     assert testbed.s3_secret_key.encode() not in shown
     assert b"cert" not in shown.lower()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import os
 from collections.abc import AsyncIterator
@@ -10,11 +12,15 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from yarl import URL
 
+from tests.api.v1.test_external import download, fetch
 from tests.conftest import Connect, Gateways
 from tests.harness.bucket import Bucket, bucket_of
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config, Gateway
+from tests.harness.services import served
 from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
 
@@ -23,6 +29,7 @@ PARTS = "/storage/xfer-external/upload/parts"
 PART = 5 << 20
 #: Four parts, the last of them short.
 CONTENT = os.urandom(3 * PART + 1234)
+NO_PARTS = "<Error><Code>NotImplemented</Code><Message>no</Message></Error>"
 NOT_STAGED = {"error": "Object isn't in Object Storage"}
 
 
@@ -57,14 +64,21 @@ async def offered(client: Client, target: Path, size: object) -> tuple[dict[str,
     return {"X-Task-Id": receipt.json["task_id"]}, task["data"]["msg"], receipt
 
 
-async def put(part: dict[str, Any], content: bytes | None = None) -> int:
+async def put(
+    part: dict[str, Any], content: bytes | None = None, headers: dict[str, str] | None = None
+) -> int:
     if content is None:
         content = CONTENT[part["offset"] : part["offset"] + part["size"]]
     async with (
         aiohttp.ClientSession() as session,
-        session.put(part["url"], data=io.BytesIO(content)) as response,
+        session.put(part["url"], data=io.BytesIO(content), headers=headers) as response,
     ):
         return response.status
+
+
+def md5_of(content: bytes) -> dict[str, str]:
+    digest = hashlib.md5(content, usedforsecurity=False).digest()
+    return {"Content-MD5": base64.b64encode(digest).decode()}
 
 
 async def test_parts_are_sent_asked_for_and_put_together(
@@ -84,10 +98,14 @@ async def test_parts_are_sent_asked_for_and_put_together(
     }
     assert [(p["number"], p["offset"]) for p in parts] == [(n + 1, n * PART) for n in range(4)]
     assert [part["size"] for part in parts] == [PART, PART, PART, 1234]
+    # as long as any other URL of this configuration
+    assert all("X-Amz-Expires=3600&" in part["url"] for part in parts)
 
     # a URL takes as many bytes as its part has
     assert await put(parts[3], CONTENT[:PART]) == 403
-    assert await put(parts[3]) == 200
+    # and, if the client tells their checksum, no others
+    assert await put(parts[3], bytes(1234), md5_of(CONTENT[-1234:])) == 400
+    assert await put(parts[3], headers=md5_of(CONTENT[-1234:])) == 200
     assert await put(parts[1]) == 200
 
     async def arrived() -> Any:
@@ -147,6 +165,66 @@ async def test_what_is_no_reason_for_parts_and_what_is_refused(
         assert answer.status == 400
         assert answer.json == {"description": "Failed to upload file", "error": error}
     assert (await client.get(PARTS)).json == {"error": "Header X-Task-Id missing"}
+
+
+async def test_parts_go_on_after_a_killed_gateway_and_parts_that_are_gone_are_told(
+    config: Config,
+    gateway: Gateway,
+    gateways: Gateways,
+    connect: Connect,
+    bucket: Bucket,
+    workdir: Path,
+) -> None:
+    named, message, receipt = await offered(connect(gateway), workdir, len(CONTENT))
+    lost, _, other = await offered(connect(gateway), workdir, len(CONTENT))
+    for part in message["parts"][:2]:
+        assert await put(part) == 200
+    await gateway.kill()
+    assert await put(message["parts"][3]) == 200
+
+    client = connect(await gateways(config))
+    answer = await client.get(PARTS, headers=named)
+    assert [part["number"] for part in answer.json["parts"]] == [3]
+    assert await put(answer.json["parts"][0]) == 200
+    assert (await client.put(UPLOAD, headers=named)).status == 200
+    task = await client.finished(receipt)
+    assert task["status"] == "114", task
+    assert (workdir / "f").read_bytes() == CONTENT
+
+    # as the bucket's lifecycle rule does with what nobody puts together
+    await bucket.abort(other.json["task_id"])
+    answer = await client.get(PARTS, headers=lost)
+    assert (answer.status, answer.json) == (400, {"error": "There is no upload in parts"})
+    answer = await client.put(UPLOAD, headers=lost)
+    assert (answer.status, answer.json) == (400, NOT_STAGED)
+    assert (await client.task(other.json["task_id"]))["status"] == "111"
+
+
+async def test_a_store_without_multipart_uploads_gets_one_piece(
+    config: Config, gateways: Gateways, connect: Connect, staging: Testbed, workdir: Path
+) -> None:
+    session = aiohttp.ClientSession(auto_decompress=False)
+
+    async def forward(request: web.Request) -> web.Response:
+        if "uploads" in request.query and request.method == "POST":
+            return web.Response(status=501, text=NO_PARTS, content_type="application/xml")
+        url = URL(f"{staging.s3_url}{request.raw_path}", encoded=True)
+        body = io.BytesIO(await request.read())
+        sent = session.request(request.method, url, headers=request.headers, data=body)
+        async with sent as found:
+            headers = {n: v for n, v in found.headers.items() if n != "Transfer-Encoding"}
+            return web.Response(status=found.status, headers=headers, body=await found.read())
+
+    async with session, served(forward, most=32 << 20) as url:
+        config["storage"] |= {"part_size_mb": 5, "polling_interval": 0.3}
+        config["storage"]["s3"]["public_url"] = url
+        client = connect(await gateways(config))
+        _, message, _ = await offered(client, workdir, len(CONTENT))
+        assert message["command"].startswith("curl ")
+        (workdir / "there").write_bytes(CONTENT)
+        task = await client.finished(await download(client, workdir / "there"))
+        assert task["status"] == "117", task
+        assert await fetch(task["data"]["url"]) == CONTENT
 
 
 async def test_an_invalidated_upload_takes_no_more_parts(

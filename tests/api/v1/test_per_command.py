@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 from redis import asyncio as aioredis
 
+from firecrest.model.jobs import Submission
+from firecrest.scheduler.slurm_sbatch import Sbatch
+from tests.api.v1 import test_external_parts as parts
 from tests.api.v1.both_ways import by_commands
+from tests.api.v1.test_external import download, fetch
 from tests.api.v1.test_without_sftp import (  # fixtures, and tests that hold here, too
     bucket as bucket,
 )
@@ -30,9 +34,11 @@ from tests.api.v1.test_without_sftp import (
     test_an_upload_whose_client_goes_away_leaves_nothing as test_an_upload_given_up,
 )
 from tests.conftest import Connect
+from tests.harness.bucket import Bucket
 from tests.harness.client import Client
 from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.gateway import Config, Gateway, running_gateway
+from tests.harness.slurm import job_attribute, slurm
 from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
 
@@ -58,6 +64,7 @@ async def strict_gateway(
     del config["systems"][0]["utilities"]
     config["ssh"] |= {"session_mode": "per-command", "wrapper_enabled": True}
     config["logging"] = {"level": "debug", "audit_json": True}
+    config["storage"]["part_size_mb"] = 5
     async with running_gateway(config, directory) as running:
         yield running
 
@@ -65,6 +72,18 @@ async def strict_gateway(
 @pytest.fixture
 async def client(strict_gateway: Gateway, connect: Connect) -> Client:
     return connect(strict_gateway)
+
+
+@pytest.fixture
+async def script(workdir: Path) -> AsyncIterator[Path]:
+    """A script of a job that waits; its jobs are ended in the end."""
+    path = workdir / "my job.sh"
+    path.write_text("#!/bin/bash\n#SBATCH --hold\ntrue\n")
+    yield path
+    jobs = await slurm("squeue", "--noheader", "--me", "--format=%i|%Z")
+    ids = [row.partition("|")[0] for row in jobs.stdout.splitlines() if row.endswith(str(workdir))]
+    if ids:
+        await slurm("scancel", *ids)
 
 
 async def test_every_answer_is_the_same(alice: Client, client: Client, workdir: Path) -> None:
@@ -89,6 +108,29 @@ async def test_the_batch_system_answers(alice: Client, client: Client) -> None:
     assert found.json["output"] == "alice"
 
 
+async def test_what_is_large_goes_in_one_piece_between_store_and_machine(
+    client: Client, bucket: Bucket, workdir: Path
+) -> None:
+    """There is no shell that could move parts; the client's own are put together all the same."""
+    named, message, receipt = await parts.offered(client, workdir, len(parts.CONTENT))
+    for part in message["parts"]:
+        assert await parts.put(part) == 200
+    assert (await client.put(parts.UPLOAD, headers=named)).status == 200
+    task = await client.finished(receipt)
+    assert task["status"] == "114", task
+    assert (workdir / "f").read_bytes() == parts.CONTENT
+    assert [path.name for path in workdir.iterdir()] == ["f"]
+
+    receipt = await download(client, workdir / "f")
+    task = await client.finished(receipt)
+    assert task["status"] == "117", task
+    assert await fetch(task["data"]["url"]) == parts.CONTENT
+    # the upload in parts that was begun for it is not left behind
+    assert await bucket.uploads(task["hash_id"]) == []
+    pushes = list(Path("/home/alice/firecrest").glob(f".push.{task['hash_id']}*"))
+    assert pushes == []
+
+
 async def test_a_job_moves_files(client: Client, workdir: Path) -> None:
     (workdir / "a").write_text("content")
     form = {"sourcePath": f"{workdir}/a", "targetPath": f"{workdir}/b"}
@@ -106,6 +148,49 @@ async def test_a_job_is_cancelled(client: Client) -> None:
     task = await client.finished(receipt)
     cancelled = await client.request("DELETE", f"/compute/jobs/{task['data']['jobid']}")
     assert (await client.finished(cancelled))["status"] == "200"
+
+
+@pytest.mark.parametrize("kind", ["absolute", "relative"])
+async def test_a_job_is_submitted_by_path(
+    client: Client, sshd: SshServer, script: Path, kind: str
+) -> None:
+    relative = str(script.relative_to("/home/alice"))
+    path = str(script) if kind == "absolute" else relative
+    receipt = await client.post("/compute/jobs/path", data={"targetPath": path})
+    task = await client.finished(receipt)
+    assert task["status"] == "200", task
+    job_id = task["data"]["jobid"]
+    assert task["data"]["job_file"] == str(script)
+    assert task["data"]["job_file_out"] == f"{script.parent}/slurm-{job_id}.out"
+    assert await job_attribute(job_id, "%Z") == str(script.parent)
+    assert [file.name for file in script.parent.iterdir()] == [script.name]
+    task_id = receipt.json["task_id"]
+    assert not Path(f"/home/alice/firecrest/{task_id}").exists()
+    await sshd.syslog.told("runs: ", " sbatch -v", f"/firecrest/{task_id}/attempt-1/../")
+    # as the user knows it, wherever it is told
+    listed = await client.finished(await client.get(f"/compute/jobs/{job_id}"))
+    (row,) = listed["data"].values()
+    assert (row["jobid"], row["job_file"]) == (str(job_id), str(script))
+    accounted = await client.get("/compute/acct", params={"jobs": str(job_id)})
+    assert (await client.finished(accounted))["status"] == "200"
+
+
+async def test_a_late_submission_by_path_finds_its_guard_gone(script: Path, workdir: Path) -> None:
+    """The words of such a submission, with and without the directory that it depends on."""
+    guard = workdir / "attempt-1"
+    guard.mkdir()
+    words = Sbatch(
+        Submission(
+            directory=str(workdir), script=str(script), guard=str(guard), guard_in_path=True
+        ),
+        "alice",
+    ).argv()
+    assert words[0] == "sbatch"
+    assert (await slurm(*words)).status == 0
+    guard.rmdir()
+    late = await slurm(*words)
+    assert late.status != 0
+    assert "attempt-1" in late.stderr
 
 
 async def test_many_at_once_are_served(client: Client, workdir: Path) -> None:
