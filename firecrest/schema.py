@@ -9,8 +9,8 @@
 
     params = load(LsParams, request.query)   # LsParams(target_path=…, show_hidden=…)
 
-``@declared`` turns the class into a frozen, keyword-only dataclass with slots and
-builds its marshmallow schema, once, when the class is created. The settings and the
+``@declared`` turns the class into a frozen, keyword-only dataclass with slots; its marshmallow
+schema is built once, when it is first needed. The settings and the
 parameters of every endpoint are declared this way.
 """
 
@@ -109,7 +109,7 @@ def section(
 ) -> T:
     """Declare one nested object of the ``@declared`` class ``cls``; see :func:`item`."""
     declaration: T = _declare(
-        lambda unknown: fields.Nested(_SCHEMAS[cls, unknown], unknown=unknown),
+        lambda unknown: fields.Nested(_schema(cls, unknown), unknown=unknown),
         name,
         default,
         help,
@@ -132,7 +132,7 @@ def listing(
     """
     declaration: tuple[T, ...] = _declare(
         lambda unknown: fields.List(
-            fields.Nested(_SCHEMAS[cls, unknown], unknown=unknown),
+            fields.Nested(_schema(cls, unknown), unknown=unknown),
             validate=validate.Length(min=minimum),
             post_load=tuple,
         ),
@@ -151,10 +151,7 @@ def listing(
 )
 def declared(cls: type[T]) -> type[T]:
     """Make ``cls`` a frozen keyword-only dataclass with slots that :func:`load` can build."""
-    made = dataclasses.dataclass(frozen=True, kw_only=True, slots=True)(cls)
-    _SCHEMAS[made, "exclude"] = _build_schema(made, "exclude")
-    _SCHEMAS[made, "raise"] = _build_schema(made, "raise")
-    return made
+    return dataclasses.dataclass(frozen=True, kw_only=True, slots=True)(cls)
 
 
 def items(cls: type[Any]) -> tuple[Item, ...]:
@@ -186,7 +183,7 @@ def load(cls: type[T], data: Mapping[str, Any], *, unknown: Unknown = "exclude")
 
 
 def _load(cls: type[T], data: Mapping[str, Any], unknown: Unknown) -> T:
-    schema = _SCHEMAS[cls, unknown]
+    schema = _schema(cls, unknown)
     try:
         loaded: T = schema.load(data)
     except ValidationError as error:
@@ -195,6 +192,13 @@ def _load(cls: type[T], data: Mapping[str, Any], unknown: Unknown) -> T:
         return loaded
     # Raised outside the handler: a ValidationError carries the data, and with them secrets.
     raise SchemaError(problems)
+
+
+def _schema(cls: type[Any], unknown: Unknown) -> Schema:
+    """Made when it is first needed, for most are not, and all would delay the start."""
+    if (cls, unknown) not in _SCHEMAS:
+        _SCHEMAS[cls, unknown] = _build_schema(cls, unknown)
+    return _SCHEMAS[cls, unknown]
 
 
 class _Schema(Schema):

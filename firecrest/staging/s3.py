@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 from botocore.exceptions import ClientError
 
 from firecrest.config.settings import Storage
@@ -22,6 +20,7 @@ from firecrest.model.staging import IN_PARTS, Audience, Form, Key, Staged
 from firecrest.staging.arrivals import Arrivals
 from firecrest.staging.calls import watch
 from firecrest.staging.failures import LIMIT, code, failures
+from firecrest.staging.late import Clients, LateClient
 from firecrest.staging.multipart import Multipart
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans, Untold
@@ -50,9 +49,15 @@ async def connect(
     :param origins: of web pages that may use presigned URLs; ``*`` means any
     """
     async with AsyncExitStack() as stack:
-        private = await stack.enter_async_context(_client(settings, settings.s3.private_url))
-        watch(private, metrics or Metrics(), spans or Untold())
-        public = await stack.enter_async_context(_client(settings, settings.s3.public_url))
+        clients = Clients(settings, stack)
+
+        async def watched() -> Any:
+            client = await clients.client(settings.s3.private_url)
+            watch(client, metrics or Metrics(), spans or Untold())
+            return client
+
+        private = LateClient(watched)
+        public = LateClient(lambda: clients.client(settings.s3.public_url))
         yield S3Store(settings, private, public, origins)
 
 
@@ -259,26 +264,3 @@ def bucket_name(user: str) -> str:
         return user
     likeness = re.sub(r"[^a-z0-9]+", "-", user.lower()).strip("-")[:50]
     return f"{likeness or 'user'}-{hashlib.sha256(user.encode()).hexdigest()[:8]}"
-
-
-def _client(settings: Storage, url: str) -> Any:
-    session = get_session()
-    # nobody asks for times, and to read them is half the work of reading a list
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-    return session.create_client(
-        "s3",
-        endpoint_url=url,
-        region_name=settings.s3.region,
-        aws_access_key_id=settings.s3.access_key.reveal(),
-        aws_secret_access_key=settings.s3.secret_key.reveal(),
-        config=AioConfig(
-            signature_version="s3v4",
-            s3={"addressing_style": "path"},
-            connect_timeout=5,
-            read_timeout=30,
-            retries={"max_attempts": 2},
-            # older stores refuse the checksum trailers newer SDKs send by default
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from firecrest.config.services import S3, Storage
 from firecrest.config.values import Secret
 from firecrest.errors import StagingFailed
-from firecrest.model.staging import Key, Staged
+from firecrest.model.staging import Audience, Key, Staged
 from firecrest.staging import arrivals, s3
 from firecrest.telemetry.trace import TRACE, begun, parse
 
@@ -51,6 +51,8 @@ async def store(answer: Answer, *origins: str, life: int = 3600) -> AsyncIterato
             tempurl_expiration=life,
         )
         async with s3.connect(settings, origins) as connected:
+            # makes the clients, which takes longer than what is timed here
+            await connected.get_url(Key("alice", "id", "f"), Audience.MACHINE)
             yield connected
 
 
