@@ -64,10 +64,10 @@ class DueList:
         """Look at the task in so many seconds; 0 hands it to anybody at once."""
         await self._call(self._schedule, [f"{user}/{task_id}", seconds, "NEW"])
 
-    async def drop(self, user: str, task_id: str) -> None:
-        """Nothing is left to do for the task."""
+    async def drop(self, *tasks: tuple[str, str]) -> None:
+        """Nothing is left to do for these pairs of user and task id."""
         try:
-            await self._redis.zrem(KEY, f"{user}/{task_id}")
+            await self._redis.zrem(KEY, *(f"{user}/{task_id}" for user, task_id in tasks))
         except (RedisError, OSError) as error:
             raise TaskStoreUnavailable(str(error)) from error
 

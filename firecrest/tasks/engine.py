@@ -17,7 +17,7 @@ from firecrest.errors import (
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
 from firecrest.tasks.receipts import Once, Repeated
-from firecrest.tasks.states import Cause, Edge, Payload, check, failure
+from firecrest.tasks.states import FINAL, Cause, Edge, Payload, check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
 
@@ -91,6 +91,7 @@ class Engine:
         self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._clearing: set[asyncio.Task[None]] = set()
+        self._ended: list[tuple[str, str]] = []  # final, but still listed
         self._listed = 0
 
     # -- for the API ---------------------------------------------------------------
@@ -126,7 +127,7 @@ class Engine:
                 first=self._due.leasing(user, task_id),
             )
         except Repeated:
-            await self._due.drop(user, task_id)
+            await self._due.drop((user, task_id))
             raise
         except TaskStoreUnavailable:
             # It may be there all the same, and only the answer got lost. A client with a key
@@ -168,7 +169,7 @@ class Engine:
         await self._store.seize(task, Status.INVALIDATED, "", cause=Cause.INVALIDATION)
         if mine := self._working.get(task.id):
             await self._abandon(*mine)
-        await self._persist(self._due.drop, task.user, task.id)
+        await self._persist(self._due.drop, (task.user, task.id))
 
     # -- life ----------------------------------------------------------------------
 
@@ -189,6 +190,10 @@ class Engine:
         if working:
             await asyncio.wait(working, timeout=grace)
         await end(*working, *self._clearing, *self._loops)
+        try:
+            await self._drop_ended()
+        except TaskStoreUnavailable as error:
+            _log.warning("tasks that have ended stay listed for a lease: %s", error)
 
     @property
     def running(self) -> int:
@@ -232,7 +237,10 @@ class Engine:
                 run.owned = await self._persist(
                     self._store.advance, run.owned, outcome.status, outcome.data
                 )
-            await self._persist(self._due.drop, user, task_id)
+            if run.task.status in FINAL:
+                self._ended.append((user, task_id))
+            else:  # at once, before a client moves it on
+                await self._persist(self._due.drop, (user, task_id))
         except StaleTask as error:
             _log.info("task %s is in other hands: %s", task_id, error)
         except asyncio.CancelledError:
@@ -252,7 +260,7 @@ class Engine:
             # its entry is the adopter's now; if there is no task, whoever looks drops it
             _log.info("task %s is not voided: %s", owned.task.id, error)
             return
-        await self._persist(self._due.drop, owned.task.user, owned.task.id)
+        self._ended.append((owned.task.user, owned.task.id))
 
     def _until_next(self, wait: Wait) -> float:
         """Seconds until the next look, so that all that waits can have its turn."""
@@ -282,7 +290,18 @@ class Engine:
 
     # -- ownership -----------------------------------------------------------------
 
+    async def _drop_ended(self) -> None:
+        """Take what has ended off the list, all at once; who finds it there first does the same."""
+        if self._ended:
+            ended, self._ended = self._ended, []
+            try:
+                await self._due.drop(*ended)
+            except TaskStoreUnavailable:
+                self._ended += ended
+                raise
+
     async def _claim_due(self) -> None:
+        await self._drop_ended()
         self._listed = await self._due.length()
         for user, task_id in await self._due.claim(_CLAIM_BATCH):
             if task_id in self._working:
@@ -290,7 +309,7 @@ class Engine:
             try:
                 self._start(await self._store.take(user, task_id))
             except TaskNotFound:
-                await self._due.drop(user, task_id)
+                await self._due.drop((user, task_id))
             except ValueError:  # written by a newer replica; one of those finishes it
                 _log.exception("task %s cannot be read", task_id)
 
