@@ -221,7 +221,8 @@ class TestS15Exceptions:
         parts.turns = Turns()
         app = web.Application(middlewares=[pipeline])
         app[PARTS] = parts
-        app[OPEN_PATHS] = set()
+        nothing: set[str] = set()
+        app[OPEN_PATHS] = nothing
         app.on_response_prepare.append(cors_headers)
         app.router.add_get("/tasks", breaks)
         runner = web.AppRunner(app)
