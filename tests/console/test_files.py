@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from playwright.async_api import Download, Route, expect
+from playwright.async_api import Download, FileChooser, Route, expect
 
 from tests.console.browser import Console, picture
 from tests.console.conftest import Opened
@@ -318,6 +319,34 @@ async def test_directories_are_made_renamed_and_deleted_when_one_agrees(
             await page.keyboard.press("Escape")
         await expect(shown.row("second name")).to_have_count(left)
     assert list(workdir.iterdir()) == []
+
+
+async def test_a_keyboard_is_enough(shown: Console, workdir: Path, tmp_path: Path) -> None:
+    page = shown.page
+    own(workdir / "alpha", b"first")
+    own(workdir / "two")
+    (tmp_path / "three").write_bytes(b"third")
+    await go(shown, workdir)
+    # a dialog that opens before anybody waits for it would be the browser's own
+    chosen: asyncio.Future[FileChooser] = asyncio.get_running_loop().create_future()
+    page.on("filechooser", lambda chooser: chosen.set_result(chooser))
+    await expect(shown.row("alpha")).to_be_visible()
+    await page.get_by_role("button", name="Upload files").focus()
+    await page.keyboard.press("Enter")
+    await (await asyncio.wait_for(chosen, 30)).set_files(tmp_path / "three")
+    await expect(shown.row("three")).to_be_visible()
+    await page.get_by_role("button", name="Name", exact=True).focus()
+    await page.keyboard.press("Enter")
+    names = page.locator("tbody th button")
+    await expect(names).to_have_text(["two", "three", "alpha"])
+    await names.last.focus()
+    await page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="alpha")
+    await dialog.get_by_role("button", name="View").focus()
+    await page.keyboard.press("Space")
+    await expect(dialog.get_by_label("Content")).to_have_text("first")
+    await page.keyboard.press("Escape")
+    await expect(names.last).to_be_focused()
 
 
 async def test_hostile_names_stay_text(shown: Console, workdir: Path) -> None:
