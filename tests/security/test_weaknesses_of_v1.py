@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import asyncssh
@@ -212,7 +213,7 @@ class TestS15Exceptions:
         async def breaks(request: web.Request) -> web.StreamResponse:
             raise RuntimeError(f"{SECRET} at /etc/firecrest/ca_key")
 
-        parts = Mock()
+        parts: Any = Mock()
         parts.settings.server.trusted_proxies = ()
         parts.settings.server.cors.origins = ("*",)
         principal = Principal("alice", "https://issuer.example.org", "", 2.0**40)
