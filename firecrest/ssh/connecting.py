@@ -12,7 +12,6 @@ import asyncssh
 from firecrest.config.settings import Ssh, System
 from firecrest.errors import AccessDenied, ConfigError, FirecrestError, SystemUnavailable
 from firecrest.ssh.delegation import Delegation
-from firecrest.ssh.handshakes import Handshakes
 from firecrest.ssh.link import Client, Link
 from firecrest.telemetry.logs import ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
@@ -40,7 +39,6 @@ class Connector:
         self._metrics = metrics
         self._delegations = delegations
         self._known_hosts = read_known_hosts(settings.known_hosts)
-        self._handshakes = Handshakes()
 
     async def connect(
         self, user: str, system: System, lost: Callable[[Link], None], line: str | None = None
@@ -63,24 +61,23 @@ class Connector:
         if certificate is not None and command is not None and self._settings.wrapper_enabled:
             link.spoken = certificate.export_certificate().decode("ascii").strip()
         try:
-            async with self._handshakes.turn():
-                link.connection = await asyncssh.connect(
-                    system.address.host,
-                    system.address.port,
-                    username=user,
-                    client_keys=[key if certificate is None else (key, certificate)],
-                    client_factory=lambda: Client(link, connections),
-                    known_hosts=self._known_hosts,
-                    agent_path=None,
-                    config=None,
-                    preferred_auth="publickey",
-                    encryption_algs=_CIPHERS,
-                    connect_timeout=self._settings.connect_timeout,
-                    login_timeout=self._settings.connect_timeout,
-                    # silence for as long as connecting may take means the same
-                    keepalive_interval=self._settings.connect_timeout / (_KEEPALIVES + 1),
-                    keepalive_count_max=_KEEPALIVES,
-                )
+            link.connection = await asyncssh.connect(
+                system.address.host,
+                system.address.port,
+                username=user,
+                client_keys=[key if certificate is None else (key, certificate)],
+                client_factory=lambda: Client(link, connections),
+                known_hosts=self._known_hosts,
+                agent_path=None,
+                config=None,
+                preferred_auth="publickey",
+                encryption_algs=_CIPHERS,
+                connect_timeout=self._settings.connect_timeout,
+                login_timeout=self._settings.connect_timeout,
+                # silence for as long as connecting may take means the same
+                keepalive_interval=self._settings.connect_timeout / (_KEEPALIVES + 1),
+                keepalive_count_max=_KEEPALIVES,
+            )
         except (asyncssh.Error, OSError, TimeoutError) as error:
             meaning = translate(error)
             denied = isinstance(meaning, AccessDenied)
