@@ -59,6 +59,19 @@ async def listeners(redis_server: RedisServer) -> Listeners:
     return count
 
 
+@pytest.fixture
+async def reads(redis_server: RedisServer) -> Listeners:
+    """How often tasks have been read so far."""
+
+    async def count() -> int:
+        async with redis_server.client() as redis:
+            stats = await redis.info("commandstats")
+        names = ("cmdstat_hget", "cmdstat_hmget", "cmdstat_hvals")
+        return sum(int(stats[name]["calls"]) for name in names if name in stats)
+
+    return count
+
+
 async def prompt(request: Awaitable[Answer]) -> Answer:
     async with asyncio.timeout(15):
         return await request
@@ -67,26 +80,29 @@ async def prompt(request: Awaitable[Answer]) -> Answer:
 class Poll:
     """A request that is held."""
 
-    def __init__(self, client: Client, listeners: Listeners) -> None:
+    def __init__(self, client: Client, listeners: Listeners, reads: Listeners) -> None:
         self._client = client
         self._listeners = listeners
+        self._reads = reads
 
     async def __call__(self, path: str, prefer: str | None = None) -> asyncio.Task[Answer]:
         """Send it, and wait until it waits."""
         headers = {"Prefer": prefer} if prefer else {}
+        before = await self._reads()
         request = asyncio.create_task(self._client.get(path, headers=headers))
 
         async def waits() -> bool:
             assert not request.done(), request.result()
-            return await self._listeners() > 0
+            # for a while they are listened to after the last one has gone
+            return await self._listeners() > 0 and await self._reads() > before
 
         await eventually(waits, f"{path} is held")
         return request
 
 
 @pytest.fixture
-def poll(client: Client, listeners: Listeners) -> Poll:
-    return Poll(client, listeners)
+def poll(client: Client, listeners: Listeners, reads: Listeners) -> Poll:
+    return Poll(client, listeners, reads)
 
 
 def statuses(answer: Answer) -> set[str]:
