@@ -9,7 +9,7 @@ some. Somebody who is alone gets more of them, for rounds cost time, too.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
 from typing import Any, Generic, TypeVar
@@ -26,8 +26,9 @@ class Turns:
     """Hands out steps, round by round."""
 
     def __init__(self) -> None:
-        self._had: Counter[str] = Counter()
+        self._had: dict[str, int] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._share = _ALONE
         self._armed = False
         self._last = ""
         self._shared_until = 0.0
@@ -36,40 +37,41 @@ class Turns:
         """The outcome of ``work``, whose steps are taken in the user's turns."""
         return await _InTurns(self, user, work())
 
-    def wait(self, user: str) -> asyncio.Future[None] | None:
+    def wait(self, user: str, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None] | None:
         """What to wait for before the next step of the user's; None: it may be taken now."""
-        loop = asyncio.get_running_loop()
         if user != self._last:
+            if self._last:
+                self._share, self._shared_until = 1, loop.time() + _MEMORY
             self._last = user
-            self._shared_until = loop.time() + _MEMORY
         if not self._armed:
             self._armed = True
-            loop.call_soon(self._next_round)
-        if user not in self._waiting and self._had[user] < self._share(loop):
-            self._had[user] += 1
+            loop.call_soon(self._next_round, loop)
+        had = self._had.get(user, 0)
+        if had < self._share and user not in self._waiting:
+            self._had[user] = had + 1
             return None
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.setdefault(user, deque()).append(turn)
         return turn
 
-    def _share(self, loop: asyncio.AbstractEventLoop) -> int:
-        return 1 if loop.time() < self._shared_until else _ALONE
-
-    def _next_round(self) -> None:
-        loop = asyncio.get_running_loop()
-        share = self._share(loop)
+    def _next_round(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._share == 1 and loop.time() >= self._shared_until:
+            self._share = _ALONE
         self._had.clear()
         for user, turns in list(self._waiting.items()):
-            while turns and self._had[user] < share:
+            had = 0
+            while turns and had < self._share:
                 turn = turns.popleft()
                 if not turn.done():  # else it was cancelled
                     turn.set_result(None)
-                    self._had[user] += 1
+                    had += 1
+            if had:
+                self._had[user] = had
             if not turns:
                 del self._waiting[user]
         self._armed = bool(self._had)
         if self._armed:
-            loop.call_soon(self._next_round)
+            loop.call_soon(self._next_round, loop)
 
 
 class _InTurns(Generic[T]):
@@ -82,9 +84,10 @@ class _InTurns(Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         work, thrown = self._work, None
+        user, wait, loop = self._user, self._turns.wait, asyncio.get_running_loop()
         try:
             while True:
-                if thrown is None and (turn := self._turns.wait(self._user)) is not None:
+                if thrown is None and (turn := wait(user, loop)) is not None:
                     try:
                         yield from turn
                     except BaseException as error:  # noqa: BLE001  it is the work's to heed

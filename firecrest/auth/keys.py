@@ -13,6 +13,7 @@ import jwt
 import orjson
 
 from firecrest.config.settings import Issuer
+from firecrest.streams import whole
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class PublishedKeys:
 
 async def _read(session: aiohttp.ClientSession, url: str) -> Any:
     async with session.get(url, raise_for_status=True, allow_redirects=False) as response:
-        body = await response.content.read(_MAX_BYTES)
-        if response.status != 200 or not response.content.at_eof():
+        body = await whole(response.content, _MAX_BYTES)
+        if response.status != 200:
             raise ValueError(f"no document at {url}")
         return orjson.loads(body)

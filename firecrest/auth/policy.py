@@ -15,6 +15,7 @@ import orjson
 
 from firecrest.config.settings import Opa
 from firecrest.errors import AccessDenied, CommandFailed, Fault
+from firecrest.streams import whole
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.trace import outgoing
 
@@ -54,7 +55,7 @@ class Policy:
                     allow_redirects=False,
                 ) as response,
             ):
-                allowed = _verdict(response.status, await response.content.read(_MAX_BYTES))
+                allowed = _verdict(response.status, await whole(response.content, _MAX_BYTES))
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError) as error:
             _log.error("the policy cannot be asked: %s", error or type(error).__name__)
             self._metrics.policy_calls.labels("failed").inc()

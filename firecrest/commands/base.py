@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -103,15 +104,21 @@ class Silent(Command[None]):
         return None
 
 
-def line(command: Command[T], timeout: int, trace: str = "") -> str:
+def longest(limit: float) -> int:
+    """Seconds that a small command of this limit may run where only the machine can end it."""
+    return math.ceil(1.5 * limit)
+
+
+def line(command: Command[T], timeout: int | None, trace: str = "") -> str:
     """The text sent to the remote login shell.
 
-    :param timeout: seconds for the remote ``timeout`` program, if the command is limited
+    :param timeout: seconds for the remote ``timeout`` program, if the command is limited; None
+        if something else limits it
     :param trace: id that the machine's own records shall show (rest-v1 §4.1); empty: none
     """
     words = [f"ID={trace}"] if trace else []
     words += [f"{name}={shlex.quote(value)}" for name, value in command.environment.items()]
-    if command.limited:
+    if command.limited and timeout is not None:
         words += ["timeout", str(timeout)]
     words += [shlex.quote(word) for word in command.argv()]
     if command.appends_to is not None:

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from firecrest.background import end
 from firecrest.events.log import BEGINNING, EventLog, bell, guarded
-from firecrest.events.subscription import Subscription
+from firecrest.events.subscription import Heed, Subscription
 
 _log = logging.getLogger(__name__)
 
@@ -88,14 +88,17 @@ class Hub:
             for subscription in feed.subscriptions:
                 subscription.end()
 
-    def subscribe(self, user: str, after: str | None = None) -> Subscription:
+    def subscribe(
+        self, user: str, after: str | None = None, heed: Heed | None = None
+    ) -> Subscription:
         """A subscription to the user's events; it begins when entered.
 
         Entering raises ``TaskStoreUnavailable`` if Redis cannot be reached.
 
         :param after: id of the last event seen, after which it begins; None means now
+        :param heed: which live events it is about; None means all
         """
-        return Subscription(self, user, self._queue, after)
+        return Subscription(self, user, self._queue, after, heed)
 
     def position(self, user: str) -> str:
         """Id of the last event given to the user's live listeners."""

@@ -15,6 +15,10 @@ from firecrest.events.log import BEGINNING, Entry, Event, EventLog, Gap, JobEven
 _MAX_BYTES = 16 * 1024 * 1024
 
 
+#: Whether an event is of interest.
+Heed = Callable[[Event], bool]
+
+
 class TooSlow(Exception):
     """The subscriber's queue overflowed; it may come back with its last event id."""
 
@@ -50,10 +54,19 @@ class Subscription:
 
     :param limit: live events it may lag behind
     :param after: replay what follows this id; None means from now on
+    :param heed: which live events the listener is woken for; None means every one
     """
 
-    def __init__(self, source: Source, user: str, limit: int, after: str | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        user: str,
+        limit: int,
+        after: str | None = None,
+        heed: Heed | None = None,
+    ) -> None:
         self._source = source
+        self._heed = heed
         self._limit = limit
         self._replay: deque[Entry | Gap] = deque()
         self._behind = after is not None
@@ -108,6 +121,8 @@ class Subscription:
             if order(item.id) <= self._skip:
                 return
             self._skip = None
+        if self._heed is not None and not isinstance(item, Gap) and not self._heed(item):
+            return
         # after the first event that found no room none is taken, or there would be a gap
         if self._overflowed:
             return

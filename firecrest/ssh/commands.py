@@ -9,7 +9,7 @@ from typing import TypeVar
 from firecrest.commands.base import Command, Completed, line
 from firecrest.config.settings import Settings, System
 from firecrest.ssh.pool import Pool
-from firecrest.ssh.session import Running, exchange, running
+from firecrest.ssh.session import Running, Small, exchange, running
 from firecrest.telemetry.trace import trace_id
 from firecrest.turns import Aside
 
@@ -59,6 +59,7 @@ class RemoteCommands:
         :param seconds: limit of a command that is limited; default: ``utilities.timeout``
         """
         limit = seconds or self._settings.utilities.timeout
+        small = self._shells and command.small
         with self._audited(command.argv()[0], command.operand, command.shown()):
             completed = await exchange(
                 self._pool,
@@ -70,7 +71,7 @@ class RemoteCommands:
                 limit=self._settings.utilities.max_file_size,
                 # the remote limit cannot end what hangs in a file system
                 seconds=limit + MARGIN if command.limited else None,
-                small=self._shells and command.small,
+                small=Small(line(command, None, self._trace()), limit) if small else None,
             )
             if len(completed.stdout) < _MUCH:
                 return command.result(completed)

@@ -74,13 +74,17 @@ class Link:
         return self._inquiry if self._inquiry.works else None
 
     @asynccontextmanager
-    async def shell(self, environment: Mapping[str, str]) -> AsyncIterator[Shell | None]:
+    async def shell(
+        self, environment: Mapping[str, str], seconds: float
+    ) -> AsyncIterator[Shell | None]:
         """A shell for one small command.
 
         None if all are busy and there are enough, or the machine runs none.
+
+        :param seconds: the command's limit
         """
-        self._shells = [shell for shell in self._shells if shell.alive]
-        shell = self._shells.pop() if self._shells else await self._new_shell(environment)
+        self._end_shells(lambda shell: not shell.takes(seconds))
+        shell = self._shells.pop() if self._shells else await self._new_shell(environment, seconds)
         if shell is None:
             yield None
             return
@@ -91,16 +95,17 @@ class Link:
             shell.end()
             raise
         else:
-            self._shells.append(shell)
+            if shell.alive:
+                self._shells.append(shell)
         finally:
             self._shells_lent -= 1
 
-    async def _new_shell(self, environment: Mapping[str, str]) -> Shell | None:
+    async def _new_shell(self, environment: Mapping[str, str], seconds: float) -> Shell | None:
         if not self._runs_shells or self._shells_lent >= _MOST_SHELLS:
             return None
         self._shells_lent += 1  # so that not too many begin at once
         try:
-            shell = await Shell.begin(self.connection, environment)
+            shell = await Shell.begin(self.connection, environment, seconds)
         except asyncssh.ChannelOpenError:
             return None  # too many commands at the moment
         finally:
@@ -110,7 +115,10 @@ class Link:
 
     def end_shells(self, idle_since: float) -> None:
         """End those that were not used since then, in monotonic seconds."""
-        for shell in [shell for shell in self._shells if shell.idle_since < idle_since]:
+        self._end_shells(lambda shell: shell.idle_since < idle_since)
+
+    def _end_shells(self, which: Callable[[Shell], bool]) -> None:
+        for shell in [shell for shell in self._shells if which(shell)]:
             self._shells.remove(shell)
             shell.end()
 

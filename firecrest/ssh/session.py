@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 import asyncssh
@@ -26,6 +27,18 @@ _MOST_WORDS = 1 << 16
 _PAUSES = (0.0, 0.05, 0.25, None)
 
 
+@dataclass(frozen=True)
+class Small:
+    """A command that a shell may run which is there already; it reads nothing.
+
+    :param line: without a limit, for the shell has one
+    :param seconds: its limit
+    """
+
+    line: str
+    seconds: float
+
+
 async def exchange(
     pool: Pool,
     user: str,
@@ -36,14 +49,14 @@ async def exchange(
     environment: Mapping[str, str],
     limit: int,
     seconds: float | None,
-    small: bool = False,
+    small: Small | None = None,
 ) -> Completed:
     """Run a command line to its end.
 
     :param environment: session variables to ask for; sshd may ignore them
     :param limit: bytes of stdout and stderr together; more aborts the command
     :param seconds: how long it may take once there is a channel; None: as long as it likes
-    :param small: a shell that is there already may run it; it must not read ``stdin``
+    :param small: the same for a shell, if one may run it
     :raises SystemUnavailable, AccessDenied: no connection, or it was cut meanwhile
     :raises CommandFailed: ``OUTPUT_LIMIT``, ``TIMEOUT``
     """
@@ -51,10 +64,11 @@ async def exchange(
         async with pool.channel(user, system, line=command_line, long=seconds is None) as link:
             try:
                 async with asyncio.timeout(seconds):
-                    if small:
-                        async with link.shell(environment) as shell:
+                    if small is not None:
+                        async with link.shell(environment, small.seconds) as shell:
                             if shell is not None:
-                                return await shell.run(_encoded(command_line), limit=limit)
+                                words = _encoded(small.line)
+                                return await shell.run(words, limit=limit, seconds=small.seconds)
                     process = await _started(link, command_line, environment)
                     return await _collect(process, stdin, limit)
             except TimeoutError as error:

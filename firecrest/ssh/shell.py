@@ -1,8 +1,10 @@
 """A shell that waits on a connection for small commands and runs them one after another.
 
 For each command that is asked for by itself sshd makes a session and starts the user's login
-shell, which together cost as much as a tool of a batch system does. Here that is done once for
-many.
+shell, which together cost as much as a tool of a batch system does, and ``timeout`` a quarter of
+that again. Here all this is done once for many: a shell runs under a ``timeout`` that is longer
+than the limit of a command by half, and takes commands as long as they can end in time. So
+whatever it runs has ended by then, whatever becomes of the gateway or of the connection.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from contextlib import suppress
 
 import asyncssh
 
-from firecrest.commands.base import Completed
+from firecrest.commands.base import Completed, longest
+from firecrest.commands.faults import TIMEOUT_STATUS
 from firecrest.errors import CommandFailed, Fault, SystemUnavailable
 
 _CHUNK = 1 << 16
@@ -48,8 +51,10 @@ class Shell:
     before.
     """
 
-    def __init__(self, process: asyncssh.SSHClientProcess[bytes]) -> None:
+    def __init__(self, process: asyncssh.SSHClientProcess[bytes], ends: float) -> None:
+        """:param ends: when its life is over, in monotonic seconds"""
         self._process = process
+        self._ends = ends
         self._mark = secrets.token_urlsafe(12)
         self._end_of_output = re.compile(rf"\0{self._mark} (\d+)\n\Z".encode())
         #: Monotonic seconds.
@@ -57,17 +62,25 @@ class Shell:
 
     @classmethod
     async def begin(
-        cls, connection: asyncssh.SSHClientConnection, environment: Mapping[str, str]
+        cls,
+        connection: asyncssh.SSHClientConnection,
+        environment: Mapping[str, str],
+        seconds: float,
     ) -> Shell | None:
         """Start one; None if the machine runs none.
 
+        :param seconds: the limit of its commands
         :raises asyncssh.ChannelOpenError: there are too many sessions at the moment
         """
-        process = await connection.create_process("exec sh", env=dict(environment), encoding=None)
-        shell = cls(process)
+        ends = time.monotonic() + longest(seconds)  # no later than the machine will say so
+        command_line = f"exec timeout {longest(seconds)} sh"
+        process = await connection.create_process(
+            command_line, env=dict(environment), encoding=None
+        )
+        shell = cls(process, ends)
         try:
             process.stdin.write(_PREPARE)
-            await shell.run(b"true", limit=_CHUNK)
+            await shell.run(b"true", limit=_CHUNK, seconds=seconds)
         except (asyncssh.Error, OSError, SystemUnavailable, CommandFailed):
             shell.end()
             return None
@@ -81,12 +94,17 @@ class Shell:
         """Whether it still takes commands, as far as is known."""
         return not (self._process.stdout.at_eof() or self._process.is_closing())
 
-    async def run(self, line: bytes, *, limit: int) -> Completed:
+    def takes(self, seconds: float) -> bool:
+        """Whether a command of this limit ends in time here: neither too early nor too late."""
+        return self.alive and seconds <= self._ends - time.monotonic() <= longest(seconds)
+
+    async def run(self, line: bytes, *, limit: int, seconds: float) -> Completed:
         """Run a command line, whose standard input is empty.
 
         After anything is raised the shell must not be used any more.
 
         :param limit: bytes of stdout and stderr together
+        :param seconds: how long it may take; it ends like a ``timeout``, with the shell
         :raises CommandFailed: ``OUTPUT_LIMIT``
         :raises SystemUnavailable: it ended meanwhile
         """
@@ -97,9 +115,16 @@ class Shell:
             % (line, mark, mark)
         )
         budget = Budget(limit)
-        (stdout, status), (stderr, _) = await asyncio.gather(
-            self._output(self._process.stdout, budget), self._output(self._process.stderr, budget)
-        )
+        try:
+            async with asyncio.timeout(seconds):
+                (stdout, status), (stderr, _) = await asyncio.gather(
+                    self._output(self._process.stdout, budget),
+                    self._output(self._process.stderr, budget),
+                )
+        except TimeoutError:
+            self._process.terminate()
+            await self._process.wait_closed()
+            return Completed(TIMEOUT_STATUS, b"", b"")
         self.idle_since = time.monotonic()
         return Completed(status, stdout, stderr)
 

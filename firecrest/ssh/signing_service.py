@@ -30,6 +30,7 @@ from firecrest.config.settings import Delegation as DelegationSettings
 from firecrest.config.settings import Ssh
 from firecrest.errors import SystemUnavailable
 from firecrest.ssh.delegation import BACKDATE, Credential
+from firecrest.streams import whole
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class SigningService:
         ):
             if response.status not in (200, 201):
                 raise ValueError(f"it answers {response.status}")
-            body = await response.content.read(_MAX_BYTES)
+            body = await whole(response.content, _MAX_BYTES)
         answer: Any = orjson.loads(body)
         certificate = answer.get("certificate") if isinstance(answer, dict) else None
         if not isinstance(certificate, str):

@@ -77,10 +77,10 @@ class DueList:
         now = seconds + microseconds / 1_000_000
         return count, max(0.0, now - first[0][1]) if first else 0.0
 
-    async def drop(self, user: str, task_id: str) -> None:
-        """Nothing is left to do for the task."""
+    async def drop(self, *tasks: tuple[str, str]) -> None:
+        """Nothing is left to do for these pairs of user and task id."""
         try:
-            await self._redis.zrem(KEY, f"{user}/{task_id}")
+            await self._redis.zrem(KEY, *(f"{user}/{task_id}" for user, task_id in tasks))
         except (RedisError, OSError) as error:
             raise TaskStoreUnavailable(str(error)) from error
 

@@ -17,9 +17,10 @@ from firecrest.errors import (
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
+from firecrest.tasks.in_work import InWork, broken
 from firecrest.tasks.quota import Quota
 from firecrest.tasks.receipts import Once, Repeated
-from firecrest.tasks.states import Cause, Edge, Payload, check, failure
+from firecrest.tasks.states import FINAL, Cause, check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import To, Wait, Workflow
 from firecrest.telemetry.logs import ON_BEHALF_OF
@@ -37,47 +38,7 @@ _CLAIM_BATCH = 50
 #: Looks a second at waiting tasks that have patience; half of what can be claimed.
 _LOOKS = _CLAIM_BATCH / _LOOK_INTERVAL / 2
 _MAX_BACKOFF = 2.0
-_DEFECT = "Internal error"
 _NOT_CREATED = "Error creating task"
-
-
-class _Run:
-    """A task in work (see :class:`firecrest.tasks.workflow.Run`)."""
-
-    def __init__(self, store: TaskStore, owned: Owned) -> None:
-        self._store = store
-        self.owned = owned
-        self.lost = False
-
-    @property
-    def task(self) -> Task:
-        return self.owned.task
-
-    @property
-    def spec(self) -> Any:
-        return self.owned.spec
-
-    @property
-    def checkpoint(self) -> str:
-        return self.owned.checkpoint
-
-    async def mark(self, checkpoint: str) -> None:
-        self.owned = await self._store.mark(self.owned, checkpoint)
-
-    async def show(self, data: Any) -> None:
-        self.owned = await self._store.show(self.owned, data)
-
-    async def blob(self) -> bytes:
-        return await self._store.blob(self.owned)
-
-
-def _broken(task: Task, edge: Edge) -> To:
-    """The end of a task with a defect, in the shape that belongs to the state."""
-    if isinstance(task.data, dict) and edge.payload is Payload.TRANSFER:
-        return To(edge.to, {**task.data, "status": edge.to, "msg": _DEFECT})
-    if isinstance(task.data, dict) and edge.payload is Payload.PUSH:
-        return To(edge.to, {**task.data, "error": _DEFECT})
-    return To(edge.to, _DEFECT)
 
 
 class Engine:
@@ -111,9 +72,10 @@ class Engine:
         self.reload(workflows)
         self._lease = lease
         self._quota = Quota(most)
-        self._working: dict[str, tuple[_Run, asyncio.Task[None]]] = {}
+        self._working: dict[str, tuple[InWork, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._clearing: set[asyncio.Task[None]] = set()
+        self._ended: list[tuple[str, str]] = []  # final, but still listed
         self._listed = 0
 
     # -- for the API ---------------------------------------------------------------
@@ -161,7 +123,7 @@ class Engine:
                 first=self._due.leasing(user, task_id),
             )
         except Repeated:
-            await self._due.drop(user, task_id)
+            await self._due.drop((user, task_id))
             raise
         except TaskStoreUnavailable:
             # It may be there all the same, and only the answer got lost. A client with a key
@@ -206,7 +168,7 @@ class Engine:
         self._entered(gone, task.status)
         if mine := self._working.get(task.id):
             await self._abandon(*mine)
-        await self._persist(self._due.drop, task.user, task.id)
+        await self._persist(self._due.drop, (task.user, task.id))
 
     # -- life ----------------------------------------------------------------------
 
@@ -227,6 +189,10 @@ class Engine:
         if working:
             await asyncio.wait(working, timeout=grace)
         await end(*working, *self._clearing, *self._loops)
+        try:
+            await self._drop_ended()
+        except TaskStoreUnavailable as error:
+            _log.warning("tasks that have ended stay listed for a lease: %s", error)
 
     def reload(self, workflows: Iterable[Workflow]) -> None:
         """Take these for each step that begins from now on."""
@@ -256,7 +222,7 @@ class Engine:
     # -- work ----------------------------------------------------------------------
 
     def _start(self, owned: Owned) -> None:
-        run = _Run(self._store, owned)
+        run = InWork(self._store, owned)
         work = asyncio.create_task(
             self._turns.by(owned.task.user, lambda: self._work(run)), name=f"task {owned.task.id}"
         )
@@ -268,12 +234,12 @@ class Engine:
         if self._working.get(task_id, (None, None))[1] is work:
             del self._working[task_id]
 
-    async def _work(self, run: _Run) -> None:
+    async def _work(self, run: InWork) -> None:
         """Run steps until the task is final, waits, or belongs to somebody else."""
         with self._quota.taken(run.task.user):
             await self._steps(run)
 
-    async def _steps(self, run: _Run) -> None:
+    async def _steps(self, run: InWork) -> None:
         user, task_id = run.task.user, run.task.id
         TRACE.set(run.owned.trace)
         if ON_BEHALF_OF.get() == "-":  # it was begun in another process, or long ago
@@ -294,7 +260,7 @@ class Engine:
                 except Exception:  # noqa: BLE001  a defect in a step must not end the loop
                     _log.exception("task %s failed unexpectedly in %s", task_id, run.task.status)
                     edge = failure(run.task.kind, run.task.status)
-                    outcome = _broken(run.task, edge) if edge else Wait(_MAX_BACKOFF)
+                    outcome = broken(run.task, edge) if edge else Wait(_MAX_BACKOFF)
                 if isinstance(outcome, Wait):
                     await self._persist(self._postpone, run, self._until_next(outcome))
                     return
@@ -303,7 +269,10 @@ class Engine:
                     self._store.advance, run.owned, outcome.status, outcome.data
                 )
                 self._entered(run.owned, previous)
-            await self._persist(self._due.drop, user, task_id)
+            if run.task.status in FINAL:
+                self._ended.append((user, task_id))
+            else:  # at once, before a client moves it on
+                await self._persist(self._due.drop, (user, task_id))
         except StaleTask as error:
             _log.info("task %s is in other hands: %s", task_id, error)
         except asyncio.CancelledError:
@@ -329,13 +298,13 @@ class Engine:
             # its entry is the adopter's now; if there is no task, whoever looks drops it
             _log.info("task %s is not voided: %s", owned.task.id, error)
             return
-        await self._persist(self._due.drop, owned.task.user, owned.task.id)
+        self._ended.append((owned.task.user, owned.task.id))
 
     def _until_next(self, wait: Wait) -> float:
         """Seconds until the next look, so that all that waits can have its turn."""
         return max(wait.seconds, min(wait.patience, self._listed / _LOOKS))
 
-    async def _postpone(self, run: _Run, seconds: float) -> None:
+    async def _postpone(self, run: InWork, seconds: float) -> None:
         """Set the next look, unless somebody took the task while the step ran."""
         if await self._store.is_current(run.owned):
             await self._due.schedule(run.task.user, run.task.id, seconds)
@@ -359,7 +328,18 @@ class Engine:
 
     # -- ownership -----------------------------------------------------------------
 
+    async def _drop_ended(self) -> None:
+        """Take what has ended off the list, all at once; who finds it there first does the same."""
+        if self._ended:
+            ended, self._ended = self._ended, []
+            try:
+                await self._due.drop(*ended)
+            except TaskStoreUnavailable:
+                self._ended += ended
+                raise
+
     async def _claim_due(self) -> None:
+        await self._drop_ended()
         self._listed = await self._due.length()
         for user, task_id in await self._due.claim(_CLAIM_BATCH):
             if task_id in self._working:
@@ -367,7 +347,7 @@ class Engine:
             try:
                 self._start(await self._store.take(user, task_id))
             except TaskNotFound:
-                await self._due.drop(user, task_id)
+                await self._due.drop((user, task_id))
             except ValueError:  # written by a newer replica; one of those finishes it
                 _log.exception("task %s cannot be read", task_id)
 
@@ -378,7 +358,7 @@ class Engine:
             else:
                 await self._abandon(run, work)
 
-    async def _abandon(self, run: _Run, work: asyncio.Task[None]) -> None:
+    async def _abandon(self, run: InWork, work: asyncio.Task[None]) -> None:
         """Stop working on a task that has, or is about to get, another owner."""
         run.lost = True
         await end(work)

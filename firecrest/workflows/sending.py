@@ -16,6 +16,8 @@ from firecrest.staging.base import Store
 
 #: Parts whose URLs are told with the task, which is told often; others are asked for.
 TOLD = 50
+#: Parts that are listed per second of waiting, for the sake of telling how many there are.
+_LISTED = 500
 
 
 class PartsGone(StagingFailed):
@@ -80,6 +82,12 @@ async def progress(staging: Store, task: Task, since: float) -> dict[str, Any] |
         "parts_done": cut.count - len(cut.missing(there)),
         "parts_total": cut.count,
     }
+
+
+def pause(task: Task) -> float:
+    """Seconds between two looks at how much has arrived: a list of many parts costs much."""
+    _, _, cut = _of(task)
+    return cut.count / _LISTED
 
 
 def in_parts(task: Task) -> bool:

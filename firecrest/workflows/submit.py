@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import orjson
 from marshmallow import fields
 
+from firecrest.commands.base import longest
 from firecrest.config.settings import Settings
 from firecrest.errors import (
     CommandFailed,
@@ -130,7 +131,7 @@ class SubmitWorkflow:
         if attempt.searched is None:
             attempt = await _mark(run, dataclasses.replace(attempt, searched=now))
         over = now - (attempt.searched or now) >= self._settings.compute.task_deadline
-        patience = self._settings.utilities.timeout + _MARGIN
+        patience = longest(self._settings.utilities.timeout) + _MARGIN
         settled = attempt.moved is not None and now - attempt.moved >= patience
         journal = _journal(run, machine)
         try:

@@ -127,10 +127,12 @@ class UploadWorkflow:
             size = None
         if size is not None:
             return staged(run.task)
-        if in_parts := sending.in_parts(run.task):
-            await self._show_arriving(run)
         waited = time.time() - float(run.checkpoint)
-        return Wait(self._pause(waited, told=not in_parts), waited * _PAUSE_SHARE)
+        if not sending.in_parts(run.task):
+            return Wait(self._pause(waited, told=True), waited * _PAUSE_SHARE)
+        await self._show_arriving(run)
+        pause = max(self._pause(waited, told=False), sending.pause(run.task))
+        return Wait(pause, waited * _PAUSE_SHARE)
 
     async def _show_arriving(self, run: Run) -> None:
         """Tell how much of an upload in parts has arrived."""

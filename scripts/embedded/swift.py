@@ -53,13 +53,15 @@ user = {user}
 swift_dir = {directory}
 {logging}
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck s3post s3api tempauth bulk slo dlo proxy-server
+pipeline = catch_errors gatekeeper healthcheck pages s3post s3api tempauth bulk slo dlo proxy-server
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
 use = egg:swift#gatekeeper
 [filter:healthcheck]
 use = egg:swift#healthcheck
+[filter:pages]
+paste.filter_factory = scripts.embedded.pages:filter_factory
 [filter:s3post]
 paste.filter_factory = scripts.embedded.s3post:filter_factory
 access_key = {access_key}
@@ -69,7 +71,6 @@ region = {region}
 use = egg:swift#s3api
 location = {region}
 s3_acl = false
-cors_preflight_allow_origin = *
 [filter:tempauth]
 use = egg:swift#tempauth
 user_{account}_{account_user} = {secret_key} .admin

@@ -10,7 +10,7 @@ fixture         scope      gives
 ``wired``       function   a console whose network can be cut, and the wire
 ``issuer``      session    an identity provider at which one signs in
 ``site``        session    a gateway whose users sign in there
-``narrow``      session    a gateway through which little goes directly, with small parts of
+``limited``     session    a gateway through which little goes directly, with small parts of
                            files, a file system that is not there and a system that is off
 ``axe``         session    the script that checks accessibility
 ``pictures``    session    where screenshots go: docs/console with CONSOLE_PICTURES=1, so
@@ -69,12 +69,12 @@ async def opened(browser: Browser, gateway: Gateway, testbed: Testbed) -> AsyncI
 
 
 @pytest.fixture(scope="session")
-async def narrow(
+async def limited(
     base_config: Config, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     config = copy.deepcopy(base_config)
     config["utilities"] = {"max_file_size_mb": 1}
-    config["storage"] |= {"part_size_mb": 5, "polling_interval": 0.3}
+    config["storage"] |= {"part_size_mb": 5, "polling_interval": 0.3, "copy_retries": 0}
     off = copy.deepcopy(config["systems"][0])
     off |= {"name": "off", "address": f"127.0.0.1:{free_port()}"}
     config["systems"].append(off)
@@ -82,7 +82,7 @@ async def narrow(
         {"name": "HOME", "path": "/home", "description": "<b>homes</b>"},
         {"name": "GONE", "path": "/nowhere"},
     ]
-    async with running_gateway(config, tmp_path_factory.mktemp("narrow")) as running:
+    async with running_gateway(config, tmp_path_factory.mktemp("limited")) as running:
         yield running
 
 

@@ -48,17 +48,17 @@ async def reservation() -> AsyncIterator[str]:
     await slurm("scontrol", "delete", f"reservation={name}", user="root")
 
 
-async def at(opened: Opened, narrow: Gateway, mint: TokenMint, **options: object) -> Console:
-    shown = await opened(narrow.url, **options)
+async def at(opened: Opened, limited: Gateway, mint: TokenMint, **options: object) -> Console:
+    shown = await opened(limited.url, **options)
     await shown.sign_in(mint.token("alice"))
     await shown.show("Systems")
     return shown
 
 
 async def test_everything_is_seen_at_a_glance(
-    opened: Opened, narrow: Gateway, mint: TokenMint, reservation: str, pictures: Path
+    opened: Opened, limited: Gateway, mint: TokenMint, reservation: str, pictures: Path
 ) -> None:
-    shown = await at(opened, narrow, mint)
+    shown = await at(opened, limited, mint)
     page = shown.page
     services = page.get_by_role("region", name="Services")
     await expect(services.get_by_role("listitem").filter(has_text="compute")).to_contain_text(
@@ -90,18 +90,18 @@ async def test_everything_is_seen_at_a_glance(
 
 
 async def test_a_system_that_is_off_says_so(
-    opened: Opened, narrow: Gateway, mint: TokenMint
+    opened: Opened, limited: Gateway, mint: TokenMint
 ) -> None:
-    shown = await at(opened, narrow, mint)
+    shown = await at(opened, limited, mint)
     await shown.page.get_by_role("region", name="System off").get_by_role("link").click()
     inventory = shown.page.get_by_role("region", name="Nodes of off")
     await expect(inventory.get_by_role("alert")).to_have_count(3)
 
 
 async def test_states_are_told_by_sign_and_word(
-    opened: Opened, narrow: Gateway, mint: TokenMint
+    opened: Opened, limited: Gateway, mint: TokenMint
 ) -> None:
-    shown = await at(opened, narrow, mint)
+    shown = await at(opened, limited, mint)
     nodes = [
         {"NodeName": f"<i>{name}", "State": state, "Partitions": None, "ActiveFeatures": None}
         for name, state in STATES.items()
@@ -111,15 +111,21 @@ async def test_states_are_told_by_sign_and_word(
     await expect(drawn.get_by_role("img")).to_have_attribute(
         "aria-label", "6 nodes: 1 down, 1 drained, 1 allocated, 1 mixed, 1 idle, 1 other"
     )
-    signs = [await one.text_content() for one in await drawn.locator("svg.nodes text").all()]
+    signs = await drawn.locator("svg.nodes text:not(.name)").all_text_contents()
     assert signs == ["○", "◐", "●", "–", "✕", "?"]
     await expect(drawn.locator("svg.nodes title").first).to_have_text("<i>idle: IDLE")
+    names = await drawn.locator("svg.nodes .name").all_text_contents()
+    assert names == ["<i>idle", "<i>mixed", "…llocated", "…>drained", "<i>down", "<i>other"]
+    await shown.page.evaluate(DRAW, [{**nodes[0], "NodeName": f"n{n}"} for n in range(49)])
+    many = shown.page.locator("#drawn").last
+    await expect(many.locator("svg.nodes rect")).to_have_count(49)
+    await expect(many.locator("svg.nodes .name")).to_have_count(0)
 
 
 async def test_it_looks_again_by_itself_only_while_it_is_seen(
-    opened: Opened, narrow: Gateway, mint: TokenMint
+    opened: Opened, limited: Gateway, mint: TokenMint
 ) -> None:
-    shown = await opened(narrow.url)
+    shown = await opened(limited.url)
     page = shown.page
     await page.clock.install()
     await shown.sign_in(mint.token("alice"))
@@ -151,10 +157,10 @@ async def test_it_looks_again_by_itself_only_while_it_is_seen(
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_axe_finds_nothing_and_a_phone_is_wide_enough(
-    opened: Opened, narrow: Gateway, mint: TokenMint, axe: str, theme: str, reservation: str
+    opened: Opened, limited: Gateway, mint: TokenMint, axe: str, theme: str, reservation: str
 ) -> None:
     shown = await at(
-        opened, narrow, mint, color_scheme=theme, viewport={"width": 375, "height": 740}
+        opened, limited, mint, color_scheme=theme, viewport={"width": 375, "height": 740}
     )
     await expect(shown.row(reservation)).to_be_visible()
     await expect(shown.page.get_by_role("region", name="System off")).to_be_visible()

@@ -36,7 +36,7 @@ async def submit(client: Client) -> Answer:
 
 async def one_job(client: Client, receipt: Answer) -> dict[str, Any]:
     """The task of a receipt, which has one job and whose script lies where the task says."""
-    task = await client.finished(receipt, limit=45)
+    task = await client.finished(receipt, limit=90)
     assert task["status"] == "200", task
     await check_truthful(task)
     assert Path(task["data"]["job_file"]).name == "run.sh"
@@ -114,6 +114,7 @@ async def test_killed_during_sbatch_it_is_one_job(
 async def test_the_adopter_may_be_killed_too(
     config: Config, cluster: Cluster, gateways: Gateways, connect: Connect
 ) -> None:
+    config["compute"] = {"task_deadline": 90}  # gateways may take long to start
     sbatch = cluster.tool("sbatch")
     sbatch.hold_before()
     first = await gateways(config)

@@ -13,7 +13,7 @@ from firecrest.config.settings import Scheduler, Ssh, System
 from firecrest.config.values import Address
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.ssh.pool import Pool
-from firecrest.ssh.session import exchange
+from firecrest.ssh.session import Small, exchange
 from tests.conftest import Wires
 from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.network import Wire
@@ -35,15 +35,21 @@ class Bench:
         return done.stdout.decode().strip()
 
     async def exchange(
-        self, text: str, user: str = "alice", *, seconds: float | None = 30, small: bool = False
+        self,
+        text: str,
+        user: str = "alice",
+        *,
+        seconds: float | None = 30,
+        small: float | None = None,
     ) -> Completed:
+        """:param small: its limit if a shell may run it"""
         return await exchange(
             *(self.pool, user, self.system, text),
             stdin=b"",
             environment={"LC_ALL": "C.UTF-8"},
             limit=1 << 20,
             seconds=seconds,
-            small=small,
+            small=None if small is None else Small(text, small),
         )
 
 

@@ -119,7 +119,7 @@ async def test_due_tasks_are_claimed_once(redis: aioredis.Redis) -> None:
         await due.schedule("alice", task_id, 0)
     claimed = await asyncio.gather(*(due.claim(4) for _ in range(10)))
     assert sorted(task_id for batch in claimed for _, task_id in batch) == sorted(ids)
-    await due.drop("alice", ids[0])
+    await due.drop(("alice", ids[0]))
     await due.renew("alice", ids[1])
 
 

@@ -24,13 +24,16 @@ from tests.parts.ssh_bench import Bench, bench_on
 WHO = "sh -c 'echo $PPID'"
 
 
-async def small(bench: Bench, text: str, *, seconds: float = 30) -> Completed:
-    return await bench.exchange(text, seconds=seconds, small=True)
+async def small(bench: Bench, text: str, *, seconds: float = 30, limit: float = 30) -> Completed:
+    """:param seconds: how long it may take in any case
+    :param limit: how long the shell lets it run
+    """
+    return await bench.exchange(text, seconds=seconds, small=limit)
 
 
-async def shell_of(bench: Bench) -> int:
+async def shell_of(bench: Bench, limit: float = 30) -> int:
     """The process id of the shell that is used next."""
-    return int((await small(bench, WHO)).stdout)
+    return int((await small(bench, WHO, limit=limit)).stdout)
 
 
 async def held(mark: Path) -> int:
@@ -102,6 +105,43 @@ async def test_what_takes_too_long_is_ended(bench: Bench, workdir: Path) -> None
         await small(bench, f"timeout 60 sh -c 'echo $$ > {mark}; sleep 60'", seconds=1)
     assert caught.value.fault is Fault.TIMEOUT
     await ended([before, await held(mark)])
+
+
+async def test_its_limit_ends_a_command_but_not_the_connection(bench: Bench, workdir: Path) -> None:
+    before, mark = await shell_of(bench, 1), workdir / "mark"
+    done = await small(bench, f"sh -c 'echo $$ > {mark}; sleep 60'", limit=1)
+    assert done == Completed(124, b"", b"")
+    await ended([before, await held(mark)])
+    assert await shell_of(bench, 1) != before
+    assert bench.wire.connections == 1
+
+
+async def test_its_limit_ends_a_command_that_nobody_can_reach(bench: Bench, workdir: Path) -> None:
+    mark = workdir / "mark"
+    line = f"sh -c 'echo $$ > {mark}; sleep 60'"
+    asking = asyncio.create_task(small(bench, line, limit=2))
+    running = await held(mark)
+    bench.wire.mute()
+    await ended([running])
+    assert not asking.done()
+    asking.cancel()
+    await asyncio.wait([asking])
+    bench.wire.flow()
+
+
+async def test_a_shell_that_may_end_before_a_command_does_gets_none(bench: Bench) -> None:
+    before = await shell_of(bench, 1)
+
+    async def another() -> bool:
+        return await shell_of(bench, 1) != before
+
+    await eventually(another, "another shell serves")
+    await ended([before])
+
+
+async def test_a_shell_that_would_let_a_command_run_too_long_gets_none(bench: Bench) -> None:
+    before = await shell_of(bench)
+    assert await shell_of(bench, 5) != before
 
 
 async def test_a_shell_that_was_killed_is_replaced(bench: Bench) -> None:

@@ -402,7 +402,7 @@ async def test_a_lease_that_ended_is_claimed(redis: aioredis.Redis) -> None:
 
 async def test_renewing_adds_nothing_that_was_dropped(due: DueList, redis: aioredis.Redis) -> None:
     await due.lease("alice", "task")
-    await due.drop("alice", "task")
+    await due.drop(("alice", "task"))
     await due.renew("alice", "task")
     assert await redis.exists("fc:due") == 0
 

@@ -5,27 +5,37 @@ SECURITY.md says for each weakness where else it is tested; here is what was tes
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import secrets
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
+from unittest.mock import AsyncMock, MagicMock
 
 import asyncssh
 import pytest
+from aiohttp import web
 
+from firecrest.api.http.parts import PARTS, Parts
+from firecrest.api.http.pipeline import OPEN_PATHS, STOPPING, cors_headers, pipeline
+from firecrest.model.principal import Principal
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.tasks.store import new_id
+from firecrest.turns import Turns
 from tests.conftest import Connect
 from tests.harness.client import Client
 from tests.harness.gateway import Gateway
 from tests.harness.multipart import field, file, form
 from tests.harness.slurm import slurm
 from tests.harness.tokens import TokenMint
+
+SECRET = "what nobody outside may read"
 
 
 class TestS1ShellInjection:
@@ -194,3 +204,45 @@ class TestS14Profiler:
         assert not {"profile", "debug"} & {name.lower() for name in answer.headers}
         assert b"ncalls" not in answer.content
         assert b"Debugger" not in answer.content
+
+
+class TestS15Exceptions:
+    """Whatever breaks in a handler, its text stays inside."""
+
+    @pytest.fixture
+    async def origin(self) -> AsyncIterator[str]:
+        async def breaks(request: web.Request) -> web.StreamResponse:
+            raise RuntimeError(f"{SECRET} at /etc/firecrest/ca_key")
+
+        parts = MagicMock()
+        parts.settings.server.trusted_proxies = ()
+        parts.settings.server.cors.origins = ("*",)
+        principal = Principal("alice", "https://issuer.example.org", "", 2.0**40)
+        parts.tokens.with_new_keys = AsyncMock(return_value=principal)
+        parts.rates.refusal.return_value = None
+        parts.settings.server.timeouts.body = 30.0
+        parts.turns = Turns()
+        app = web.Application(middlewares=[pipeline])
+        app[PARTS] = cast(Parts, parts)
+        app[OPEN_PATHS] = set()
+        app[STOPPING] = asyncio.Event()
+        app.on_response_prepare.append(cors_headers)
+        app.router.add_get("/tasks", breaks)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await runner.cleanup()
+
+    async def test_are_told_to_the_log_only(
+        self, origin: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with Client(origin, "token") as client:
+            answer = await client.get("/tasks")
+        assert answer.status == 500
+        assert answer.json["error"] == "FirecREST Internal error"
+        assert set(answer.json) == {"error", "description"}
+        for inside in (SECRET, "RuntimeError", "Traceback", "/etc", ".py"):
+            assert inside not in answer.content.decode() + str(answer.headers)
+        assert SECRET in caplog.text
+        assert answer.headers["X-Request-ID"]  # which each line of the log has

@@ -7,6 +7,8 @@ from hashlib import md5
 import pytest
 
 from firecrest.model.staging import Cut, StagedPart, checksum_of_parts
+from firecrest.model.tasks import Kind, Status, Task
+from firecrest.workflows import sending
 
 MIB = 1 << 20
 WANTED = 64 * MIB
@@ -32,6 +34,21 @@ def test_parts_grow_with_the_file(size: int, part_size: int, count: int) -> None
     assert sum(part.size for part in parts) == size
     ends = [0, *(part.offset + part.size for part in parts)]
     assert [part.offset for part in parts] == ends[:-1]
+
+
+@pytest.mark.parametrize(("size", "pause"), [(100 * MIB, 0.2), (50_000 * MIB, 20)])
+def test_of_many_parts_it_is_asked_less_often_how_many_have_arrived(size: int, pause: int) -> None:
+    message = {"upload_id": "u", "size": size, "part_size": MIB if pause < 1 else 5 * MIB}
+    task = Task(
+        id="0" * 32,
+        user="alice",
+        kind=Kind.UPLOAD,
+        system="cluster",
+        status=Status.FORM_READY,
+        version=1,
+        data={"source": "f", "msg": message},
+    )
+    assert sending.pause(task) == pause
 
 
 def test_a_part_of_another_size_is_missing() -> None:

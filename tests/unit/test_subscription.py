@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from firecrest.events.hub import Hub
-from firecrest.events.log import TaskEvent
+from firecrest.events.log import Gap, TaskEvent
 from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.document import Document
 
@@ -39,6 +39,22 @@ async def test_a_waiting_reader_gets_the_next_event(subscription: Subscription) 
     await asyncio.sleep(0)
     subscription.put(event(7))
     assert await waiting == "7-0"
+
+
+async def test_what_is_of_no_interest_wakes_nobody_and_fills_nothing() -> None:
+    subscription = Subscription(
+        Hub.__new__(Hub), "alice", limit=3, heed=lambda item: item.id == "7-0"
+    )
+    waiting = asyncio.create_task(subscription.get())
+    for number in range(7):
+        subscription.put(event(number))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    gap = Gap("6-0", None, "7-0")  # what is missing may have been of interest
+    subscription.put(event(7))
+    subscription.put(gap)
+    assert await waiting == event(7)
+    assert await subscription.get() is gap
 
 
 async def test_a_slow_reader_gets_an_unbroken_beginning_and_is_then_told(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from firecrest.api.http.call import Call
 from firecrest.api.seen import SETTLED
-from firecrest.events.log import JobEvent, TaskEvent
+from firecrest.events.log import Event, TaskEvent
 from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.document import Document
 
@@ -46,7 +46,7 @@ async def read_held(
     explicit = wait is not None
     if seconds > 0 and _may_be_held(call, wanted, explicit=explicit):
         # heard before it is read, so that nothing falls between
-        async with call.parts.hub.subscribe(user) as events:
+        async with call.parts.hub.subscribe(user, heed=_transitions(wanted)) as events:
             found = await read()
             if _is_no_news(call, found, wanted, explicit=explicit):
                 found = await _changed(events, read, found, wanted, seconds)
@@ -104,15 +104,26 @@ async def _changed(
         async with asyncio.timeout(seconds):
             while found == before:
                 item = await events.get()
-                if isinstance(item, TaskEvent) and item.previous == item.document.status:
-                    continue  # how far a transfer is ends no wait: that is told every second
                 if isinstance(item, TaskEvent) and wanted is not None:
                     found = [_newer(document, item.document) for document in found]
-                elif not isinstance(item, JobEvent):
+                else:  # something may have been missed
                     found = await read()
     except (TimeoutError, TooSlow, GoingAway):
         return await read()
     return found
+
+
+def _transitions(wanted: frozenset[str] | None) -> Callable[[Event], bool]:
+    """What ends a wait; how far a transfer is does not: it is told as often as once a second."""
+
+    def heed(event: Event) -> bool:
+        return (
+            isinstance(event, TaskEvent)
+            and (wanted is None or event.document.id in wanted)
+            and event.previous != event.document.status
+        )
+
+    return heed
 
 
 def _newer(known: Document, told: Document) -> Document:

@@ -5,6 +5,11 @@ import { html, useState } from "./ui.js";
 const CELL = 30;
 const GAP = 4;
 const MOST_COLUMNS = 32;
+/** So many can be drawn wide enough for their names. */
+const MOST_NAMED = 48;
+const NAMED = 84;
+const MOST_NAMED_COLUMNS = 12;
+const LONGEST_NAME = 9;
 
 /** What a node's state comes to: `[name, sign, words of Slurm]`; the first that fits counts. */
 const GROUPS = [
@@ -33,20 +38,27 @@ function inWords(nodes, groups) {
   return `${nodes.length} ${nodes.length === 1 ? "node" : "nodes"}: ${counts}`;
 }
 
-function Sign({ group, x = 0, y = 0, title }) {
+function Sign({ group, x = 0, y = 0, width = CELL, name, title }) {
+  const middle = y + CELL / 2;
   return html`<g class=${classOf(group)}>${title && html`<title>${title}</title>`}
-    <rect x=${x} y=${y} width=${CELL} height=${CELL} rx="5" />
-    <text x=${x + CELL / 2} y=${y + CELL / 2} text-anchor="middle" dominant-baseline="central">${group[1]}</text></g>`;
+    <rect x=${x + 0.5} y=${y + 0.5} width=${width - 1} height=${CELL - 1} rx="5" />
+    <text x=${x + CELL / 2} y=${middle} text-anchor="middle" dominant-baseline="central">${group[1]}</text>
+    ${name && html`<text class="name" x=${x + CELL - 4} y=${middle} dominant-baseline="central">${name}</text>`}</g>`;
 }
 
+/** The end of a name tells nodes apart. */
+const shortened = (name) => (name.length > LONGEST_NAME ? `…${name.slice(1 - LONGEST_NAME)}` : name);
+
 function Picture({ nodes, label }) {
-  const columns = Math.min(MOST_COLUMNS, nodes.length);
-  const step = CELL + GAP;
-  const width = columns * step - GAP;
-  const height = Math.ceil(nodes.length / columns) * step - GAP;
+  const named = nodes.length <= MOST_NAMED;
+  const columns = Math.min(named ? MOST_NAMED_COLUMNS : MOST_COLUMNS, nodes.length);
+  const cell = named ? NAMED : CELL;
+  const [across, down] = [cell + GAP, CELL + GAP];
+  const width = columns * across - GAP;
+  const height = Math.ceil(nodes.length / columns) * down - GAP;
   return html`<svg class="nodes" role="img" aria-label=${label} viewBox=${`0 0 ${width} ${height}`} width=${width} height=${height}>
-    ${nodes.map((node, nth) => html`<${Sign} key=${node.NodeName} group=${groupOf(node)} x=${(nth % columns) * step}
-      y=${Math.floor(nth / columns) * step} title=${`${node.NodeName}: ${(node.State ?? []).join(", ")}`} />`)}
+    ${nodes.map((node, nth) => html`<${Sign} key=${node.NodeName} group=${groupOf(node)} x=${(nth % columns) * across}
+      y=${Math.floor(nth / columns) * down} width=${cell} name=${named && shortened(node.NodeName)} title=${`${node.NodeName}: ${(node.State ?? []).join(", ")}`} />`)}
   </svg>`;
 }
 

@@ -52,9 +52,9 @@ export class Session extends Observable {
   }
 
   close() {
+    this.transfers.close();
     this.#grant = null;
     clearTimeout(this.#renewal);
-    this.transfers.close();
     this.stream.close();
   }
 

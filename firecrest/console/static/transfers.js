@@ -12,6 +12,7 @@ const SECOND = 1000;
 const AT_ONCE = 4;
 /** States of an upload that waits for its bytes, and those behind it. */
 const WANTED = "111";
+const COPY_FAILED = "115";
 const BEHIND = new Set(["112", "113", "114"]);
 
 /**
@@ -116,22 +117,37 @@ export class Transfers extends Observable {
   async #throughStore(entry) {
     const { system, directory, file } = entry;
     entry.task ??= await this.#left(entry);
-    // a task that has ended cannot be gone on with
-    if (entry.task && isEnded(this.#session.tasks.get(entry.task)?.task)) entry.task = undefined;
+    const headers = () => ({ "X-Task-Id": entry.task });
+    // a task that has ended cannot be gone on with, but one whose copy failed still has the bytes
+    if (entry.task && !(await this.#copiedAgain(entry, headers()))) entry.task = undefined;
     if (!entry.task) {
       const form = { sourcePath: file.name, targetPath: directory || ".", fileSize: file.size };
       entry.task = (await this.#session.api.post(UPLOAD, { system, form, ...options(entry) })).task_id;
     }
     const { status, data } = await this.#reached(entry, (task) => task.status === WANTED || BEHIND.has(task.status));
-    const headers = { "X-Task-Id": entry.task };
     if (status === WANTED) {
       this.#change(entry, { note: "sending" });
-      if (data.msg.parts) await this.#parts(entry, headers);
+      if (data.msg.parts) await this.#parts(entry, headers());
       else await this.#whole(entry, data.msg.parameters);
-      await this.#session.api.put(UPLOAD, { ...options(entry), headers });
+      await this.#session.api.put(UPLOAD, { ...options(entry), headers: headers() });
     }
     this.#change(entry, { note: `copying to ${system}`, done: 0 });
     await this.#reached(entry, (task) => task.status === "114");
+  }
+
+  /** Whether the entry's task goes on, if need be by copying what has come to the store. */
+  async #copiedAgain(entry, headers) {
+    const { tasks, api } = this.#session;
+    const status = () => tasks.get(entry.task)?.task.status;
+    if (status() !== COPY_FAILED) return !isEnded(tasks.get(entry.task)?.task);
+    try {
+      await api.put(UPLOAD, { ...options(entry), headers });
+    } catch (error) {
+      if (error.status === 400) return false; // it is not in the store any more
+      throw error;
+    }
+    await until(tasks, () => status() !== COPY_FAILED, entry.controller.signal);
+    return true;
   }
 
   /** By the form; it begins anew after a cut. */

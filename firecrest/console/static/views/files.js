@@ -113,8 +113,8 @@ function Listing({ session, system, path, query, go }) {
   const [replacing, replace] = useState(null);
   const chosen = useRef(null);
   const hidden = query.hidden === "1";
-  // uploads that have come to this directory
-  const come = transfers.list().filter((one) => one.up && one.state === "done" && one.system === system && one.directory === path).length;
+  // uploads that have come, perhaps to this directory by another name
+  const come = transfers.list().filter((one) => one.up && one.state === "done" && one.system === system).length;
   const found = useAnswer((signal) => api.get("/utilities/ls", {
     system, query: { targetPath: directoryOf(path), showhidden: hidden ? "true" : undefined }, signal,
   }).then(({ output }) => output), [session, system, path, hidden, come]);
