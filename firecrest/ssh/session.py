@@ -190,8 +190,18 @@ async def _begun(
 async def _started(
     link: Link, command_line: str, environment: Mapping[str, str]
 ) -> asyncssh.SSHClientProcess[bytes]:
+    """Start it.
+
+    :raises asyncssh.Error: there is no channel, or it was closed as soon as it was made
+    """
     line = _encoded(link.spoken or command_line)
-    return await link.connection.create_process(line, env=dict(environment), encoding=None)
+    try:
+        return await link.connection.create_process(line, env=dict(environment), encoding=None)
+    except AttributeError as error:
+        # asyncssh does not expect a channel to be closed in the same breath as it is opened;
+        # the command may have run
+        code, reason = asyncssh.OPEN_REQUEST_SESSION_FAILED, "closed as soon as it was opened"
+        raise asyncssh.ChannelOpenError(code, reason) from error
 
 
 def _encoded(line: str) -> bytes:
