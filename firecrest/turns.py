@@ -1,109 +1,68 @@
 """Turns on the event loop, and beside it, so that nobody's work waits for all of another user's.
 
 The loop runs what is ready in the order in which it became so: with sixty requests of one user at
-work, one of somebody else's waits sixty times for each of its steps. Here a step (what runs
-between two waits) is what a user gets one of in each round of the loop, while several users have
-some. Somebody who is alone gets more of them, for rounds cost time, too.
+work, one of somebody else's waits sixty times for each of its steps. Here requests, and steps of
+tasks, begin in turns: one of each user in a round of the loop, while several users have some. So
+the sixty are never at work together. What has begun goes on as the loop has it: the libraries
+below rely on that.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Steps in a round of a user who is alone; and for how many seconds nobody counts as alone
-#: after somebody else was there.
-_ALONE = 8
+#: Seconds for which nobody counts as alone after somebody else was there.
 _MEMORY = 1.0
 
 
 class Turns:
-    """Hands out steps, round by round."""
+    """Hands out turns, round by round of the event loop; who is alone need not wait for any."""
 
     def __init__(self) -> None:
-        self._had: dict[str, int] = {}
+        self._had: set[str] = set()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        self._share = _ALONE
-        self._armed = False
+        self._in_rounds = False
         self._last = ""
         self._shared_until = 0.0
 
-    async def by(self, user: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The outcome of ``work``, whose steps are taken in the user's turns."""
-        return await _InTurns(self, user, work())
-
-    def wait(self, user: str, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None] | None:
-        """What to wait for before the next step of the user's; None: it may be taken now."""
+    async def turn(self, user: str) -> None:
+        """Wait for the user's turn."""
+        loop = asyncio.get_running_loop()
         if user != self._last:
             if self._last:
-                self._share, self._shared_until = 1, loop.time() + _MEMORY
+                self._shared_until = loop.time() + _MEMORY
             self._last = user
-        if not self._armed:
-            self._armed = True
+        if not self._in_rounds:
+            if loop.time() >= self._shared_until:
+                return
+            self._in_rounds = True
             loop.call_soon(self._next_round, loop)
-        had = self._had.get(user, 0)
-        if had < self._share and user not in self._waiting:
-            self._had[user] = had + 1
-            return None
+        if user not in self._had and user not in self._waiting:
+            self._had.add(user)
+            return
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.setdefault(user, deque()).append(turn)
-        return turn
+        await turn
 
     def _next_round(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._share == 1 and loop.time() >= self._shared_until:
-            self._share = _ALONE
         self._had.clear()
         for user, turns in list(self._waiting.items()):
-            had = 0
-            while turns and had < self._share:
+            while turns and user not in self._had:
                 turn = turns.popleft()
                 if not turn.done():  # else it was cancelled
                     turn.set_result(None)
-                    had += 1
-            if had:
-                self._had[user] = had
+                    self._had.add(user)
             if not turns:
                 del self._waiting[user]
-        self._armed = bool(self._had)
-        if self._armed:
+        self._in_rounds = bool(self._had)
+        if self._in_rounds:
             loop.call_soon(self._next_round, loop)
-
-
-class _InTurns(Generic[T]):
-    """A coroutine that waits for its user's turn before each step."""
-
-    def __init__(self, turns: Turns, user: str, work: Coroutine[Any, Any, T]) -> None:
-        self._turns = turns
-        self._user = user
-        self._work = work
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        work, thrown = self._work, None
-        user, wait, loop = self._user, self._turns.wait, asyncio.get_running_loop()
-        try:
-            while True:
-                if thrown is None and (turn := wait(user, loop)) is not None:
-                    try:
-                        yield from turn
-                    except BaseException as error:  # noqa: BLE001  it is the work's to heed
-                        thrown = error
-                try:
-                    waits_for = work.send(None) if thrown is None else work.throw(thrown)
-                except StopIteration as done:
-                    result: T = done.value
-                    return result
-                thrown = None
-                try:
-                    yield waits_for
-                except BaseException as error:  # noqa: BLE001  as above
-                    thrown = error
-        finally:
-            work.close()
 
 
 class Aside:

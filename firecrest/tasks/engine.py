@@ -223,9 +223,7 @@ class Engine:
 
     def _start(self, owned: Owned) -> None:
         run = InWork(self._store, owned)
-        work = asyncio.create_task(
-            self._turns.by(owned.task.user, lambda: self._work(run)), name=f"task {owned.task.id}"
-        )
+        work = asyncio.create_task(self._work(run), name=f"task {owned.task.id}")
         task_id = owned.task.id
         self._working[task_id] = (run, work)
         work.add_done_callback(lambda done: self._finished(task_id, done))
@@ -246,6 +244,7 @@ class Engine:
             ON_BEHALF_OF.set(task_id)
         try:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
+                await self._turns.turn(user)
                 try:
                     kind, status = run.task.kind, run.task.status
                     with self._spans.step(f"{kind} {status}", task=task_id):

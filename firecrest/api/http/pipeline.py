@@ -198,7 +198,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         with progress_expected(request, limit):
             if request.path == EVENTS_PATH:  # what it does is done by tasks of its own
                 return await handler(request)
-            return await parts.turns.by(principal.user, lambda: _handled(handler, request))
+            await parts.turns.turn(principal.user)
+            return await handler(request)
     except Unauthenticated as error:
         return respond(Reply(401, error.body, {"WWW-Authenticate": "Bearer"}))
     except web.HTTPMethodNotAllowed as error:
@@ -223,10 +224,6 @@ def shown_path(request: web.Request) -> str:
         return "(no such path)"
     parts = request.rel_url.raw_path.split("/")
     return "/".join(part if len(part) <= _MAX_SHOWN else "..." for part in parts)
-
-
-async def _handled(handler: Responder, request: web.Request) -> web.StreamResponse:
-    return await handler(request)
 
 
 def authenticate(request: web.Request, tokens: TokenVerifier) -> Principal:
