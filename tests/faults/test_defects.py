@@ -102,6 +102,11 @@ async def test_a_task_that_nobody_understands_stops_no_other(
     await client.finished(receipt)
     task_id = receipt.json["task_id"]
     async with redis_server.client() as redis:
+
+        async def unlisted() -> bool:
+            return await redis.zscore("fc:due", f"alice/{task_id}") is None
+
+        await eventually(unlisted, "the task is off the list")
         await redis.hset(f"fc:{{alice}}:work:{task_id}", "kind", "of-tomorrow")
         await redis.zadd("fc:due", {f"alice/{task_id}": 0, "no-task-at-all": 0, "alice/gone": 0})
 
