@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
 from redis.commands.core import AsyncScript
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 
 @dataclass(frozen=True)
@@ -30,29 +29,35 @@ class Call:
 async def in_turn(redis: Any, *calls: Call) -> list[Any]:
     """Make calls, and give their answers; one that is refused holds up none of those behind it.
 
-    In a cluster they take a turn each, for their keys may lie on several servers. A script that
-    the server does not know runs when the others have: if that matters, it belongs at the end.
+    In a cluster they take a turn each, for their keys may lie on several servers, and the first
+    that is refused is the last. A script that the server does not know runs when the others have:
+    if that matters, it belongs at the end.
 
     :raises RedisError: of the first that failed
     """
     if isinstance(redis, RedisCluster):
-        answers = [await _answer(redis.execute_command(*call.words)) for call in calls]
-    else:
-        async with redis.pipeline(transaction=False) as pipe:
-            for call in calls:
-                pipe.execute_command(*call.words)
-            answers = await pipe.execute(raise_on_error=False)
+        return [await _made(redis, call) for call in calls]
+    async with redis.pipeline(transaction=False) as pipe:
+        for call in calls:
+            pipe.execute_command(*call.words)
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
     for number, (call, answer) in enumerate(zip(calls, answers, strict=True)):
         if isinstance(answer, NoScriptError) and call.script is not None:
-            await redis.script_load(call.script.script)
-            answers[number] = await redis.execute_command(*call.words)
+            answers[number] = await _again(redis, call, call.script)
         elif isinstance(answer, Exception):
             raise answer
     return answers
 
 
-async def _answer(call: Awaitable[Any]) -> Any:
+async def _made(redis: Any, call: Call) -> Any:
     try:
-        return await call
-    except ResponseError as refused:
-        return refused
+        return await redis.execute_command(*call.words)
+    except NoScriptError:
+        if call.script is None:
+            raise
+        return await _again(redis, call, call.script)
+
+
+async def _again(redis: Any, call: Call, script: AsyncScript) -> Any:
+    await redis.script_load(script.script)
+    return await redis.execute_command(*call.words)

@@ -53,8 +53,8 @@ async def test_a_copy_that_breaks_can_be_asked_for_again(
     config["systems"].append({**config["systems"][0], "name": "other"})
     gateway = await gateways(config)
     receipt, data = await offered(connect(gateway, machine="other"), workdir)
+    await gateway.stop()  # before it can see the object
     await send(data, b"content")
-    await gateway.stop()
 
     less = {**config, "systems": config["systems"][:1]}
     gateway = await gateways(less)
