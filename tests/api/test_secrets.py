@@ -175,6 +175,6 @@ async def test_no_secret_is_written_down(
         assert signature not in log
     assert not SHAPES.findall(log)
     # in Redis, forms and URLs for the user are in the user's own tasks; those of the site are not
-    at = stored.find(config["storage"]["s3"]["private_url"])
+    at = stored.find(config["storage"]["s3"]["private_url"].partition("//")[2])
     assert at < 0, stored[max(0, at - 300) : at + 100]
     assert not re.findall(r"eyJ[\w-]{8,}\.eyJ|PRIVATE KEY|-cert-v01@", stored)
