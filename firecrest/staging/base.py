@@ -29,13 +29,13 @@ class Store(Protocol):
         """A URL by which the machine uploads the object."""
 
     async def size(self, key: Key) -> int | None:
-        """Bytes of the object, None if there is none."""
+        """Bytes of the object, None if there is none now."""
 
     async def arrived(self, key: Key) -> int | None:
         """The same as :meth:`size`, up to a second late: for who asks for many, again and again."""
 
     async def describe(self, key: Key) -> Staged | None:
-        """The object with its checksum, None if there is none."""
+        """The object with its checksum, None if there is none; as :meth:`arrived` has just told."""
 
     async def delete(self, key: Key) -> None:
         """Remove the object; one that is gone is no error."""

@@ -122,7 +122,7 @@ class S3Store:
         return await self._presign(self._private, "put_object", key)
 
     async def size(self, key: Key) -> int | None:
-        found = await self.describe(key)
+        found = await self._describe(key)
         return None if found is None else found.size
 
     async def arrived(self, key: Key) -> int | None:

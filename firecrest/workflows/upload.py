@@ -158,11 +158,11 @@ class UploadWorkflow:
 
     async def _begin_copy(self, run: Run) -> To | Wait:
         try:
-            size = await self._staging.size(upload_key(run.task, load(UploadSpec, run.spec)))
+            found = await self._staging.describe(upload_key(run.task, load(UploadSpec, run.spec)))
         except StagingFailed as error:
             _log.warning("task %s: %s", run.task.id, error)
             return Wait(self._settings.polling_interval)
-        if size is None:
+        if found is None:
             return To(Status.FAILED, _VANISHED)
         return To(Status.COPYING, self._data(run, Status.COPYING, _COPY_STARTED))
 

@@ -138,12 +138,15 @@ async def test_what_has_just_arrived_is_not_asked_for_again() -> None:
     requests: list[str] = []
     async with store(counting(requests, listing("false"))) as asked:
         key = Key("alice", "id", "f")
-        assert await asked.arrived(key) == await asked.size(key) == 7
+        assert await asked.arrived(key) == 7
+        assert await asked.describe(key) == Staged(7)
         assert requests == ["HEAD"]
-        assert await asked.size(Key("alice", "id", "g")) == 7
+        assert await asked.size(key) == 7  # as it is now
+        assert requests == ["HEAD"] * 2
+        assert await asked.describe(Key("alice", "id", "g")) == Staged(7)
         await asked.delete(key)
-        assert await asked.size(key) == 7
-    assert requests.count("HEAD") == 3
+        assert await asked.describe(key) == Staged(7)
+    assert requests.count("HEAD") == 4
 
 
 async def test_users_of_whom_nothing_is_waited_for_are_forgotten() -> None:

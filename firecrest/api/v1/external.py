@@ -149,15 +149,18 @@ async def finish_upload(call: Call, _: None) -> dict[str, Any]:
             case Status.QUEUED | Status.FORM_REQUESTED:
                 raise _not_staged()
             case Status.FORM_READY | Status.COPY_FAILED:
+                seen: Status | None = task.status
                 try:
-                    if not await copy_staged(call.parts, task):
-                        raise _not_staged()
+                    if await copy_staged(call.parts, task):
+                        return _STARTED
                 except StagingFailed as error:
                     raise _not_staged() from error
-                except StaleTask:  # the server noticed by itself in the same moment
-                    task = await _named_task(call)
-                    continue
-                return _STARTED
+                except StaleTask:
+                    seen = None
+                task = await _named_task(call)
+                if task.status is seen:
+                    raise _not_staged()
+                # the server noticed by itself, and may have copied and deleted it by now
             case _:
                 raise Refusal(400, {"error": "Task has not a valid format"})
     return _STARTED
