@@ -19,7 +19,7 @@ from firecrest.model.tasks import Status, Task
 # JSON object, which begins {"hash_id":"<32 digits>","status":"<3 digits>",
 _EXPIRES = slice(0, 10)
 _VERSION = slice(10, 16)
-_BODY = slice(16, None)
+_FIELDS = slice(17, None)
 _ID = slice(28, 60)
 _STATUS = slice(72, 75)
 
@@ -40,6 +40,11 @@ class Document:
         return Status(self.stored[_STATUS].decode())
 
     @property
+    def expires(self) -> int:
+        """When its life is over, seconds since 1970."""
+        return int(self.stored[_EXPIRES])
+
+    @property
     def version(self) -> int:
         """Number of transitions so far, from 1."""
         return int(self.stored[_VERSION])
@@ -58,7 +63,10 @@ def listing(documents: Iterable[Document], public_url: str) -> bytes:
     """A JSON object of resources by task id."""
     url = _escaped(public_url)
     stored = [document.stored for document in documents]
-    return b"{%b}" % b",".join([b'"%b":%b' % (text[_ID], _with_url(text, url)) for text in stored])
+    ids = [text[_ID] for text in stored]
+    rest = [text[_FIELDS] for text in stored]
+    row = b'"%%b":{"task_url":"%b/tasks/%%b",%%b' % url.replace(b"%", b"%%")
+    return b"{%b}" % b",".join(map(row.__mod__, zip(ids, ids, rest, strict=True)))
 
 
 def living(stored: Iterable[bytes | None], now: float) -> list[Document]:
@@ -83,7 +91,7 @@ def head(task: Task) -> bytes:
 
 
 def _with_url(stored: bytes, url: bytes) -> bytes:
-    return b'{"task_url":"%b/tasks/%b",%b' % (url, stored[_ID], stored[17:])
+    return b'{"task_url":"%b/tasks/%b",%b' % (url, stored[_ID], stored[_FIELDS])
 
 
 def _escaped(text: str) -> bytes:

@@ -47,12 +47,13 @@ from firecrest.events.log import (
     bell,
     documents_key,
     guarded,
-    log_key,
     marks_key,
 )
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.redis_turn import Call, in_turn
+from firecrest.tasks.keys import owner_key, receipt_key, record_keys, work_key
+from firecrest.tasks.lists import Listed, Lists
 from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
 from firecrest.telemetry.trace import TRACE, Trace, parse
@@ -106,6 +107,7 @@ class TaskStore:
         self._redis: Any = redis
         self._tasks = tasks
         self._events = events
+        self._lists = Lists()
         self._create = self._script(APPEND, load_script("record"), load_script("create"))
         self._advance = self._script(APPEND, load_script("record"), load_script("advance"))
         self._take = self._script(load_script("take"))
@@ -140,18 +142,18 @@ class TaskStore:
             *("trace", str(owned.trace or "")),
         ]
         receipt = f"{task_id} {once.request}" if once else ""
-        keys = [*_keys(task), _receipt_key(user, once.key) if once else _work_key(task)]
+        keys = [*record_keys(task), receipt_key(user, once.key) if once else work_key(task)]
         args = [*self._record(task), receipt, RECEIPT_LIFE, *work]
         life = self._life(kind, task.status)
         calls = (
             *((first,) if first else ()),
-            Call(("SET", _owner_key(task_id), user, "EX", life)),
+            Call(("SET", owner_key(task_id), user, "EX", life)),
             Call.of(self._create, keys, args),
         )
         with guarded():
             *_, earlier = await in_turn(self._redis, *calls)
             if earlier:
-                await self._redis.delete(_owner_key(task_id))
+                await self._redis.delete(owner_key(task_id))
         if earlier:
             raise Repeated(Earlier.of(earlier))
         return replace(owned, blob=blob)
@@ -159,7 +161,7 @@ class TaskStore:
     async def earlier(self, user: str, once: Once) -> Earlier | None:
         """What a request with this key has made before."""
         with guarded():
-            receipt = await self._redis.get(_receipt_key(user, once.key))
+            receipt = await self._redis.get(receipt_key(user, once.key))
         return Earlier.of(receipt) if receipt else None
 
     async def advance(self, owned: Owned, to: Status, data: Any = None) -> Owned:
@@ -207,7 +209,7 @@ class TaskStore:
         """
         with guarded():
             try:
-                await self._mark(keys=[_work_key(owned.task)], args=[owned.fence, checkpoint])
+                await self._mark(keys=[work_key(owned.task)], args=[owned.fence, checkpoint])
             except ResponseError as error:
                 raise _refused(error) from error
         return replace(owned, checkpoint=checkpoint)
@@ -237,13 +239,13 @@ class TaskStore:
         if owned.blob is not None:
             return owned.blob
         with guarded():
-            value: bytes | None = await self._redis.hget(_work_key(owned.task), "blob")
+            value: bytes | None = await self._redis.hget(work_key(owned.task), "blob")
         return value or b""
 
     async def is_current(self, owned: Owned) -> bool:
         """Whether the caller still owns the task."""
         with guarded():
-            fence = await self._redis.hget(_work_key(owned.task), "fence")
+            fence = await self._redis.hget(work_key(owned.task), "fence")
         return fence is not None and int(fence) == owned.fence
 
     async def read(self, user: str, task_id: str) -> Document:
@@ -256,15 +258,24 @@ class TaskStore:
             stored = await self._redis.hget(documents_key(user), task_id)
             if found := living([stored], time.time()):
                 return found[0]
-            owner = await self._redis.get(_owner_key(task_id))
+            owner = await self._redis.get(owner_key(task_id))
         if owner is None or owner.decode() == user:
             raise TaskNotFound(task_id)
         raise ForeignTask(task_id)
 
-    async def read_all(self, user: str) -> list[Document]:
+    async def read_all(self, user: str) -> Listed:
         """All living tasks of the user, in no order."""
+        now, mark = time.time(), Call(("HGET", marks_key(user), "last"))
         with guarded():
-            return living(await self._redis.hvals(documents_key(user)), time.time())
+            if user in self._lists:
+                (last,) = await in_turn(self._redis, mark)
+                if (known := self._lists.get(user, last, now)) is not None:
+                    return known
+            values = Call(("HVALS", documents_key(user)))
+            last, stored = await in_turn(self._redis, mark, values)
+        found = Listed(living(stored, now))
+        self._lists.keep(user, last, found)
+        return found
 
     async def read_some(self, user: str, task_ids: list[str]) -> list[Document]:
         """Those of the tasks that exist and are the user's."""
@@ -274,7 +285,7 @@ class TaskStore:
     async def owner(self, task_id: str) -> str | None:
         """Whose task this is, None if there is no such task."""
         with guarded():
-            owner = await self._redis.get(_owner_key(task_id))
+            owner = await self._redis.get(owner_key(task_id))
         return owner.decode() if owner else None
 
     async def load(self, user: str, task_id: str) -> Task:
@@ -294,8 +305,8 @@ class TaskStore:
     async def _write(self, task: Task, moved: Task, fence: str) -> None:
         final = int(moved.status in FINAL)
         args = [*self._record(moved), fence, task.status, moved.status, final]
-        write = Call.of(self._advance, _keys(moved), args)
-        keep = Call(("EXPIRE", _owner_key(moved.id), self._life(moved.kind, moved.status)))
+        write = Call.of(self._advance, record_keys(moved), args)
+        keep = Call(("EXPIRE", owner_key(moved.id), self._life(moved.kind, moved.status)))
         # a write that is refused may prolong that life, but must not shorten it
         shorter = moved.status is Status.INVALIDATED
         with guarded():
@@ -351,32 +362,9 @@ def _refused(error: ResponseError) -> FirecrestError:
     return TaskStoreUnavailable(str(error))
 
 
-def _keys(task: Task) -> list[str]:
-    """The keys of record.lua; the hash tag puts them in one slot."""
-    return [
-        _work_key(task),
-        documents_key(task.user),
-        f"fc:{{{task.user}}}:ends",
-        log_key(task.user),
-        marks_key(task.user),
-    ]
-
-
 def _moment(text: bytes) -> float:
     """Seconds since 1970 of a time as record.lua writes it."""
     return datetime.fromisoformat(f"{text.decode()}Z").timestamp()
-
-
-def _work_key(task: Task) -> str:
-    return f"fc:{{{task.user}}}:work:{task.id}"
-
-
-def _owner_key(task_id: str) -> str:
-    return f"fc:owner:{task_id}"
-
-
-def _receipt_key(user: str, digest: str) -> str:
-    return f"fc:{{{user}}}:idem:{digest}"
 
 
 def _task(user: str, document: Document, work: dict[bytes, bytes]) -> Task:

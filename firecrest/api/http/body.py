@@ -96,6 +96,8 @@ def first_values(encoded: str) -> dict[str, str]:
     parameter accepts.
     """
     values: dict[str, str] = {}
+    if not encoded:
+        return values
     for key, value in parse_qsl(encoded, keep_blank_values=True, errors="surrogateescape"):
         values.setdefault(key, value)
     return values

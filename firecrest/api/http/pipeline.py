@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
@@ -24,7 +23,7 @@ from firecrest.config.settings import Cors
 from firecrest.errors import FirecrestError, Unauthenticated
 from firecrest.model.principal import Principal
 from firecrest.telemetry.logs import ACCESS, CALLER, ON_BEHALF_OF, Caller
-from firecrest.telemetry.trace import TRACE, received
+from firecrest.telemetry.trace import TRACE, random_id, received
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +146,7 @@ async def pipeline(request: web.Request, handler: Responder) -> web.StreamRespon
     """Request id, access log and metrics around everything else."""
     started = time.monotonic()
     given = request.headers.get("X-Request-ID", "")
-    request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else secrets.token_hex(8)
+    request[REQUEST_ID] = given if _ACCEPTED_ID.fullmatch(given) else random_id(16)
     ON_BEHALF_OF.set(request[REQUEST_ID])
     TRACE.set(received(request.headers))
     with Counted(request):

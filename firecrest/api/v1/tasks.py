@@ -13,6 +13,7 @@ from firecrest.api.v1.headers import PREFERENCE
 from firecrest.api.v1.held import preferred_wait, read_held
 from firecrest.model.document import Document, listing
 from firecrest.schema import declared, item
+from firecrest.tasks.lists import Listed
 
 endpoints = Endpoints(TASKS)
 
@@ -92,9 +93,15 @@ async def list_tasks(call: Call, params: TasksParams) -> Reply:
     if params.view == CLASSIC:
         members = (b'"%b":%b' % (one.id.encode(), view(one, url, CLASSIC)) for one in found)
         body = b"{%b}" % b",".join(members)
+    elif isinstance(found, Listed):
+        return Reply(200, found.text(url, lambda: _told(listing(found, url))), _applied(wait))
     else:
         body = listing(found, url)
-    return Reply(200, b'{"tasks":%b}' % body, _applied(wait))
+    return Reply(200, _told(body), _applied(wait))
+
+
+def _told(tasks: bytes) -> bytes:
+    return b'{"tasks":%b}' % tasks
 
 
 def _applied(wait: int | None) -> dict[str, str]:
