@@ -28,6 +28,19 @@ class _Loader(yaml.SafeLoader):
     }
 
 
+def read_text(path: Path) -> str:
+    """The text of a file that people write; some editors begin it with a byte order mark.
+
+    :raises ConfigError: it cannot be read, or is not UTF-8
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}: not UTF-8 text"]) from None
+
+
 class Document:
     """The data of a YAML file, with overrides and references applied.
 
@@ -48,13 +61,7 @@ class Document:
 
         :raises ConfigError: if it cannot be read or is not a YAML mapping
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError([f"{path}: {error.strerror}"]) from None
-        except UnicodeDecodeError:
-            raise ConfigError([f"{path}: not UTF-8 text"]) from None
-        return cls.of_text(text, path)
+        return cls.of_text(read_text(path), path)
 
     @classmethod
     def of_text(cls, text: str, path: Path) -> Document:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from firecrest.config.document import read_text
 from firecrest.errors import ConfigError
 
 _LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)")
@@ -38,15 +39,9 @@ def read_env_file(path: Path) -> EnvFile:
 
     :raises ConfigError: if it cannot be read, or with every line that is none of a variable
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([f"{path}: not UTF-8 text"]) from None
     found = EnvFile()
     problems = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         bare = line.strip()
         if not bare or bare.startswith("#"):
             continue

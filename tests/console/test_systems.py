@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from playwright.async_api import expect
 from tests.console.browser import Console, picture
 from tests.console.conftest import Opened
 from tests.harness.gateway import Gateway
-from tests.harness.slurm import slurm
+from tests.harness.slurm import reserved
 from tests.harness.tokens import TokenMint
 
 #: Draws nodes that the testbed cannot be made to have while others use it.
@@ -37,15 +36,8 @@ STATES = {
 
 @pytest.fixture(scope="module", autouse=True)  # before any question that others share
 async def reservation() -> AsyncIterator[str]:
-    name = f"test{secrets.token_hex(4)}"
-    said = await slurm(
-        *("scontrol", "create", "reservation", f"ReservationName={name}", "Users=alice"),
-        *("StartTime=now+10days", "Duration=10", "Nodes=n1", "Flags=IGNORE_JOBS,OVERLAP"),
-        user="root",
-    )
-    assert said.status == 0, said
-    yield name
-    await slurm("scontrol", "delete", f"reservation={name}", user="root")
+    async with reserved("Nodes=n1") as name:
+        yield name
 
 
 async def at(opened: Opened, limited: Gateway, mint: TokenMint, **options: object) -> Console:

@@ -12,7 +12,15 @@ import pytest
 
 from tests.conftest import Connect, Gateways
 from tests.faults.conftest import Cluster
-from tests.faults.transfers import begin_download, files, finish, offered, pushes, send
+from tests.faults.transfers import (
+    begin_download,
+    files,
+    finish,
+    first_url_has_expired,
+    offered,
+    pushes,
+    send,
+)
 from tests.harness.bucket import bucket_of
 from tests.harness.client import Client
 from tests.harness.daemons import ended
@@ -243,18 +251,8 @@ async def test_a_url_that_expires_among_parts_is_replaced(
 ) -> None:
     """As if the machine had been asleep: a part is asked for when its URL is over."""
     curl = cluster.tool("curl")
-    expired = workdir / ".tools" / "expired"
-    curl.replace_first(f'sed "s|^url = .*|url = \\"$(cat {expired})\\"|" | "$real" "$@"')
     receipt, data = await offered(client, workdir)
-    async with bucket_of(staging, "alice") as bucket, aiohttp.ClientSession() as session:
-        url = await bucket.url("get_object", data["msg"]["key"], 1)
-        expired.write_text(url.replace("&", "\\&"))  # as sed puts it
-
-        async def over() -> bool:
-            async with session.get(url) as response:
-                return response.status == 403
-
-        await eventually(over, "the URL has expired")
+    await first_url_has_expired(curl, staging, data["msg"]["key"], workdir / ".tools" / "expired")
     await send(data, CONTENT)
     task = await client.finished(receipt)
     assert task["status"] == "114", task

@@ -7,12 +7,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.conftest import Connect, Gateways
 from tests.faults.conftest import Cluster
-from tests.faults.transfers import begin_download, begin_upload, finish, offered, send
+from tests.faults.transfers import (
+    begin_download,
+    begin_upload,
+    finish,
+    first_url_has_expired,
+    offered,
+    send,
+)
 from tests.harness.bucket import bucket_of
 from tests.harness.client import Client
 from tests.harness.daemons import ended
@@ -254,18 +260,8 @@ async def test_a_url_that_has_expired_is_replaced_or_told(
 ) -> None:
     """As if the machine had been asleep: curl comes when the time of its URL is over."""
     curl = cluster.tool("curl")
-    expired = workdir / ".tools" / "expired"
-    curl.replace_first(f'sed "s|^url = .*|url = \\"$(cat {expired})\\"|" | "$real" "$@"')
     receipt, data = await offered(client, workdir)
-    async with bucket_of(testbed, "alice") as bucket, aiohttp.ClientSession() as session:
-        url = await bucket.url("get_object", data["msg"]["key"], 1)
-        expired.write_text(url.replace("&", "\\&"))  # as sed puts it
-
-        async def over() -> bool:
-            async with session.get(url) as response:
-                return response.status == 403
-
-        await eventually(over, "the URL has expired")
+    await first_url_has_expired(curl, testbed, data["msg"]["key"], workdir / ".tools" / "expired")
     await send(data, CONTENT)
     assert (await client.finished(receipt))["status"] == "114"
     assert "The requested URL returned error: 403" in gateway.log

@@ -8,7 +8,11 @@ from typing import Any
 
 import aiohttp
 
+from tests.harness.bucket import bucket_of
 from tests.harness.client import Answer, Client
+from tests.harness.daemons import Tool
+from tests.harness.testbed import Testbed
+from tests.harness.waiting import eventually
 
 UPLOAD = "/storage/xfer-external/upload"
 DOWNLOAD = "/storage/xfer-external/download"
@@ -64,3 +68,20 @@ def files(directory: Path) -> set[str]:
 def pushes(task_id: str) -> list[Path]:
     """What pushes of a task have left beside alice's jobs."""
     return list(Path("/home/alice/firecrest").glob(f".push.{task_id}*"))
+
+
+async def first_url_has_expired(curl: Tool, store: Testbed, key: str, kept: Path) -> None:
+    """The first curl comes when the time of its URL of alice's object is over.
+
+    :param kept: where the program finds the URL that is over
+    """
+    curl.replace_first(f'sed "s|^url = .*|url = \\"$(cat {kept})\\"|" | "$real" "$@"')
+    async with bucket_of(store, "alice") as bucket, aiohttp.ClientSession() as session:
+        url = await bucket.url("get_object", key, 1)
+        kept.write_text(url.replace("&", "\\&"))  # as sed puts it
+
+        async def over() -> bool:
+            async with session.get(url) as response:
+                return response.status == 403
+
+        await eventually(over, "the URL has expired")

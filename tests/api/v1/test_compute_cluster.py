@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway
-from tests.harness.slurm import slurm
+from tests.harness.slurm import reserved
 
 ACCOUNT = "Failed to retrieve account information"
 JOBS = "Failed to retrieve jobs information"
@@ -29,16 +28,8 @@ async def answer(client: Client, path: str, **params: str) -> tuple[str, Any]:
 @pytest.fixture
 async def reservation() -> AsyncIterator[str]:
     """The name of a reservation that begins in some days."""
-    name = f"test{secrets.token_hex(4)}"
-    said = await slurm(
-        *("scontrol", "create", "reservation", f"ReservationName={name}", "Users=alice"),
-        *("StartTime=now+10days", "Duration=10", "Nodes=n[1-2]", "Features=cpu&f7t"),
-        *("Flags=IGNORE_JOBS,OVERLAP",),
-        user="root",
-    )
-    assert said.status == 0, said
-    yield name
-    await slurm("scontrol", "delete", f"reservation={name}", user="root")
+    async with reserved("Nodes=n[1-2]", "Features=cpu&f7t") as name:
+        yield name
 
 
 async def test_nodes_have_four_keys(alice: Client) -> None:
