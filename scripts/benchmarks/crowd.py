@@ -7,6 +7,7 @@ would, and start nothing.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ SCRIPT = multipart(b"#!/bin/sh\n#SBATCH --job-name=bench\ntrue\n")
 
 _ASKED = 100  # ids in one request
 _PAUSE = 0.2  # seconds
+_SHOWN = 150  # characters of an error
 _RULE = "sbatch: -------------------- --------------------"
 _PROGRAMS = {
     "sbatch": f"""\
@@ -73,23 +75,29 @@ async def crowd(bench: Bench, users: int, changed: Mapping[str, object]) -> Asyn
         yield Crowd(running.pid, served, clients)
 
 
-async def all_done(client: Client, wanted: set[str], patience: float) -> int:
+async def all_done(client: Client, wanted: set[str], patience: float) -> Counter[str]:
     """Wait until these tasks of one user are finished.
 
     :param wanted: their ids
     :param patience: seconds
-    :returns: how many are lost: not there, failed, or unfinished when patience ends
+    :returns: what is lost, by what became of it: failed, not there, or unfinished when patience
+        ends
     """
-    left, failed = set(wanted), 0
+    left, lost = set(wanted), Counter[str]()
     with suppress(TimeoutError):  # what is not done by then is lost
         async with asyncio.timeout(patience):
             while left:
                 asked = sorted(left)[:_ASKED]
                 _, found = await client.ask("GET", f"/tasks?tasks={','.join(asked)}")
                 tasks = found.get("tasks", {})
-                ended = {one: t["status"] for one, t in tasks.items() if t["status"] >= "200"}
-                failed += sum(status != "200" for status in ended.values())
+                ended = {one: task for one, task in tasks.items() if task["status"] >= "200"}
+                lost.update(
+                    f"task {task['status']}: {task['data']}"[:_SHOWN]
+                    for task in ended.values()
+                    if task["status"] != "200"
+                )
                 left -= ended.keys()
                 if not ended:
                     await asyncio.sleep(_PAUSE)
-    return len(left) + failed
+    lost.update("unfinished" for _ in left)
+    return lost

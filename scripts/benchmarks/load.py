@@ -74,7 +74,7 @@ async def _client(host: str, port: int, request: bytes, left: Iterator[int], loa
 
 
 class Client:
-    """One keep-alive connection to the gateway.
+    """One keep-alive connection to the gateway, made again if the server has closed it.
 
     :param headers: sent with every request
     """
@@ -116,6 +116,9 @@ class Client:
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{self._head}"
         if body:
             head += f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\n"
+        if self._reader.at_eof():  # unused for too long
+            self.close()
+            await self.open()
         self._writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")
         content = await self._reader.readexactly(_length(answer))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import click
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_KINDS = 10  # of errors that are told
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class Bench:
     def scaled(self, count: int) -> int:
         """A number of repetitions, a tenth of it in a quick run."""
         return max(1, count // 10) if self.quick else count
+
+    def tell(self, case: str, errors: Counter[str]) -> None:
+        """Say on standard error which errors there were, the most frequent ones first."""
+        for reason, count in errors.most_common(_KINDS):
+            click.echo(f"# {self.name} {case}: {count} x {reason}", err=True)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from statistics import median
@@ -24,6 +24,7 @@ from scripts.benchmarks.servers import USER, surroundings
 _USERS = 100
 _REQUESTS = 1_000_000
 _TASKS = 100_000
+_CREATED, _OK = 201, 200
 _WARM_UP = 50  # requests of each user
 _PATIENCE = 120.0
 _REMEMBERED = 20
@@ -72,7 +73,7 @@ class Caller:
     client: Client
     chance: random.Random
     made: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    errors: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
     count: int = 0
 
     async def work(self, requests: int, tasks: int) -> None:
@@ -93,8 +94,8 @@ class Caller:
 
     async def _submit(self) -> None:
         status, receipt = await self.client.ask("POST", "/compute/jobs", SCRIPT)
-        if status != 201:
-            self.errors += 1
+        if status != _CREATED:
+            self.errors[f"POST {status}: {receipt}"] += 1
             return
         self.made.append(receipt["task_id"])
         self.count += 1
@@ -113,8 +114,9 @@ class Caller:
             path = "/utilities/stat?targetPath=."
         else:
             path = "/status/systems"
-        status, _ = await self.client.fetch("GET", path)
-        self.errors += status != 200
+        status, content = await self.client.fetch("GET", path)
+        if status != _OK:
+            self.errors[f"{path.partition('?')[0]} {status}: {content.decode()}"] += 1
 
 
 async def _soak(bench: Bench) -> Result:
@@ -128,6 +130,8 @@ async def _soak(bench: Bench) -> Result:
         await _share(callers, requests, tasks)
         await asyncio.sleep(_SETTLED)
         after = rss_mib(people.pid)
+        errors = sum((caller.errors for caller in callers), Counter[str]())
+        bench.tell("soak", errors)
         return Result(
             bench=bench.name,
             case="soak",
@@ -136,7 +140,7 @@ async def _soak(bench: Bench) -> Result:
             raw=before,
             ratio=0.0,
             spread=0.0,
-            errors=sum(caller.errors for caller in callers),
+            errors=errors.total(),
             rss_mib=after,
             cpu_s_per_1000=1000 * (cpu_seconds(people.pid) - used) / requests,
         )
