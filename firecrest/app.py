@@ -122,7 +122,8 @@ def _running(
             pool = Pool(settings.ssh, await delegations(outside, settings), permit, metrics)
             tokens = TokenVerifier(settings.auth)
             pool.deny(tokens.denied)
-            machines = Machines(pool, settings, metrics, spans)
+            turns = Turns()
+            machines = Machines(pool, settings, turns, metrics, spans)
             stack.push_async_callback(machines.aclose)
             staging = await stack.enter_async_context(
                 s3.connect(settings.storage, settings.server.pages, metrics, spans)
@@ -144,7 +145,6 @@ def _running(
             outputs = OutputWatch(compute, jobs, hub)
             stack.push_async_callback(outputs.stop)
 
-            turns = Turns()
             shared = SharedAnswers(settings.compute)
             stack.push_async_callback(shared.stop)
 

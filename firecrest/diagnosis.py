@@ -22,6 +22,7 @@ from firecrest.ssh.greeting import greet
 from firecrest.ssh.pool import Pool
 from firecrest.staging import s3
 from firecrest.tasks.store import TaskStore
+from firecrest.turns import Turns
 
 #: Seconds for one question, beyond all limits of its own.
 _LIMIT = 30.0
@@ -79,7 +80,7 @@ async def diagnose(settings: Settings, user: str = "") -> list[Finding]:
         for machine in settings.systems:
             checks += [_found(*named) for named in _greeted(settings, machine)]
         if user:
-            machines = Machines(pool, settings)
+            machines = Machines(pool, settings, Turns())
             for machine in settings.systems:
                 checks += [_found(*named) for named in _used(settings, machines, machine, user)]
         return list(await asyncio.gather(*checks))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TypeVar
 
@@ -28,7 +27,7 @@ from firecrest.ssh.pool import Pool
 from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans, Untold
-from firecrest.turns import Aside
+from firecrest.turns import Pieces, Turns
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Machine:
         user: str,
         service: str,
         directories: Directories,
-        aside: Aside,
+        turns: Turns,
         metrics: Metrics,
         spans: Spans,
     ) -> None:
@@ -83,7 +82,7 @@ class Machine:
         # where SFTP is not offered, a wrapper may permit no shell either
         alone = system.utilities.access == "exec" or settings.ssh.per_command(system)
         self._commands = RemoteCommands(
-            *(pool, settings, system, user, self._audited, aside), shells=not alone
+            *(pool, settings, system, user, self._audited, turns), shells=not alone
         )
         self._files: Files
         if alone:
@@ -105,9 +104,9 @@ class Machine:
         """See :meth:`firecrest.scheduler.base.Runner.asked`."""
         return self._audited(program, operand)
 
-    async def apart(self, work: Callable[[], T]) -> T:
-        """Do what takes long to compute outside the event loop, one such work at a time."""
-        return await self._commands.apart(work)
+    async def compute(self, work: Pieces[T]) -> T:
+        """See :meth:`firecrest.ssh.commands.RemoteCommands.compute`."""
+        return await self._commands.compute(work)
 
     async def write_into(self, directory: str, name: str, content: AsyncIterator[bytes]) -> None:
         """See :meth:`firecrest.ssh.access.Files.write_into`."""
@@ -272,6 +271,7 @@ class Machines:
         self,
         pool: Pool,
         settings: Settings,
+        turns: Turns,
         metrics: Metrics | None = None,
         spans: Spans | None = None,
     ) -> None:
@@ -281,8 +281,7 @@ class Machines:
         self._pool = pool
         self._metrics = metrics or Metrics()
         self._directories = Directories()
-        # one thread: several would take turns with the event loop and delay it the more
-        self._aside = Aside(ThreadPoolExecutor(1, "aside"))
+        self._turns = turns
 
     def schedulers(self, settings: Settings) -> dict[str, Scheduler]:
         """The batch systems of another configuration, by system name, for :meth:`reload`.
@@ -315,7 +314,7 @@ class Machines:
             *(self._pool, served.settings, system.serving(self.family), scheduler, user),
             self.family,
             self._directories,
-            self._aside,
+            self._turns,
             self._metrics,
             self._spans,
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -66,6 +67,8 @@ async def serve(
             protocol, server.host, server.port, backlog=_BACKLOG, **tls
         )
         origins = ", ".join(_origins(listener, "https" if certificate else "http"))
+        gc.collect()
+        gc.freeze()  # what is there by now stays: to look through it again would hold up everybody
         say(f"======== Running on {origins} ========")
         await told.wait()
         app[STOPPING].set()

@@ -1,108 +1,165 @@
-"""Turns on the event loop, and beside it, so that nobody's work waits for all of another user's.
+"""Turns on the event loop, so that nobody's work waits for all of another user's.
 
 The loop runs what is ready in the order in which it became so: with sixty requests of one user at
-work, one of somebody else's waits sixty times for each of its steps. Here requests, and steps of
-tasks, begin in turns: one of each user in a round of the loop, while several users have some. So
-the sixty are never at work together. What has begun goes on as the loop has it: the libraries
-below rely on that.
+work, one of somebody else's waits sixty times for each of its steps. Here requests, steps of tasks
+and pieces of long computations begin in turns while several users are there. Who has just begun
+something begins the next when the loop has hardly anything else to do, so that one user's work
+fills what others leave, and no more. What has begun goes on as the loop has it: the libraries below
+rely on that.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from contextlib import asynccontextmanager
+from heapq import heappop, heappush
+from itertools import count
 from typing import TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+#: A computation that yields where others may have their turn; it returns its outcome.
+Pieces = Generator[None, None, T]
+#: Rows of a table that are read, or written, in one piece: less than a millisecond's work.
+PIECE = 100
 
 #: Seconds for which nobody counts as alone after somebody else was there.
 _MEMORY = 1.0
+#: Seconds after which a user begins the next, however busy the loop is.
+_APART = 0.005
+#: A round of the loop that took so many seconds had hardly anything to do: less than a step.
+_SHORT = 0.0001
+#: Users whose last beginning is remembered.
+_REMEMBERED = 1000
 
 
 class Turns:
     """Hands out turns, round by round of the event loop; who is alone need not wait for any."""
 
     def __init__(self) -> None:
-        self._had: set[str] = set()
+        self._began: dict[str, float] = {}
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        self._in_rounds = False
+        self._computing: dict[str, list[tuple[float, int, asyncio.Future[None]]]] = {}
+        self._count = count()
         self._last = ""
         self._shared_until = 0.0
+        self._round_began = 0.0
 
     async def turn(self, user: str) -> None:
-        """Wait for the user's turn."""
+        """Wait for the user's turn to begin something."""
         loop = asyncio.get_running_loop()
+        now = loop.time()
         if user != self._last:
             if self._last:
-                self._shared_until = loop.time() + _MEMORY
+                self._shared_until = now + _MEMORY
             self._last = user
-        if not self._in_rounds:
-            if loop.time() >= self._shared_until:
-                return
-            self._in_rounds = True
-            loop.call_soon(self._next_round, loop)
-        if user not in self._had and user not in self._waiting:
-            self._had.add(user)
+        if now >= self._shared_until and not self._waiting:
             return
+        if user not in self._waiting and self._may_begin(user, now):
+            self._begin(user, now)
+            return
+        if not self._waiting:
+            self._round_began = now
+            loop.call_soon(self._next_round, loop)
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.setdefault(user, deque()).append(turn)
         await turn
 
+    async def compute(self, user: str, work: Pieces[T], since: float) -> T:
+        """The outcome of a long computation, each piece of which is a turn of its user.
+
+        One at a time of each user, so that what has been computed is sent before more piles up.
+
+        :param since: when it was begun what this is part of; of two, the earlier one goes on first
+        """
+        async with self._alone(user, since):
+            await self.turn(user)
+            while True:
+                try:
+                    next(work)
+                except StopIteration as end:
+                    outcome: T = end.value
+                    return outcome
+                await asyncio.sleep(0)  # others go on even if nobody else begins anything
+                await self.turn(user)
+
+    @asynccontextmanager
+    async def _alone(self, user: str, since: float) -> AsyncIterator[None]:
+        """Wait until nothing else is computed for the user."""
+        waiting = self._computing.get(user)
+        if waiting is None:
+            self._computing[user] = []
+        else:
+            go: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heappush(waiting, (since, next(self._count), go))
+            try:
+                await go
+            except asyncio.CancelledError:
+                if not go.cancelled():
+                    self._pass_on(user)
+                raise
+        try:
+            yield
+        finally:
+            self._pass_on(user)
+
+    def _pass_on(self, user: str) -> None:
+        waiting = self._computing[user]
+        while waiting:
+            _, _, go = heappop(waiting)
+            if not go.done():
+                go.set_result(None)
+                return
+        del self._computing[user]
+
+    def _may_begin(self, user: str, now: float) -> bool:
+        return now - self._began.get(user, -_APART) >= _APART
+
+    def _begin(self, user: str, now: float) -> None:
+        self._began.pop(user, None)
+        self._began[user] = now
+        if len(self._began) > _REMEMBERED:
+            del self._began[next(iter(self._began))]
+
     def _next_round(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._had.clear()
-        for user, turns in list(self._waiting.items()):
-            while turns and user not in self._had:
+        now = loop.time()
+        idle = now - self._round_began < _SHORT
+        self._round_began = now
+        for user in list(self._waiting):
+            if not (idle or self._may_begin(user, now)):
+                continue
+            turns = self._waiting.pop(user)
+            while turns:
                 turn = turns.popleft()
                 if not turn.done():  # else it was cancelled
                     turn.set_result(None)
-                    self._had.add(user)
-            if not turns:
-                del self._waiting[user]
-        self._in_rounds = bool(self._had)
-        if self._in_rounds:
+                    self._begin(user, now)
+                    idle = False
+                    break
+            if turns:
+                self._waiting[user] = turns  # behind the others
+        if self._waiting:
             loop.call_soon(self._next_round, loop)
 
 
-class Aside:
-    """What takes long to compute, beside the loop: one at a time, the users in turns.
+def each(items: Iterable[S], make: Callable[[S], T]) -> Pieces[list[T]]:
+    """What is made of each item."""
+    made = []
+    for number, item in enumerate(items, 1):
+        made.append(make(item))
+        if number % PIECE == 0:
+            yield
+    return made
 
-    :param executor: with one thread
-    """
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        self._busy = False
-
-    async def run(self, user: str, work: Callable[[], T]) -> T:
-        """The outcome of ``work``."""
-        loop = asyncio.get_running_loop()
-        if self._busy:
-            turn: asyncio.Future[None] = loop.create_future()
-            self._waiting.setdefault(user, deque()).append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._pass_on()
-                raise
-        self._busy = True
+def at_once(work: Pieces[T]) -> T:
+    """The outcome of a computation that is short enough, or that nobody else is waiting for."""
+    while True:
         try:
-            return await loop.run_in_executor(self._executor, work)
-        finally:
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        """To the user who has waited longest since the last turn."""
-        while self._waiting:
-            user, turns = next(iter(self._waiting.items()))
-            del self._waiting[user]
-            turn = turns.popleft()
-            if turns:
-                self._waiting[user] = turns  # behind the others
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._busy = False
+            next(work)
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome

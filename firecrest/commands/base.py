@@ -11,6 +11,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from firecrest.commands.faults import classify
 from firecrest.errors import CommandFailed, Fault, FirecrestError
+from firecrest.turns import Pieces, at_once
 
 T = TypeVar("T")
 
@@ -82,6 +83,11 @@ class Command(ABC, Generic[T]):
             return self.parse(completed.stdout)
         raise self.failure(completed)
 
+    def in_pieces(self, completed: Completed) -> Pieces[T]:
+        """The same as :meth:`result`, as a computation."""
+        return self.result(completed)
+        yield
+
     def failure(self, completed: Completed) -> FirecrestError:
         """What a non-zero exit means; schedulers override it with their own words."""
         failure = classify(
@@ -95,6 +101,22 @@ class Command(ABC, Generic[T]):
         if failure.fault is Fault.INVALID_PATHS:
             return CommandFailed(Fault.INVALID_PATH, failure.message, failure.operand)
         return failure
+
+
+class Long(Command[T]):
+    """A command that may print much, which is read piece by piece."""
+
+    @abstractmethod
+    def read(self, stdout: bytes) -> Pieces[T]:
+        """Read the output of a successful run."""
+
+    def parse(self, stdout: bytes) -> T:
+        return at_once(self.read(stdout))
+
+    def in_pieces(self, completed: Completed) -> Pieces[T]:
+        if completed.status:
+            raise self.failure(completed)
+        return (yield from self.read(completed.stdout))
 
 
 class Silent(Command[None]):

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from firecrest.commands.base import Argv, Command
+from firecrest.commands.base import Argv, Command, Long
 from firecrest.errors import CommandFailed, Fault
 from firecrest.model.files import Entry
+from firecrest.turns import PIECE, Pieces, each
 
 # A row of `ls -l`: mode, links, owner and group, size (two numbers for devices), time, names.
 # A group may hold blanks ("domain users"); where it begins is told by the first blank.
@@ -22,6 +23,7 @@ _PLAIN = re.compile(
     re.MULTILINE | re.ASCII,
 )
 _DOTS = {".", ".."}
+_BLOCK = 8 * 1024  # bytes, about as many rows
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _ESCAPES = {
@@ -60,7 +62,7 @@ class _Listing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ls(_Listing, Command[list[Entry]]):
+class Ls(_Listing, Long[list[Entry]]):
     """Describe a file, or what is in a directory.
 
     :param hidden: include dot entries other than ``.`` and ``..``
@@ -78,32 +80,44 @@ class Ls(_Listing, Command[list[Entry]]):
         dots = ("-a",) if self.dots else ()
         return ("ls", "-l", style, *self._options(), *numeric, *dots, "--", self.path)
 
-    def parse(self, stdout: bytes) -> list[Entry]:
-        if not self.recursive and (plain := _plain(stdout)) is not None:
-            return plain
-        entries = []
-        for prefix, row in _rows(stdout, self.path):
-            match = _ROW.fullmatch(row)
-            if match is None:
-                text = row.decode("utf-8", "replace")
-                raise CommandFailed(Fault.OTHER, f"unexpected row of ls: {text}", self.path)
-            entries.append(_entry(prefix, match))
+    def read(self, stdout: bytes) -> Pieces[list[Entry]]:
+        entries: list[Entry] = []
+        if self.recursive:
+            return (yield from self._closely(stdout))
+        for block in _blocks(stdout):
+            plain = _plain(block)
+            if plain is None:
+                return (yield from self._closely(stdout))
+            entries += plain
+            yield
         return entries
+
+    def _closely(self, stdout: bytes) -> Pieces[list[Entry]]:
+        return each(_rows(stdout, self.path), self._entry)
+
+    def _entry(self, found: tuple[str, bytes]) -> Entry:
+        prefix, row = found
+        match = _ROW.fullmatch(row)
+        if match is None:
+            text = row.decode("utf-8", "replace")
+            raise CommandFailed(Fault.OTHER, f"unexpected row of ls: {text}", self.path)
+        return _entry(prefix, match)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LsNames(_Listing, Command[list[str]]):
+class LsNames(_Listing, Long[list[str]]):
     """Only the names of what is in a directory."""
 
     def argv(self) -> Argv:
         return ("ls", "-1", *self._options(), "--", self.path)
 
-    def parse(self, stdout: bytes) -> list[str]:
-        return [
+    def read(self, stdout: bytes) -> Pieces[list[str]]:
+        names = (
             prefix + _decode(name.group(1))
             for prefix, row in _rows(stdout, self.path)
             if (name := _QUOTED.fullmatch(row))
-        ]
+        )
+        return each(names, str)
 
 
 @dataclass(frozen=True)
@@ -126,17 +140,28 @@ class LinkTarget(Command[str]):
         return _unescaped(names[1]).decode("utf-8", "surrogateescape")
 
 
-def without_dots(entries: list[Entry], *, hidden: bool) -> list[Entry]:
+def without_dots(entries: list[Entry], *, hidden: bool) -> Pieces[list[Entry]]:
     """What a listing with ``dots`` and ``offsets`` would be without.
 
     :param hidden: keep other names that begin with a dot
     """
-    return [
-        entry._replace(last_modified=entry.last_modified[:-5])
-        for entry in entries
-        if hidden or not entry.name.startswith(".") or len(entries) == 1
-        if entry.name not in _DOTS
-    ]
+    found = []
+    for number, entry in enumerate(entries, 1):
+        shown = hidden or not entry.name.startswith(".") or len(entries) == 1
+        if shown and entry.name not in _DOTS:
+            found.append(entry._replace(last_modified=entry.last_modified[:-5]))
+        if number % PIECE == 0:
+            yield
+    return found
+
+
+def _blocks(stdout: bytes) -> Iterator[bytes]:
+    """Some rows at a time."""
+    start = 0
+    while start < len(stdout):
+        end = stdout.find(b"\n", start + _BLOCK) + 1 or len(stdout)
+        yield stdout[start:end]
+        start = end
 
 
 def _plain(stdout: bytes) -> list[Entry] | None:

@@ -15,7 +15,7 @@ import secrets
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TypeVar
 
-from firecrest.commands.base import Argv, Completed
+from firecrest.commands.base import Argv, Completed, Long
 from firecrest.commands.faults import clean
 from firecrest.errors import SchedulerRefused
 from firecrest.model.jobs import (
@@ -30,6 +30,7 @@ from firecrest.scheduler.slurm_scontrol import (
     Timed,
     told,
 )
+from firecrest.turns import Pieces, each
 
 T = TypeVar("T")
 
@@ -75,7 +76,7 @@ _NOT_OWN_JOB = 210
 
 
 @dataclass(frozen=True)
-class _Squeue(Timed[list[QueuedJob]]):
+class _Squeue(Timed[list[QueuedJob]], Long[list[QueuedJob]]):
     """The jobs that Slurm holds.
 
     :param separator: between fields; a word that occurs in no job (see :func:`separator`)
@@ -103,12 +104,10 @@ class Squeue(_Squeue):
         form = ",".join(f"{field}:{self.separator}" for field in self._fields)
         return self._words(f"--Format={form}")
 
-    def parse(self, stdout: bytes) -> list[QueuedJob]:
-        return [
-            # the last field, too, is followed by a separator
-            self._job(row[:-1])
-            for row in rows(stdout, self.separator, width=len(self._fields) + 1)
-        ]
+    def read(self, stdout: bytes) -> Pieces[list[QueuedJob]]:
+        # the last field, too, is followed by a separator
+        found = rows(stdout, self.separator, width=len(self._fields) + 1)
+        return each(found, lambda row: self._job(row[:-1]))
 
     @property
     def _fields(self) -> tuple[str, ...]:
@@ -143,8 +142,8 @@ class SqueueByLetters(_Squeue):
         form = self.separator.join(f"%{letter}" for letter in _LETTERS)
         return self._words(f"--format={form}")
 
-    def parse(self, stdout: bytes) -> list[QueuedJob]:
-        return [_queued_job(row) for row in rows(stdout, self.separator, width=len(_LETTERS))]
+    def read(self, stdout: bytes) -> Pieces[list[QueuedJob]]:
+        return each(rows(stdout, self.separator, width=len(_LETTERS)), _queued_job)
 
 
 def _queued_job(row: tuple[str, ...]) -> QueuedJob:
@@ -157,7 +156,7 @@ def _queued_job(row: tuple[str, ...]) -> QueuedJob:
 
 
 @dataclass(frozen=True)
-class Sacct(Timed[list[AccountedJob]]):
+class Sacct(Timed[list[AccountedJob]], Long[list[AccountedJob]]):
     """The accounted jobs of the user.
 
     :param separator: between fields, see :class:`Squeue`
@@ -182,11 +181,9 @@ class Sacct(Timed[list[AccountedJob]]):
             f"--delimiter={self.separator}",
         )
 
-    def parse(self, stdout: bytes) -> list[AccountedJob]:
-        return [
-            AccountedJob(**dict(zip(_ACCOUNTED, row, strict=True)))
-            for row in rows(stdout, self.separator, width=len(_ACCOUNTED))
-        ]
+    def read(self, stdout: bytes) -> Pieces[list[AccountedJob]]:
+        found = rows(stdout, self.separator, width=len(_ACCOUNTED))
+        return each(found, lambda row: AccountedJob(**dict(zip(_ACCOUNTED, row, strict=True))))
 
 
 @dataclass(frozen=True)

@@ -114,4 +114,4 @@ class BySftp(RemoteContent, RemoteListings, RemotePlaces):
         self._directories.keep(directory, *key)
         if directory:
             self._directories.keep_zone(self._system.name, directory.zone)
-        return await self._commands.apart(lambda: without_dots(printed, hidden=listing.hidden))
+        return await self._commands.compute(without_dots(printed, hidden=listing.hidden))

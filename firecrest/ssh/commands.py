@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TypeVar
@@ -11,7 +12,7 @@ from firecrest.config.settings import Settings, System
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import Running, Small, exchange, running
 from firecrest.telemetry.trace import trace_id
-from firecrest.turns import Aside
+from firecrest.turns import Pieces, Turns
 
 T = TypeVar("T")
 
@@ -20,14 +21,14 @@ Audited = Callable[..., AbstractContextManager[None]]
 
 #: Seconds by which this side waits longer than the machine's own time limit.
 MARGIN = 2.0
-#: Bytes of output that are not read in passing.
+#: Bytes of output that are read in pieces.
 _MUCH = 1 << 15
 
 
 class RemoteCommands:
     """Methods raise ``SystemUnavailable``, ``AccessDenied`` and what the command says.
 
-    :param aside: computes what takes long, outside the event loop
+    :param turns: in which what takes long is computed
     :param shells: whether a shell may run what is small
     """
 
@@ -38,7 +39,7 @@ class RemoteCommands:
         system: System,
         user: str,
         audited: Audited,
-        aside: Aside,
+        turns: Turns,
         *,
         shells: bool,
     ) -> None:
@@ -47,7 +48,8 @@ class RemoteCommands:
         self._system = system
         self._user = user
         self._audited = audited
-        self._aside = aside
+        self._turns = turns
+        self._since = time.monotonic()
         self._shells = shells
         self._environment = {"LC_ALL": settings.ssh.locale}
         #: Seconds a command may take, or a step of a stream.
@@ -75,7 +77,7 @@ class RemoteCommands:
             )
             if len(completed.stdout) < _MUCH:
                 return command.result(completed)
-            return await self.apart(lambda: command.result(completed))
+            return await self.compute(command.in_pieces(completed))
 
     async def read(self, command: Command[bytes]) -> AsyncGenerator[bytes, None]:
         """What a command prints, in pieces and however much it is."""
@@ -99,9 +101,9 @@ class RemoteCommands:
                 completed = Completed(1, b"", b"it ended before it had read everything")
             return command.result(completed)
 
-    async def apart(self, work: Callable[[], T]) -> T:
-        """Do what takes long to compute outside the event loop, one such work at a time."""
-        return await self._aside.run(self._user, work)
+    async def compute(self, work: Pieces[T]) -> T:
+        """Compute what takes long, in turns with what others begin."""
+        return await self._turns.compute(self._user, work, self._since)
 
     def _trace(self) -> str:
         return trace_id() if self._settings.tracing.enabled else ""

@@ -22,7 +22,6 @@ from statistics import median
 import asyncssh
 import click
 
-from firecrest.ssh.certificates import CertificateAuthority
 from scripts.benchmarks import openssh
 from scripts.benchmarks.load import Client, multipart
 from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds, rss_mib
@@ -215,28 +214,9 @@ async def _prepared(bench: Bench, user: str, changed: dict[str, object]) -> Asyn
     }
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(gateway(directory, settings, person=user))
-        credential = CertificateAuthority(directory / "ca_key", 300, "").issue(
-            user, "cluster", "benchmark"
-        )
-        raw = [
-            await stack.enter_async_context(
-                asyncssh.connect(
-                    "127.0.0.1",
-                    served.ssh_port,
-                    username=user,
-                    client_keys=[credential],
-                    known_hosts=str(directory / "known_hosts"),
-                    agent_path=None,
-                    config=None,
-                )
-            )
-            for _ in range(_CONNECTIONS)
-        ]
-        headers = {
-            "Authorization": f"Bearer {served.minter.token(user)}",
-            "X-Machine-Name": "cluster",
-        }
-        clients = [Client(int(served.url.rpartition(":")[2]), headers) for _ in range(_CLIENTS)]
+        raw = await served.logged_in(stack, user, _CONNECTIONS)
+        headers = served.headers(user)
+        clients = [Client(served.port, headers) for _ in range(_CLIENTS)]
         for client in clients:
             await client.open()
             stack.callback(client.close)

@@ -2,7 +2,10 @@
 
 The raw limit is the same user's p95 with nobody else there, so the ratio is how little the other
 moves it: 0.5 is twice as long. The greedy user keeps many connections busy, each with the next
-request as soon as one is answered; the modest one sends one at a time.
+request as soon as one is answered; the modest one sends one at a time. The greedy one and the login
+node are kept on one processor, since in reality they are other machines. That one is busy with the
+greedy user's listings, so of ``ls-listings`` the raw limit is an SFTP listing on a warm connection
+beside the same load.
 """
 
 from __future__ import annotations
@@ -12,22 +15,23 @@ import pwd
 import sys
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
-from urllib.parse import urlsplit
-
-from yarl import URL
 
 from scripts.benchmarks import openssh
-from scripts.benchmarks.load import Load
+from scripts.benchmarks.load import Client
 from scripts.benchmarks.measure import Bench, Result, Sample, compare
-from scripts.benchmarks.servers import USER, Gateway, gateway
+from scripts.benchmarks.servers import USER, Gateway, elsewhere, gateway
 
 _GREEDY = 64  # connections
 _PAUSE = 0.01
+_OK = 200
+
+#: Asks one thing; whether it was answered.
+Ask = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,7 @@ class Side:
     served: Gateway
     modest: str
     greedy: str
-
-    def headers(self, user: str) -> dict[str, str]:
-        """Of a request in the name of the user."""
-        token = self.served.minter.token(user)
-        return {"Authorization": f"Bearer {token}", "X-Machine-Name": "cluster"}
+    elsewhere: list[str]
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
@@ -50,22 +50,38 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
     person = openssh.person()
     other = _somebody_else(person)
     settings = {"utilities.timeout": 60, "utilities.max_file_size_mb": 300}
-    async with gateway(bench.directory, settings, person=person) as served:
-        side = Side(bench, served, person or USER, other or "greedy")
+    apart = elsewhere()
+    async with AsyncExitStack() as stack:
+        around = gateway(bench.directory, settings, person=person, elsewhere=apart)
+        served = await stack.enter_async_context(around)
+        side = Side(bench, served, person or USER, other or "greedy", apart)
         few, many = bench.directory / "few", bench.directory / "many"
         for path, count in ((few, 20), (many, 3000)):
             path.mkdir()
             for number in range(count):
                 (path / f"file{number:04}").touch()
         bench.directory.chmod(0o755)
-        ls = str(URL(f"{served.url}/utilities/ls").with_query(targetPath=str(few)))
-        large = str(URL(f"{served.url}/utilities/ls").with_query(targetPath=str(many)))
-        polls = f"{served.url}/tasks"
-        yield await _case(side, "tasks-polls", polls, polls)
-        yield await _case(side, "ls-polls", ls, polls)
+        client = Client(served.port, served.headers(side.modest))
+        await client.open()
+        stack.callback(client.close)
+        ls, large = (f"/utilities/ls?targetPath={path}" for path in (few, many))
+        (raw,) = await served.logged_in(stack, side.modest, 1)
+        sftp = await stack.enter_async_context(raw.start_sftp_client())
+
+        async def polled() -> bool:
+            return (await client.fetch("GET", "/tasks"))[0] == _OK
+
+        async def listed() -> bool:
+            return (await client.fetch("GET", ls))[0] == _OK
+
+        async def bare() -> bool:
+            return len(await sftp.readdir(few)) > 0
+
+        yield await _case(side, "tasks-polls", polled, "/tasks")
+        yield await _case(side, "ls-polls", listed, "/tasks")
         if other is not None:
-            yield await _case(side, "tasks-listings", polls, large)
-            yield await _case(side, "ls-listings", ls, large)
+            yield await _case(side, "tasks-listings", polled, large)
+            yield await _case(side, "ls-listings", listed, large, bare)
 
 
 def _somebody_else(person: str | None) -> str | None:
@@ -79,33 +95,43 @@ def _somebody_else(person: str | None) -> str | None:
     return None
 
 
-async def _case(side: Side, name: str, modest: str, greedy: str) -> Result:
-    async def alone() -> Sample:
-        return await _p95(side, modest)
+async def _case(
+    side: Side, name: str, modest: Ask, greedy: str, beside: Ask | None = None
+) -> Result:
+    """One case.
 
-    async def beside() -> Sample:
-        async with _greedy(greedy, side.headers(side.greedy)):
+    :param beside: what the raw limit asks beside the greedy user; None: the modest user alone
+    """
+
+    async def ours() -> Sample:
+        async with _greedy(greedy, side):
             return await _p95(side, modest)
+
+    async def raw() -> Sample:
+        if beside is None:
+            return await _p95(side, modest)
+        async with _greedy(greedy, side):
+            return await _p95(side, beside)
 
     await _p95(side, modest)  # the first one connects
     return await compare(
         *(side.bench, name, "ms p95"),
-        ours=beside,
-        raw=alone,
+        ours=ours,
+        raw=raw,
         pid=side.served.pid,
         more_is_better=False,
     )
 
 
 @asynccontextmanager
-async def _greedy(url: str, headers: dict[str, str]) -> AsyncIterator[None]:
+async def _greedy(path: str, side: Side) -> AsyncIterator[None]:
     """A greedy user at work."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "scripts.benchmarks._greedy", str(_GREEDY)), stdin=PIPE, stdout=PIPE
-    )
+    argv = [*side.elsewhere, sys.executable, "-m", "scripts.benchmarks._greedy", str(_GREEDY)]
+    process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE)
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("the greedy user cannot be spoken to")
-    lines = [url, *(f"{name}: {value}" for name, value in headers.items())]
+    headers = side.served.headers(side.greedy).items()
+    lines = [f"{side.served.url}{path}", *(f"{name}: {value}" for name, value in headers)]
     process.stdin.write("\n".join(lines).encode())
     process.stdin.close()
     try:
@@ -118,25 +144,12 @@ async def _greedy(url: str, headers: dict[str, str]) -> AsyncIterator[None]:
         await process.wait()
 
 
-async def _p95(side: Side, url: str) -> Sample:
-    """Of requests sent one after the other, with a pause between them."""
-    load = Load()
-    headers = side.headers(side.modest)
-    parts = urlsplit(url)
-    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n{head}\r\n".encode()
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 22)
-    try:
-        for _ in range(side.bench.scaled(300) + 30):
-            started = time.perf_counter()
-            writer.write(request)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            size = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            await reader.readexactly(size)
-            load.durations.append(time.perf_counter() - started)
-            load.errors += not answer.startswith(b"HTTP/1.1 200")
-            await asyncio.sleep(_PAUSE)
-    finally:
-        writer.close()
-    return Sample(1000 * quantiles(load.durations, n=20)[-1], load.errors)
+async def _p95(side: Side, ask: Ask) -> Sample:
+    """Of calls one after the other, with a pause between them."""
+    durations, errors = [], 0
+    for _ in range(side.bench.scaled(300) + 30):
+        started = time.perf_counter()
+        errors += not await ask()
+        durations.append(time.perf_counter() - started)
+        await asyncio.sleep(_PAUSE)
+    return Sample(1000 * quantiles(durations, n=20)[-1], errors)

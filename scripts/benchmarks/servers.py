@@ -8,10 +8,13 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncssh
+
+from firecrest.ssh.certificates import CertificateAuthority
 from scripts.benchmarks import openssh
 from scripts.embedded import redis
 from scripts.embedded.identity import Keys, Minter
@@ -27,8 +30,11 @@ _LOOK = 0.005
 class Gateway:
     """A gateway with a Redis of its own, and the login node of its cluster.
 
+    :param directory: of its keys
     :param log: what it writes; each command on the cluster is a line of it
     """
+
+    directory: Path
 
     url: str
     pid: int
@@ -36,6 +42,35 @@ class Gateway:
     minter: Minter
     log: Path
     ssh_port: int
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def headers(self, user: str) -> dict[str, str]:
+        """Of a request in the name of the user."""
+        return {"Authorization": f"Bearer {self.minter.token(user)}", "X-Machine-Name": "cluster"}
+
+    async def logged_in(
+        self, stack: AsyncExitStack, user: str, count: int
+    ) -> list[asyncssh.SSHClientConnection]:
+        """So many connections to the login node past the gateway, until the stack ends."""
+        authority = CertificateAuthority(self.directory / "ca_key", 300, "")
+        credential = authority.issue(user, "cluster", "benchmark")
+        return [
+            await stack.enter_async_context(
+                asyncssh.connect(
+                    "127.0.0.1",
+                    self.ssh_port,
+                    username=user,
+                    client_keys=[credential],
+                    known_hosts=str(self.directory / "known_hosts"),
+                    agent_path=None,
+                    config=None,
+                )
+            )
+            for _ in range(count)
+        ]
 
 
 def free_port() -> int:
@@ -65,6 +100,14 @@ async def process(argv: Sequence[str], log: Path, port: int) -> AsyncIterator[Pr
         await started.wait()
 
 
+def elsewhere() -> list[str]:
+    """Words before a command that stands for another machine.
+
+    It gets one processor, and only what others leave of that.
+    """
+    return ["nice", "--adjustment=19", "taskset", "--cpu-list", str(max(os.sched_getaffinity(0)))]
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a gateway needs, running, and the command that starts one in it."""
@@ -89,16 +132,28 @@ class Surroundings:
 
 @asynccontextmanager
 async def gateway(
-    directory: Path, changed: Mapping[str, object] | None = None, *, person: str | None = None
+    directory: Path,
+    changed: Mapping[str, object] | None = None,
+    *,
+    person: str | None = None,
+    elsewhere: Sequence[str] = (),
 ) -> AsyncIterator[Gateway]:
     """A gateway on the configuration of the demo, without the demo's store.
 
     :param changed: further settings by key
     :param person: a user of this machine, to be let in by OpenSSH instead of the demo's server
+    :param elsewhere: words before the command that starts the login node, see :func:`elsewhere`
     """
-    async with surroundings(directory, changed, person=person) as found, found.started() as running:
+    around = surroundings(directory, changed, person=person, elsewhere=elsewhere)
+    async with around as found, found.started() as running:
         yield Gateway(
-            found.url, running.pid, found.redis_port, found.minter, found.log, found.ssh_port
+            directory,
+            found.url,
+            running.pid,
+            found.redis_port,
+            found.minter,
+            found.log,
+            found.ssh_port,
         )
 
 
@@ -110,6 +165,7 @@ async def surroundings(
     person: str | None = None,
     users: Sequence[str] = (USER,),
     programs: Path | None = None,
+    elsewhere: Sequence[str] = (),
 ) -> AsyncIterator[Surroundings]:
     """Redis, a login node and keys for a gateway; parameters as of :func:`gateway`.
 
@@ -152,7 +208,7 @@ async def surroundings(
     store = redis.server(redis_port, directory)
     async with (
         process(store.argv, directory / "redis.log", redis_port),
-        process(node, directory / "ssh.log", ssh_port),
+        process([*elsewhere, *node], directory / "ssh.log", ssh_port),
     ):
         log = directory / "gateway.log"
         yield Surroundings(argv, port, redis_port, ssh_port, minter, log)

@@ -24,7 +24,6 @@ import asyncssh
 import click
 from yarl import URL
 
-from firecrest.ssh.certificates import CertificateAuthority
 from scripts.benchmarks import openssh
 from scripts.benchmarks.load import Load, burst
 from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds, rss_mib
@@ -348,27 +347,8 @@ async def _prepared(bench: Bench, served: Gateway, user: str) -> AsyncIterator[S
         with path.open("wb") as file:
             for _ in range(_SIZE // _CHUNK):
                 file.write(os.urandom(_CHUNK))
-    credential = CertificateAuthority(bench.directory / "ca_key", 300, "").issue(
-        user, "cluster", "benchmark"
-    )
     async with AsyncExitStack() as stack:
-        raw = [
-            await stack.enter_async_context(
-                asyncssh.connect(
-                    "127.0.0.1",
-                    served.ssh_port,
-                    username=user,
-                    client_keys=[credential],
-                    known_hosts=str(bench.directory / "known_hosts"),
-                    agent_path=None,
-                    config=None,
-                )
-            )
-            for _ in range(_CONNECTIONS)
-        ]
+        raw = await served.logged_in(stack, user, _CONNECTIONS)
         sftp = await stack.enter_async_context(raw[0].start_sftp_client())
-        headers = {
-            "Authorization": f"Bearer {served.minter.token(user)}",
-            "X-Machine-Name": "cluster",
-        }
+        headers = served.headers(user)
         yield Side(bench, served, headers, raw, sftp, root)

@@ -14,6 +14,7 @@ from firecrest.machines import Machines
 from firecrest.scheduler.slurm import Slurm
 from firecrest.ssh.delegations import own_keys
 from firecrest.ssh.pool import Pool
+from firecrest.turns import Turns
 from tests.harness.testbed import Testbed
 from tests.parts.scripted import ScriptedScheduler
 
@@ -66,4 +67,4 @@ def machines_for(settings: Settings, scheduler: ScriptedScheduler | Slurm) -> tu
     pool = Pool(settings.ssh, own_keys(settings))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("firecrest.machines.resolve", lambda _: scheduler)
-        return pool, Machines(pool, settings)
+        return pool, Machines(pool, settings, Turns())

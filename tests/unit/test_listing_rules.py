@@ -14,6 +14,7 @@ from firecrest.errors import CommandFailed, Fault
 from firecrest.model.files import Entry
 from firecrest.ssh.listing import SMALL, Directories, RemoteListings
 from firecrest.ssh.pool import Pool
+from firecrest.turns import at_once
 
 BERLIN = Path("/usr/share/zoneinfo/Europe/Berlin")
 SUMMER, WINTER = "2024-07-01T12:00:00+0200", "2024-01-01T12:00:00+0100"
@@ -125,10 +126,10 @@ def test_what_is_known_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_listing_without_dots_has_the_times_of_one() -> None:
     rows = [*printed(SUMMER), entry(".hidden", SUMMER)]
-    plain = without_dots(rows, hidden=False)
+    plain = at_once(without_dots(rows, hidden=False))
     assert [(row.name, row.last_modified) for row in plain] == [("file0", SUMMER[:19])]
-    assert [row.name for row in without_dots(rows, hidden=True)] == ["file0", ".hidden"]
-    alone = without_dots([entry(".hidden", SUMMER)], hidden=False)
+    assert [row.name for row in at_once(without_dots(rows, hidden=True))] == ["file0", ".hidden"]
+    alone = at_once(without_dots([entry(".hidden", SUMMER)], hidden=False))
     assert [row.name for row in alone] == [".hidden"]
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import time
 
 import pytest
 
-from firecrest.turns import Aside, Turns
+from firecrest.turns import Pieces, Turns, at_once, each
 
 
 async def begin(turns: Turns, user: str, log: list[str]) -> None:
@@ -23,7 +20,7 @@ async def rounds(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_of_several_users_each_begins_one_in_a_round() -> None:
+async def test_of_several_users_each_begins_one_at_a_time() -> None:
     turns, log = Turns(), list[str]()
     await begin(turns, "modest", log)
     greedy = [asyncio.create_task(begin(turns, "greedy", log)) for _ in range(50)]
@@ -32,6 +29,27 @@ async def test_of_several_users_each_begins_one_in_a_round() -> None:
     assert log.count("greedy") <= 7
     await asyncio.gather(*greedy)  # and all get their turn at last
     assert (log.count("greedy"), log.count("modest")) == (50, 6)
+
+
+async def test_nobody_begins_a_second_thing_in_a_busy_round_but_in_time() -> None:
+    turns, log = Turns(), list[str]()
+    busy = True
+
+    async def others() -> None:
+        while busy:
+            until = time.perf_counter() + 0.001  # a round that is full of somebody's work
+            while time.perf_counter() < until:
+                pass
+            await asyncio.sleep(0)
+
+    await begin(turns, "modest", log)
+    work = asyncio.create_task(others())
+    greedy = [asyncio.create_task(begin(turns, "greedy", log)) for _ in range(5)]
+    await rounds(3)
+    assert log.count("greedy") == 1
+    await asyncio.gather(*greedy)
+    busy = False
+    await work
 
 
 async def test_who_is_alone_waits_for_nothing() -> None:
@@ -54,41 +72,60 @@ async def test_a_turn_of_somebody_who_has_gone_is_passed_on() -> None:
     assert not turns._waiting
 
 
-class TestAside:
-    @pytest.fixture
-    async def aside(self) -> AsyncIterator[Aside]:
-        with ThreadPoolExecutor(1) as executor:
-            yield Aside(executor)
+def work(pieces: int, name: str, log: list[str]) -> Pieces[str]:
+    for _ in range(pieces):
+        log.append(name)
+        yield
+    return name
 
-    async def test_users_take_turns(self, aside: Aside) -> None:
-        order: list[str] = []
-        gate = threading.Event()
-        first = asyncio.create_task(aside.run("greedy", gate.wait))
-        await asyncio.sleep(0)
-        waiting = [
-            asyncio.create_task(aside.run(user, partial(order.append, user)))
-            for user in [*["greedy"] * 5, "modest", "other"]
+
+class TestComputing:
+    async def test_pieces_of_several_users_take_turns(self) -> None:
+        turns, log = Turns(), list[str]()
+        await begin(turns, "modest", [])
+        long = asyncio.create_task(turns.compute("greedy", work(50, "greedy", log), 0.0))
+        await rounds(3)
+        assert await turns.compute("modest", work(2, "modest", log), 0.0) == "modest"
+        assert log.count("greedy") < 50
+        assert await long == "greedy"
+        assert log.count("greedy") == 50
+
+    async def test_others_go_on_between_the_pieces_of_who_is_alone(self) -> None:
+        turns, log = Turns(), list[str]()
+        long = asyncio.create_task(turns.compute("alone", work(50, "piece", log), 0.0))
+        await rounds(10)
+        assert 1 <= len(log) <= 10
+        await long
+
+    async def test_of_one_user_the_earliest_goes_on_alone(self) -> None:
+        turns, log = Turns(), list[str]()
+        begun = [
+            asyncio.create_task(turns.compute("a", work(2, name, log), since))
+            for name, since in (("first", 3.0), ("late", 2.0), ("gone", 0.0), ("early", 1.0))
         ]
-        await asyncio.sleep(0)
-        gate.set()
-        await asyncio.gather(first, *waiting)
-        assert order == ["greedy", "modest", "other", "greedy", "greedy", "greedy", "greedy"]
+        await rounds(1)
+        begun[2].cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
+        assert log == [*["first"] * 2, *["early"] * 2, *["late"] * 2]
 
-    async def test_who_goes_away_takes_no_turn(self, aside: Aside) -> None:
-        gate = threading.Event()
-        first = asyncio.create_task(aside.run("a", gate.wait))
-        await asyncio.sleep(0)
-        gone = [asyncio.create_task(aside.run("b", lambda: 1)) for _ in range(2)]
-        kept = asyncio.create_task(aside.run("b", lambda: 2))
-        await asyncio.sleep(0)
-        gone[0].cancel()
-        gate.set()
-        await first  # the turn is the second one's by now
-        gone[1].cancel()
-        assert await kept == 2
-        assert await aside.run("c", lambda: 3) == 3
+    async def test_who_goes_away_when_it_is_their_turn_passes_it_on(self) -> None:
+        turns, log = Turns(), list[str]()
+        first, gone, last = (
+            asyncio.create_task(turns.compute("a", work(1, name, log), 0.0))
+            for name in ("first", "gone", "last")
+        )
+        while not first.done():  # the next one's turn has come by then
+            await rounds(1)
+        gone.cancel()
+        assert await last == "last"
+        assert log == ["first", "last"]
+        assert not turns._computing
 
-    async def test_an_error_ends_only_itself(self, aside: Aside) -> None:
+    async def test_an_error_ends_only_itself(self) -> None:
+        turns = Turns()
         with pytest.raises(ZeroDivisionError):
-            await aside.run("a", lambda: 1 // 0)
-        assert await aside.run("a", lambda: 1) == 1
+            await turns.compute("a", each([0], lambda number: 1 // number), 0.0)
+        assert await turns.compute("a", each([1], lambda number: 1 // number), 0.0) == [1]
+
+    def test_all_of_it_at_once(self) -> None:
+        assert at_once(each(range(1000), str)) == [str(number) for number in range(1000)]

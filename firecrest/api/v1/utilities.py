@@ -27,11 +27,13 @@ from firecrest.errors import (
 )
 from firecrest.model.files import Entry
 from firecrest.schema import declared, item
+from firecrest.turns import each
 
 endpoints = Endpoints(UTILITIES)
 
 #: Entries whose writing as JSON would hold up everybody else.
 _MANY = 500
+_LISTING = {"descr": "List of contents of path", "description": "List of contents"}
 _UPLOAD_FAILED = "Failed to upload file"
 _UPLOAD_PAGE = b"""\
 <!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
@@ -110,16 +112,10 @@ async def ls(call: Call, params: LsParams) -> Any:
         found = await call.machine.run(Ls(**options))
     page = _page(found, params.page_size, params.page_number)
     if len(page) < _MANY:
-        return _listing(page)
-    return Reply(200, await call.machine.apart(lambda: orjson.dumps(_listing(page))))
-
-
-def _listing(page: list[Any]) -> dict[str, Any]:
-    return {
-        "descr": "List of contents of path",
-        "description": "List of contents",
-        "output": [_row(found) if isinstance(found, Entry) else found for found in page],
-    }
+        return _LISTING | {"output": [_row(one) for one in page]}
+    rows = await call.machine.compute(each(page, lambda one: orjson.dumps(_row(one))))
+    body = b'%b,"output":[%b]}' % (orjson.dumps(_LISTING)[:-1], b",".join(rows))
+    return Reply(200, body)
 
 
 @endpoints.post(
@@ -195,7 +191,9 @@ def _refused_upload(call: Call, error: FirecrestError) -> Reply:
     return reply
 
 
-def _row(entry: Entry) -> dict[str, str]:
+def _row(entry: Entry | str) -> dict[str, str] | str:
+    if isinstance(entry, str):
+        return entry
     name, kind, permissions, user, group, size, modified, target = entry
     return {
         "name": name,

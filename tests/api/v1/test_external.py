@@ -367,12 +367,12 @@ async def test_an_end_reported_during_the_copy_starts_no_second_one(
     shutil.chown(target, "alice", "alice")
     receipt, data = await offered(client, "file", target)
     task_id = receipt.json["task_id"]
-    assert await send(data, b"content") in {200, 204}
     target.rmdir()  # so that the copy fails and is retried
     async with client.events() as events:
         await events.send(action="subscribe", tasks=[task_id])
         assert (await events.next())["event"] == "subscribed"
         assert (await events.next())["task"]["status"] == "111"
+        assert await send(data, b"content") in {200, 204}
         assert (await finish(client, task_id)).status == 200
         await client.reached(receipt, {"113"})
         answer = await finish(client, task_id)
