@@ -1,17 +1,22 @@
 """Many users of a cluster whose batch system answers at once, so that the gateway is measured.
 
-The login node is the demo's; its ``sbatch`` is a few lines of shell that print what Slurm's
-would, and start nothing.
+The login node is OpenSSH with users made by ``scripts/testbed/crowd``, else the demo's, which costs
+as much as the gateway; its ``sbatch`` is a few lines of shell that print what Slurm's would, and
+start nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+import click
+
+from scripts.benchmarks import openssh
 from scripts.benchmarks.load import Client, multipart
 from scripts.benchmarks.measure import Bench
 from scripts.benchmarks.servers import Surroundings, surroundings
@@ -57,11 +62,21 @@ async def crowd(bench: Bench, users: int, changed: Mapping[str, object]) -> Asyn
     for name, text in _PROGRAMS.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
-    names = [f"user{number}" for number in range(users)]
+    real = openssh.crowd(users)
+    if real is None:
+        click.echo(
+            "# no OpenSSH with users of scripts/testbed/crowd: the demo's login node", err=True
+        )
+    names = real or [f"user{number}" for number in range(users)]
     settings = {"systems.0.scheduler.type": "Slurm", **changed}
     async with AsyncExitStack() as stack:
-        around = surroundings(directory, settings, users=names, programs=programs)
+        person = names[0] if real else None
+        around = surroundings(directory, settings, person=person, users=names, programs=programs)
         served = await stack.enter_async_context(around)
+        for name in real or ():
+            shutil.chown(directory / "home" / name, name)
+        for path in (bench.directory, directory):
+            path.chmod(0o711)
         running = await stack.enter_async_context(served.started())
         clients = {}
         for name in names:

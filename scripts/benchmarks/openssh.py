@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from pathlib import Path
 
 SSHD = Path("/usr/sbin/sshd")
@@ -22,6 +23,7 @@ AcceptEnv LANG LC_*
 Subsystem sftp internal-sftp
 MaxStartups 1000
 """
+_CROWD = re.compile(r"crowd\d\d")
 _FIRST_PERSON = 1000
 _LAST_PERSON = 60_000
 
@@ -44,8 +46,22 @@ def person() -> str | None:
     )
 
 
-def argv(directory: Path, port: int, host_key: Path, authority: Path) -> list[str]:
-    """What starts it; its configuration is written to the directory."""
+def crowd(count: int) -> list[str] | None:
+    """So many users made by ``scripts/testbed/crowd``, if there are, and an OpenSSH."""
+    names = sorted(user.pw_name for user in pwd.getpwall() if _CROWD.fullmatch(user.pw_name))
+    return names[:count] if person() and len(names) >= count else None
+
+
+def argv(
+    directory: Path, port: int, host_key: Path, authority: Path, programs: Path | None
+) -> list[str]:
+    """What starts it; its configuration is written to the directory.
+
+    :param programs: a directory of programs that it finds before all others
+    """
     config = directory / "sshd_config"
-    config.write_text(_CONFIG.format(port=port, host_key=host_key, authority=authority))
+    text = _CONFIG.format(port=port, host_key=host_key, authority=authority)
+    if programs:
+        text += f"SetEnv PATH={programs}:{os.defpath}\n"
+    config.write_text(text)
     return [str(SSHD), "-D", "-e", "-f", str(config)]

@@ -169,7 +169,7 @@ async def surroundings(
 ) -> AsyncIterator[Surroundings]:
     """Redis, a login node and keys for a gateway; parameters as of :func:`gateway`.
 
-    :param users: whom the demo's login node lets in
+    :param users: whom the login node lets in
     :param programs: a directory of programs that it finds before all others
     """
     port, redis_port, ssh_port = free_port(), free_port(), free_port()
@@ -204,7 +204,7 @@ async def surroundings(
     if programs:
         node += ["--env", f"PATH={programs}:{os.defpath}"]
     if person:
-        node = openssh.argv(directory, ssh_port, keys.host, keys.ca_public)
+        node = openssh.argv(directory, ssh_port, keys.host, keys.ca_public, programs)
     store = redis.server(redis_port, directory)
     async with (
         process(store.argv, directory / "redis.log", redis_port),
