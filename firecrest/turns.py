@@ -4,15 +4,16 @@ The loop runs what is ready in the order in which it became so: with sixty reque
 work, one of somebody else's waits sixty times for each of its steps. Here requests, steps of tasks
 and pieces of long computations begin in turns while several users are there. Who has just begun
 something begins the next when the loop has hardly anything else to do, so that one user's work
-fills what others leave, and no more. What has begun goes on as the loop has it: the libraries below
-rely on that.
+fills what others leave, and no more. Steps of tasks begin behind all that clients wait for: a crowd
+that submits at once gets its receipts first. What has begun goes on as the loop has it: the
+libraries below rely on that.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
@@ -31,9 +32,55 @@ _MEMORY = 1.0
 #: Seconds after which a user begins the next, however busy the loop is.
 _APART = 0.005
 #: A round of the loop that took so many seconds had hardly anything to do: less than a step.
-_SHORT = 0.0001
+_SHORT = 0.00005
+#: Seconds after which also what nobody waits for is begun, however busy the loop is.
+_PATIENCE = 10.0
 #: Users whose last beginning is remembered.
 _REMEMBERED = 1000
+
+
+class _Queue:
+    """Who waits for a turn: users, and what each of them wants to begin, both in order."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[tuple[float, asyncio.Future[None]]]] = {}
+
+    def __contains__(self, user: str) -> bool:
+        return user in self._waiting
+
+    def __iter__(self) -> Iterator[str]:
+        """All users, who may be :meth:`called` meanwhile."""
+        return iter(list(self._waiting))
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def first(self) -> str | None:
+        """Whose turn it is."""
+        return next(iter(self._waiting), None)
+
+    def wait(self, user: str, now: float) -> asyncio.Future[None]:
+        """What ends when it is the user's turn."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(user, deque()).append((now, turn))
+        return turn
+
+    def since(self, user: str) -> float:
+        """When the first one that this user waits with came."""
+        return self._waiting[user][0][0]
+
+    def call(self, user: str) -> bool:
+        """Give the user a turn and a place behind the others; False: all have gone away."""
+        turns = self._waiting.pop(user)
+        while turns:
+            _, turn = turns.popleft()
+            if not turn.done():  # else it was cancelled
+                turn.set_result(None)
+                if turns:
+                    self._waiting[user] = turns
+                return True
+        return False
 
 
 class Turns:
@@ -41,32 +88,34 @@ class Turns:
 
     def __init__(self) -> None:
         self._began: dict[str, float] = {}
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._waiting, self._behind = _Queue(), _Queue()
         self._computing: dict[str, list[tuple[float, int, asyncio.Future[None]]]] = {}
         self._count = count()
         self._last = ""
         self._shared_until = 0.0
         self._round_began = 0.0
 
-    async def turn(self, user: str) -> None:
-        """Wait for the user's turn to begin something."""
+    async def turn(self, user: str, *, behind: bool = False) -> None:
+        """Wait for the user's turn to begin something.
+
+        :param behind: whether nobody waits for an answer to it, so that what is asked goes first
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
         if user != self._last:
             if self._last:
                 self._shared_until = now + _MEMORY
             self._last = user
-        if now >= self._shared_until and not self._waiting:
+        in_rounds = self._waiting or self._behind
+        if now >= self._shared_until and not in_rounds:
             return
-        if user not in self._waiting and self._may_begin(user, now):
+        if not behind and user not in self._waiting and self._may_begin(user, now):
             self._begin(user, now)
             return
-        if not self._waiting:
+        if not in_rounds:
             self._round_began = now
             loop.call_soon(self._next_round, loop)
-        turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.setdefault(user, deque()).append(turn)
-        await turn
+        await (self._behind if behind else self._waiting).wait(user, now)
 
     async def compute(self, user: str, work: Pieces[T], since: float) -> T:
         """The outcome of a long computation, each piece of which is a turn of its user.
@@ -128,20 +177,13 @@ class Turns:
         now = loop.time()
         idle = now - self._round_began < _SHORT
         self._round_began = now
-        for user in list(self._waiting):
-            if not (idle or self._may_begin(user, now)):
-                continue
-            turns = self._waiting.pop(user)
-            while turns:
-                turn = turns.popleft()
-                if not turn.done():  # else it was cancelled
-                    turn.set_result(None)
-                    self._begin(user, now)
-                    idle = False
-                    break
-            if turns:
-                self._waiting[user] = turns  # behind the others
-        if self._waiting:
+        for user in self._waiting:
+            if (idle or self._may_begin(user, now)) and self._waiting.call(user):
+                self._begin(user, now)
+                idle = False
+        if (first := self._behind.first) and (idle or now - self._behind.since(first) >= _PATIENCE):
+            self._behind.call(first)
+        if self._waiting or self._behind:
             loop.call_soon(self._next_round, loop)
 
 

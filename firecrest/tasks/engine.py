@@ -244,7 +244,7 @@ class Engine:
             ON_BEHALF_OF.set(task_id)
         try:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
-                await self._turns.turn(user)
+                await self._turns.turn(user, behind=True)
                 try:
                     kind, status = run.task.kind, run.task.status
                     with self._spans.step(f"{kind} {status}", task=task_id):

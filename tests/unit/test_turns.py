@@ -79,6 +79,20 @@ def work(pieces: int, name: str, log: list[str]) -> Pieces[str]:
     return name
 
 
+async def test_what_nobody_waits_for_begins_when_there_is_little_else_to_do() -> None:
+    turns, log = Turns(), list[str]()
+
+    async def behind() -> None:
+        await turns.turn("other", behind=True)
+        log.append("behind")
+
+    await begin(turns, "modest", log)
+    tasks = [asyncio.create_task(behind()) for _ in range(2)]
+    tasks += [asyncio.create_task(begin(turns, "greedy", log)) for _ in range(3)]
+    await asyncio.gather(*tasks)
+    assert log == ["modest", *["greedy"] * 3, *["behind"] * 2]
+
+
 class TestComputing:
     async def test_pieces_of_several_users_take_turns(self) -> None:
         turns, log = Turns(), list[str]()
