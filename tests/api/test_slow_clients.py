@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from copy import deepcopy
 from urllib.parse import urlsplit
 
@@ -38,12 +39,13 @@ class Connection:
         self.writer = writer
 
     async def answer(self) -> bytes:
-        """All that comes until the server closes."""
+        """All that comes until the server closes, or resets, the connection."""
+        said = b""
         async with asyncio.timeout(LIMIT):
-            try:
-                return await self.reader.read()
-            except ConnectionError:
-                return b""
+            with suppress(ConnectionError):
+                while part := await self.reader.read(1 << 16):
+                    said += part
+        return said
 
     async def drip(self, piece: bytes) -> bytes:
         """Send a piece now and then until the server closes; what it said."""
