@@ -25,7 +25,7 @@ T = TypeVar("T")
 #: A computation that yields where others may have their turn; it returns its outcome.
 Pieces = Generator[None, None, T]
 #: Rows of a table that are read, or written, in one piece: less than a millisecond's work.
-PIECE = 100
+PIECE = 250
 
 #: Seconds for which nobody counts as alone after somebody else was there.
 _MEMORY = 1.0

@@ -27,7 +27,7 @@ from firecrest.errors import (
 )
 from firecrest.model.files import Entry
 from firecrest.schema import declared, item
-from firecrest.turns import each
+from firecrest.turns import PIECE, Pieces
 
 endpoints = Endpoints(UTILITIES)
 
@@ -113,9 +113,17 @@ async def ls(call: Call, params: LsParams) -> Any:
     page = _page(found, params.page_size, params.page_number)
     if len(page) < _MANY:
         return _LISTING | {"output": [_row(one) for one in page]}
-    rows = await call.machine.compute(each(page, lambda one: orjson.dumps(_row(one))))
-    body = b'%b,"output":[%b]}' % (orjson.dumps(_LISTING)[:-1], b",".join(rows))
-    return Reply(200, body)
+    return Reply(200, await call.machine.compute(_written(page)))
+
+
+def _written(page: list[Any]) -> Pieces[bytes]:
+    """The answer with a long page."""
+    parts = []
+    for start in range(0, len(page), PIECE):
+        rows = [_row(one) for one in page[start : start + PIECE]]
+        parts.append(orjson.dumps(rows)[1:-1])
+        yield
+    return b'%b,"output":[%b]}' % (orjson.dumps(_LISTING)[:-1], b",".join(parts))
 
 
 @endpoints.post(
