@@ -4,8 +4,8 @@ The loop runs what is ready in the order in which it became so: with sixty reque
 work, one of somebody else's waits sixty times for each of its steps. Here requests, steps of tasks
 and pieces of long computations begin in turns while several users are there. Who has just begun
 something begins the next when the loop has hardly anything else to do, so that one user's work
-fills what others leave, and no more. Steps of tasks begin behind all that clients wait for: a crowd
-that submits at once gets its receipts first. What has begun goes on as the loop has it: the
+fills what others leave, and no more. Steps of tasks begin in such moments only, or after a while:
+when a crowd submits at once, receipts come first. What has begun goes on as the loop has it: the
 libraries below rely on that.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -37,6 +37,18 @@ _SHORT = 0.00005
 _PATIENCE = 10.0
 #: Users whose last beginning is remembered.
 _REMEMBERED = 1000
+
+
+class _Computation(Generic[T]):
+    """Its pieces, by iteration; then its outcome."""
+
+    outcome: T
+
+    def __init__(self, work: Pieces[T]) -> None:
+        self._work = work
+
+    def __iter__(self) -> Iterator[None]:
+        self.outcome = yield from self._work
 
 
 class _Queue:
@@ -92,13 +104,14 @@ class Turns:
         self._computing: dict[str, list[tuple[float, int, asyncio.Future[None]]]] = {}
         self._count = count()
         self._last = ""
+        self._step_next = False
         self._shared_until = 0.0
         self._round_began = 0.0
 
     async def turn(self, user: str, *, behind: bool = False) -> None:
         """Wait for the user's turn to begin something.
 
-        :param behind: whether nobody waits for an answer to it, so that what is asked goes first
+        :param behind: whether nobody waits for an answer to it, so that requests go first
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -122,18 +135,16 @@ class Turns:
 
         One at a time of each user, so that what has been computed is sent before more piles up.
 
-        :param since: when it was begun what this is part of; of two, the earlier one goes on first
+        :param since: when that was begun of which this is a part, in seconds of the monotonic
+            clock; of two, the earlier one goes on first
         """
         async with self._alone(user, since):
             await self.turn(user)
-            while True:
-                try:
-                    next(work)
-                except StopIteration as end:
-                    outcome: T = end.value
-                    return outcome
+            computation = _Computation(work)
+            for _ in computation:
                 await asyncio.sleep(0)  # others go on even if nobody else begins anything
                 await self.turn(user)
+            return computation.outcome
 
     @asynccontextmanager
     async def _alone(self, user: str, since: float) -> AsyncIterator[None]:
@@ -177,12 +188,16 @@ class Turns:
         now = loop.time()
         idle = now - self._round_began < _SHORT
         self._round_began = now
+        if first := self._behind.first:
+            # in turns, too: one user's polls must not keep another's tasks waiting
+            step = idle and (self._step_next or not self._waiting)
+            if step or now - self._behind.since(first) >= _PATIENCE:
+                self._behind.call(first)
+                idle = self._step_next = False
         for user in self._waiting:
             if (idle or self._may_begin(user, now)) and self._waiting.call(user):
                 self._begin(user, now)
-                idle = False
-        if (first := self._behind.first) and (idle or now - self._behind.since(first) >= _PATIENCE):
-            self._behind.call(first)
+                idle, self._step_next = False, True
         if self._waiting or self._behind:
             loop.call_soon(self._next_round, loop)
 
@@ -199,9 +214,7 @@ def each(items: Iterable[S], make: Callable[[S], T]) -> Pieces[list[T]]:
 
 def at_once(work: Pieces[T]) -> T:
     """The outcome of a computation that is short enough, or that nobody else is waiting for."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            outcome: T = end.value
-            return outcome
+    computation = _Computation(work)
+    for _ in computation:
+        pass
+    return computation.outcome

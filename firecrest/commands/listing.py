@@ -23,7 +23,7 @@ _PLAIN = re.compile(
     re.MULTILINE | re.ASCII,
 )
 _DOTS = {".", ".."}
-_BLOCK = 20 * 1024  # bytes, about as many rows
+_BLOCK = 20 * 1024  # bytes: about PIECE rows
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _ESCAPES = {
@@ -112,12 +112,12 @@ class LsNames(_Listing, Long[list[str]]):
         return ("ls", "-1", *self._options(), "--", self.path)
 
     def read(self, stdout: bytes) -> Pieces[list[str]]:
-        names = (
-            prefix + _decode(name.group(1))
+        found = (
+            (prefix, name[1])
             for prefix, row in _rows(stdout, self.path)
             if (name := _QUOTED.fullmatch(row))
         )
-        return each(names, str)
+        return each(found, lambda one: one[0] + _decode(one[1]))
 
 
 @dataclass(frozen=True)

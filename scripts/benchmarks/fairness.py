@@ -24,7 +24,7 @@ from statistics import quantiles
 from scripts.benchmarks import openssh
 from scripts.benchmarks.load import Client
 from scripts.benchmarks.measure import Bench, Result, Sample, compare
-from scripts.benchmarks.servers import USER, Gateway, elsewhere, gateway
+from scripts.benchmarks.servers import USER, Gateway, as_another_machine, gateway
 
 _GREEDY = 64  # connections
 _PAUSE = 0.01
@@ -42,7 +42,8 @@ class Side:
     served: Gateway
     modest: str
     greedy: str
-    elsewhere: list[str]
+    #: Words before what runs on other machines.
+    apart: list[str]
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
@@ -50,9 +51,9 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
     person = openssh.person()
     other = _somebody_else(person)
     settings = {"utilities.timeout": 60, "utilities.max_file_size_mb": 300}
-    apart = elsewhere()
+    apart = as_another_machine()
     async with AsyncExitStack() as stack:
-        around = gateway(bench.directory, settings, person=person, elsewhere=apart)
+        around = gateway(bench.directory, settings, person=person, prefix=apart)
         served = await stack.enter_async_context(around)
         side = Side(bench, served, person or USER, other or "greedy", apart)
         few, many = bench.directory / "few", bench.directory / "many"
@@ -126,7 +127,7 @@ async def _case(
 @asynccontextmanager
 async def _greedy(path: str, side: Side) -> AsyncIterator[None]:
     """A greedy user at work."""
-    argv = [*side.elsewhere, sys.executable, "-m", "scripts.benchmarks._greedy", str(_GREEDY)]
+    argv = [*side.apart, sys.executable, "-m", "scripts.benchmarks._greedy", str(_GREEDY)]
     process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE)
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("the greedy user cannot be spoken to")

@@ -35,7 +35,6 @@ class Gateway:
     """
 
     directory: Path
-
     url: str
     pid: int
     redis_port: int
@@ -100,7 +99,7 @@ async def process(argv: Sequence[str], log: Path, port: int) -> AsyncIterator[Pr
         await started.wait()
 
 
-def elsewhere() -> list[str]:
+def as_another_machine() -> list[str]:
     """Words before a command that stands for another machine.
 
     It gets one processor, and only what others leave of that.
@@ -136,15 +135,15 @@ async def gateway(
     changed: Mapping[str, object] | None = None,
     *,
     person: str | None = None,
-    elsewhere: Sequence[str] = (),
+    prefix: Sequence[str] = (),
 ) -> AsyncIterator[Gateway]:
     """A gateway on the configuration of the demo, without the demo's store.
 
     :param changed: further settings by key
     :param person: a user of this machine, to be let in by OpenSSH instead of the demo's server
-    :param elsewhere: words before the command that starts the login node, see :func:`elsewhere`
+    :param prefix: words before the command that starts the login node
     """
-    around = surroundings(directory, changed, person=person, elsewhere=elsewhere)
+    around = surroundings(directory, changed, person=person, prefix=prefix)
     async with around as found, found.started() as running:
         yield Gateway(
             directory,
@@ -165,7 +164,7 @@ async def surroundings(
     person: str | None = None,
     users: Sequence[str] = (USER,),
     programs: Path | None = None,
-    elsewhere: Sequence[str] = (),
+    prefix: Sequence[str] = (),
 ) -> AsyncIterator[Surroundings]:
     """Redis, a login node and keys for a gateway; parameters as of :func:`gateway`.
 
@@ -208,7 +207,7 @@ async def surroundings(
     store = redis.server(redis_port, directory)
     async with (
         process(store.argv, directory / "redis.log", redis_port),
-        process([*elsewhere, *node], directory / "ssh.log", ssh_port),
+        process([*prefix, *node], directory / "ssh.log", ssh_port),
     ):
         log = directory / "gateway.log"
         yield Surroundings(argv, port, redis_port, ssh_port, minter, log)

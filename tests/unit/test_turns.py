@@ -31,7 +31,9 @@ async def test_of_several_users_each_begins_one_at_a_time() -> None:
     assert (log.count("greedy"), log.count("modest")) == (50, 6)
 
 
-async def test_nobody_begins_a_second_thing_in_a_busy_round_but_in_time() -> None:
+async def test_nobody_begins_a_second_thing_in_a_busy_round_but_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     turns, log = Turns(), list[str]()
     busy = True
 
@@ -44,9 +46,11 @@ async def test_nobody_begins_a_second_thing_in_a_busy_round_but_in_time() -> Non
 
     await begin(turns, "modest", log)
     work = asyncio.create_task(others())
-    greedy = [asyncio.create_task(begin(turns, "greedy", log)) for _ in range(5)]
-    await rounds(3)
-    assert log.count("greedy") == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("firecrest.turns._APART", 600.0)
+        greedy = [asyncio.create_task(begin(turns, "greedy", log)) for _ in range(5)]
+        await rounds(10)
+        assert log == ["modest", "greedy"]
     await asyncio.gather(*greedy)
     busy = False
     await work
@@ -79,18 +83,22 @@ def work(pieces: int, name: str, log: list[str]) -> Pieces[str]:
     return name
 
 
-async def test_what_nobody_waits_for_begins_when_there_is_little_else_to_do() -> None:
+async def test_steps_begin_behind_requests_but_not_behind_all_of_one_user() -> None:
     turns, log = Turns(), list[str]()
 
-    async def behind() -> None:
-        await turns.turn("other", behind=True)
-        log.append("behind")
+    async def step() -> None:
+        await turns.turn("submitter", behind=True)
+        log.append("step")
 
     await begin(turns, "modest", log)
-    tasks = [asyncio.create_task(behind()) for _ in range(2)]
-    tasks += [asyncio.create_task(begin(turns, "greedy", log)) for _ in range(3)]
-    await asyncio.gather(*tasks)
-    assert log == ["modest", *["greedy"] * 3, *["behind"] * 2]
+    steps = [asyncio.create_task(step()) for _ in range(3)]
+    greedy = [asyncio.create_task(begin(turns, "greedy", log)) for _ in range(50)]
+    crowd = [asyncio.create_task(begin(turns, f"user{n}", log)) for n in range(10)]
+    await asyncio.gather(*crowd)
+    assert "step" not in log
+    await asyncio.gather(*steps)
+    assert log.count("greedy") < 25
+    await asyncio.gather(*greedy)
 
 
 class TestComputing:
