@@ -118,8 +118,10 @@ class UploadWorkflow:
 
     async def _look_for_object(self, run: Run) -> To | Wait:
         """Look whether the object is there; the checkpoint says since when that is done."""
-        if not run.checkpoint:
+        in_parts = sending.in_parts(run.task)
+        if not run.checkpoint:  # nobody was told before where to send it
             await run.mark(str(time.time()))
+            return Wait(self._pause(0.0, told=not in_parts))
         try:
             size = await self._staging.arrived(upload_key(run.task, load(UploadSpec, run.spec)))
         except StagingFailed as error:
@@ -128,7 +130,7 @@ class UploadWorkflow:
         if size is not None:
             return staged(run.task)
         waited = time.time() - float(run.checkpoint)
-        if not sending.in_parts(run.task):
+        if not in_parts:
             return Wait(self._pause(waited, told=True), waited * _PAUSE_SHARE)
         await self._show_arriving(run)
         pause = max(self._pause(waited, told=False), sending.pause(run.task))
