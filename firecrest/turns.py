@@ -3,10 +3,12 @@
 The loop runs what is ready in the order in which it became so: with sixty requests of one user at
 work, one of somebody else's waits sixty times for each of its steps. Here requests, steps of tasks
 and pieces of long computations begin in turns while several users are there. Who has just begun
-something begins the next when the loop has hardly anything else to do, so that one user's work
-fills what others leave, and no more. Steps of tasks begin in such moments only, or after a while:
-when a crowd submits at once, receipts come first. What has begun goes on as the loop has it: the
-libraries below rely on that.
+something begins the next when the loop is idle, so that one user's work fills what others leave,
+and no more. Idle means that a round had hardly anything to do, and that little of what was begun
+lately is still under way: when Redis stands still for a moment nothing is done, and what is begun
+meanwhile would all go on at once. Steps of tasks begin when the loop is idle only, or after a
+while: when a crowd submits at once, receipts come first. What has begun goes on as the loop has
+it: the libraries below rely on that.
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ _MEMORY = 1.0
 _APART = 0.005
 #: A round of the loop that took so many seconds had hardly anything to do: less than a step.
 _SHORT = 0.00005
+#: What was begun so many seconds ago waits for something slow, if it is still under way.
+_YOUNG = 0.005
+#: The loop is not idle while so much of what is younger is under way.
+_FEW = 2
 #: Seconds after which also what nobody waits for is begun, however busy the loop is.
 _PATIENCE = 10.0
 #: Users whose last beginning is remembered.
@@ -103,16 +109,32 @@ class Turns:
         self._waiting, self._behind = _Queue(), _Queue()
         self._computing: dict[str, list[tuple[float, int, asyncio.Future[None]]]] = {}
         self._count = count()
+        #: What is under way and may still be young, and when it was begun, in this order.
+        self._young: dict[object, float] = {}
+        #: When nothing can begin before something ends: the end of the wait for that.
+        self._pause: asyncio.TimerHandle | None = None
         self._last = ""
         self._step_next = False
         self._shared_until = 0.0
         self._round_began = 0.0
 
-    async def turn(self, user: str, *, behind: bool = False) -> None:
-        """Wait for the user's turn to begin something.
+    @asynccontextmanager
+    async def turn(self, user: str, *, behind: bool = False) -> AsyncIterator[None]:
+        """Begin something when it is the user's turn; the context lasts until it is done.
 
         :param behind: whether nobody waits for an answer to it, so that requests go first
         """
+        await self._wait(user, behind=behind)
+        begun = object()
+        self._young[begun] = asyncio.get_running_loop().time()
+        try:
+            yield
+        finally:
+            if self._young.pop(begun, None) is not None and self._pause:
+                self._go_on()
+
+    async def _wait(self, user: str, *, behind: bool = False) -> None:
+        """Wait for the user's turn."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if user != self._last:
@@ -126,8 +148,7 @@ class Turns:
             self._begin(user, now)
             return
         if not in_rounds:
-            self._round_began = now
-            loop.call_soon(self._next_round, loop)
+            self._go_on()
         await (self._behind if behind else self._waiting).wait(user, now)
 
     async def compute(self, user: str, work: Pieces[T], since: float) -> T:
@@ -139,11 +160,11 @@ class Turns:
             clock; of two, the earlier one goes on first
         """
         async with self._alone(user, since):
-            await self.turn(user)
+            await self._wait(user)
             computation = _Computation(work)
             for _ in computation:
                 await asyncio.sleep(0)  # others go on even if nobody else begins anything
-                await self.turn(user)
+                await self._wait(user)
             return computation.outcome
 
     @asynccontextmanager
@@ -184,9 +205,28 @@ class Turns:
         if len(self._began) > _REMEMBERED:
             del self._began[next(iter(self._began))]
 
+    def _few_young(self, now: float) -> bool:
+        """Forget what is not young any more; whether the rest is few."""
+        while self._young:
+            eldest = next(iter(self._young))
+            if now - self._young[eldest] < _YOUNG:
+                break
+            del self._young[eldest]
+        return len(self._young) < _FEW
+
+    def _go_on(self) -> None:
+        """Begin rounds, at first or after a pause."""
+        loop = asyncio.get_running_loop()
+        if self._pause:
+            self._pause.cancel()
+            self._pause = None
+        self._round_began = loop.time()
+        loop.call_soon(self._next_round, loop)
+
     def _next_round(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        idle = now - self._round_began < _SHORT
+        few = self._few_young(now)
+        idle = few and now - self._round_began < _SHORT
         self._round_began = now
         if first := self._behind.first:
             # in turns, too: one user's polls must not keep another's tasks waiting
@@ -199,7 +239,10 @@ class Turns:
                 self._begin(user, now)
                 idle, self._step_next = False, True
         if self._waiting or self._behind:
-            loop.call_soon(self._next_round, loop)
+            if few:
+                loop.call_soon(self._next_round, loop)
+            else:
+                self._pause = loop.call_later(_YOUNG, self._go_on)
 
 
 def each(items: Iterable[S], make: Callable[[S], T]) -> Pieces[list[T]]:

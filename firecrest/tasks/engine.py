@@ -22,7 +22,7 @@ from firecrest.tasks.quota import Quota
 from firecrest.tasks.receipts import Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
-from firecrest.tasks.workflow import To, Wait, Workflow
+from firecrest.tasks.workflow import Step, To, Wait, Workflow
 from firecrest.telemetry.logs import ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans, Untold
@@ -244,22 +244,8 @@ class Engine:
             ON_BEHALF_OF.set(task_id)
         try:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
-                await self._turns.turn(user, behind=True)
-                try:
-                    kind, status = run.task.kind, run.task.status
-                    with self._spans.step(f"{kind} {status}", task=task_id):
-                        outcome = await step(run)
-                    if isinstance(outcome, To):
-                        check(run.task.kind, run.task.status, outcome.status, Cause.STEP)
-                except StaleTask:
-                    raise
-                except TaskStoreUnavailable as error:
-                    _log.warning("task %s waits for the task store: %s", task_id, error)
-                    outcome = Wait(_MAX_BACKOFF)
-                except Exception:  # noqa: BLE001  a defect in a step must not end the loop
-                    _log.exception("task %s failed unexpectedly in %s", task_id, run.task.status)
-                    edge = failure(run.task.kind, run.task.status)
-                    outcome = broken(run.task, edge) if edge else Wait(_MAX_BACKOFF)
+                async with self._turns.turn(user, behind=True):
+                    outcome = await self._outcome(run, step)
                 if isinstance(outcome, Wait):
                     await self._persist(self._postpone, run, self._until_next(outcome))
                     return
@@ -278,6 +264,28 @@ class Engine:
             if not run.lost:
                 await self._hand_over(user, task_id)
             raise
+
+    async def _outcome(self, run: InWork, step: Step) -> To | Wait:
+        """Run a step; whatever it raises is an outcome, too, but for the loss of the task.
+
+        :raises StaleTask: the task is in other hands
+        """
+        task_id = run.task.id
+        try:
+            with self._spans.step(f"{run.task.kind} {run.task.status}", task=task_id):
+                outcome = await step(run)
+            if isinstance(outcome, To):
+                check(run.task.kind, run.task.status, outcome.status, Cause.STEP)
+        except StaleTask:
+            raise
+        except TaskStoreUnavailable as error:
+            _log.warning("task %s waits for the task store: %s", task_id, error)
+            return Wait(_MAX_BACKOFF)
+        except Exception:  # noqa: BLE001  a defect in a step must not end the loop
+            _log.exception("task %s failed unexpectedly in %s", task_id, run.task.status)
+            edge = failure(run.task.kind, run.task.status)
+            return broken(run.task, edge) if edge else Wait(_MAX_BACKOFF)
+        return outcome
 
     def _entered(self, owned: Owned, previous: str) -> None:
         """Count a transition; of a new task nothing is previous."""

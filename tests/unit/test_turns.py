@@ -8,11 +8,12 @@ import time
 import pytest
 
 from firecrest.turns import Pieces, Turns, at_once, each
+from tests.harness.waiting import eventually
 
 
 async def begin(turns: Turns, user: str, log: list[str]) -> None:
-    await turns.turn(user)
-    log.append(user)
+    async with turns.turn(user):
+        log.append(user)
 
 
 async def rounds(count: int) -> None:
@@ -76,6 +77,56 @@ async def test_a_turn_of_somebody_who_has_gone_is_passed_on() -> None:
     assert not turns._waiting
 
 
+class Held:
+    """Work of one user that goes on until it is let go, one after the other."""
+
+    def __init__(self, turns: Turns, count: int) -> None:
+        self.begun = 0
+        self._let_go = asyncio.Semaphore(0)
+        self.tasks = [asyncio.create_task(self._work(turns)) for _ in range(count)]
+
+    async def _work(self, turns: Turns) -> None:
+        async with turns.turn("greedy"):
+            self.begun += 1
+            await self._let_go.acquire()
+
+    def let_go(self, count: int = 1) -> None:
+        for _ in range(count):
+            self._let_go.release()
+
+
+async def test_while_nothing_goes_on_little_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns()
+    monkeypatch.setattr("firecrest.turns._YOUNG", 600.0)
+    monkeypatch.setattr("firecrest.turns._APART", 600.0)
+    await begin(turns, "modest", [])
+    held = Held(turns, 10)
+    await rounds(100)
+    assert held.begun == 2
+    held.let_go()
+    await rounds(100)
+    assert held.begun == 3
+    held.let_go(9)
+    await asyncio.gather(*held.tasks)
+
+
+async def test_what_waits_for_something_slow_keeps_nothing_from_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns = Turns()
+    monkeypatch.setattr("firecrest.turns._APART", 600.0)
+    await begin(turns, "modest", [])
+    held = Held(turns, 10)
+
+    async def all_begun() -> bool:
+        return held.begun == 10
+
+    await eventually(all_begun, "all were begun")
+    held.let_go(10)
+    await asyncio.gather(*held.tasks)
+    assert not turns._young
+
+
 def work(pieces: int, name: str, log: list[str]) -> Pieces[str]:
     for _ in range(pieces):
         log.append(name)
@@ -87,8 +138,8 @@ async def test_steps_begin_behind_requests_but_not_behind_all_of_one_user() -> N
     turns, log = Turns(), list[str]()
 
     async def step() -> None:
-        await turns.turn("submitter", behind=True)
-        log.append("step")
+        async with turns.turn("submitter", behind=True):
+            log.append("step")
 
     await begin(turns, "modest", log)
     steps = [asyncio.create_task(step()) for _ in range(3)]

@@ -197,8 +197,8 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         with progress_expected(request, limit):
             if request.path == EVENTS_PATH:  # what it does is done by tasks of its own
                 return await handler(request)
-            await parts.turns.turn(principal.user)
-            return await handler(request)
+            async with parts.turns.turn(principal.user):
+                return await handler(request)
     except Unauthenticated as error:
         return respond(Reply(401, error.body, {"WWW-Authenticate": "Bearer"}))
     except web.HTTPMethodNotAllowed as error:
