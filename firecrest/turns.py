@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 #: A computation that yields where others may have their turn; it returns its outcome.
 Pieces = Generator[None, None, T]
-#: Rows of a table that are read, or written, in one piece: less than a millisecond's work.
-PIECE = 250
+#: Rows of a table that are read, or written, in one piece: a fraction of a millisecond's work.
+PIECE = 50
 
 #: Seconds for which nobody counts as alone after somebody else was there.
 _MEMORY = 1.0
@@ -35,6 +35,8 @@ _MEMORY = 1.0
 _APART = 0.005
 #: A round of the loop that took so many seconds had hardly anything to do: less than a step.
 _SHORT = 0.00005
+#: Seconds of a long computation in one turn, while several users are there and otherwise.
+_SLICE, _LONG_SLICE = 0.0005, 0.001
 #: What was begun so many seconds ago waits for something slow, if it is still under way.
 _YOUNG = 0.005
 #: The loop is not idle while so much of what is younger is under way.
@@ -152,7 +154,7 @@ class Turns:
         await (self._behind if behind else self._waiting).wait(user, now)
 
     async def compute(self, user: str, work: Pieces[T], since: float) -> T:
-        """The outcome of a long computation, each piece of which is a turn of its user.
+        """The outcome of a long computation, a few pieces of which are a turn of its user.
 
         One at a time of each user, so that what has been computed is sent before more piles up.
 
@@ -161,11 +163,19 @@ class Turns:
         """
         async with self._alone(user, since):
             await self._wait(user)
+            loop, until = asyncio.get_running_loop(), self._end_of_slice()
             computation = _Computation(work)
             for _ in computation:
-                await asyncio.sleep(0)  # others go on even if nobody else begins anything
-                await self._wait(user)
+                if loop.time() >= until:
+                    await asyncio.sleep(0)  # others go on even if nobody else begins anything
+                    await self._wait(user)
+                    until = self._end_of_slice()
             return computation.outcome
+
+    def _end_of_slice(self) -> float:
+        """When a computation that goes on now has had its turn."""
+        now = asyncio.get_running_loop().time()
+        return now + (_SLICE if now < self._shared_until else _LONG_SLICE)
 
     @asynccontextmanager
     async def _alone(self, user: str, since: float) -> AsyncIterator[None]:

@@ -23,7 +23,7 @@ _PLAIN = re.compile(
     re.MULTILINE | re.ASCII,
 )
 _DOTS = {".", ".."}
-_BLOCK = 20 * 1024  # bytes: about PIECE rows
+_BLOCK = 4 * 1024  # bytes: about PIECE rows
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
 _ESCAPES = {

@@ -153,6 +153,11 @@ async def test_steps_begin_behind_requests_but_not_behind_all_of_one_user() -> N
 
 
 class TestComputing:
+    @pytest.fixture(autouse=True)
+    def each_piece_takes_a_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("firecrest.turns._SLICE", 0.0)
+        monkeypatch.setattr("firecrest.turns._LONG_SLICE", 0.0)
+
     async def test_pieces_of_several_users_take_turns(self) -> None:
         turns, log = Turns(), list[str]()
         await begin(turns, "modest", [])
