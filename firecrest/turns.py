@@ -4,7 +4,7 @@ The loop runs what is ready in the order in which it became so: with sixty reque
 work, one of somebody else's waits sixty times for each of its steps. Here requests, steps of tasks
 and pieces of long computations begin in turns while several users are there. Who has just begun
 something begins the next when the loop is idle, so that one user's work fills what others leave,
-and no more. Idle means that a round had hardly anything to do, and that little of what was begun
+and no more. Idle means that a round had hardly anything to do, and that nothing that was begun
 lately is still under way: when Redis stands still for a moment nothing is done, and what is begun
 meanwhile would all go on at once. Steps of tasks begin when the loop is idle only, or after a
 while: when a crowd submits at once, receipts come first. What has begun goes on as the loop has
@@ -39,8 +39,6 @@ _SHORT = 0.00005
 _SLICE, _LONG_SLICE = 0.0005, 0.001
 #: What was begun so many seconds ago waits for something slow, if it is still under way.
 _YOUNG = 0.005
-#: The loop is not idle while so much of what is younger is under way.
-_FEW = 2
 #: Seconds after which also what nobody waits for is begun, however busy the loop is.
 _PATIENCE = 10.0
 #: Users whose last beginning is remembered.
@@ -113,7 +111,7 @@ class Turns:
         self._count = count()
         #: What is under way and may still be young, and when it was begun, in this order.
         self._young: dict[object, float] = {}
-        #: When nothing can begin before something ends: the end of the wait for that.
+        #: While nothing can begin before something ends: the end of the wait for that.
         self._pause: asyncio.TimerHandle | None = None
         self._last = ""
         self._step_next = False
@@ -215,14 +213,14 @@ class Turns:
         if len(self._began) > _REMEMBERED:
             del self._began[next(iter(self._began))]
 
-    def _few_young(self, now: float) -> bool:
-        """Forget what is not young any more; whether the rest is few."""
+    def _calm(self, now: float) -> bool:
+        """Forget what is not young any more; whether nothing is."""
         while self._young:
             eldest = next(iter(self._young))
             if now - self._young[eldest] < _YOUNG:
-                break
+                return False
             del self._young[eldest]
-        return len(self._young) < _FEW
+        return True
 
     def _go_on(self) -> None:
         """Begin rounds, at first or after a pause."""
@@ -235,8 +233,8 @@ class Turns:
 
     def _next_round(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        few = self._few_young(now)
-        idle = few and now - self._round_began < _SHORT
+        calm = self._calm(now)
+        idle = calm and now - self._round_began < _SHORT
         self._round_began = now
         if first := self._behind.first:
             # in turns, too: one user's polls must not keep another's tasks waiting
@@ -249,7 +247,7 @@ class Turns:
                 self._begin(user, now)
                 idle, self._step_next = False, True
         if self._waiting or self._behind:
-            if few:
+            if calm:
                 loop.call_soon(self._next_round, loop)
             else:
                 self._pause = loop.call_later(_YOUNG, self._go_on)
