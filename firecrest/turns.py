@@ -6,9 +6,10 @@ and pieces of long computations begin in turns while several users are there. Wh
 something begins the next when the loop is idle, so that one user's work fills what others leave,
 and no more. Idle means that a round had hardly anything to do, and that nothing that was begun
 lately is still under way: when Redis stands still for a moment nothing is done, and what is begun
-meanwhile would all go on at once. Steps of tasks begin when the loop is idle only, or after a
-while: when a crowd submits at once, receipts come first. What has begun goes on as the loop has
-it: the libraries below rely on that.
+meanwhile would all go on at once. Where there is always something under way, one is begun now and
+then in a short round: slow requests in a row must not keep others' tasks waiting. Steps of tasks
+begin when the loop is idle only, or after a while: when a crowd submits at once, receipts come
+first. What has begun goes on as the loop has it: the libraries below rely on that.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ _APART = 0.005
 _SHORT = 0.00005
 #: Seconds of a long computation in one turn, while several users are there and otherwise.
 _SLICE, _LONG_SLICE = 0.0005, 0.001
-#: What was begun so many seconds ago waits for something slow, if it is still under way.
+#: What was begun so many seconds ago waits for something slow, if it is still under way. For so
+#: long nothing fills the loop because of what is younger.
 _YOUNG = 0.005
 #: Seconds after which also what nobody waits for is begun, however busy the loop is.
 _PATIENCE = 10.0
@@ -67,7 +69,7 @@ class _Queue:
         return user in self._waiting
 
     def __iter__(self) -> Iterator[str]:
-        """All users, who may be :meth:`called` meanwhile."""
+        """All users; they may be given turns meanwhile."""
         return iter(list(self._waiting))
 
     def __len__(self) -> int:
@@ -117,6 +119,8 @@ class Turns:
         self._step_next = False
         self._shared_until = 0.0
         self._round_began = 0.0
+        #: When something was begun last because the loop was idle, or the first one came to wait.
+        self._filled = 0.0
 
     @asynccontextmanager
     async def turn(self, user: str, *, behind: bool = False) -> AsyncIterator[None]:
@@ -148,11 +152,12 @@ class Turns:
             self._begin(user, now)
             return
         if not in_rounds:
+            self._filled = now
             self._go_on()
         await (self._behind if behind else self._waiting).wait(user, now)
 
     async def compute(self, user: str, work: Pieces[T], since: float) -> T:
-        """The outcome of a long computation, a few pieces of which are a turn of its user.
+        """The outcome of a long computation; pieces of it, for a moment, are a turn of its user.
 
         One at a time of each user, so that what has been computed is sent before more piles up.
 
@@ -171,7 +176,7 @@ class Turns:
             return computation.outcome
 
     def _end_of_slice(self) -> float:
-        """When a computation that goes on now has had its turn."""
+        """When the turn of a computation that goes on now is over, by the loop's clock."""
         now = asyncio.get_running_loop().time()
         return now + (_SLICE if now < self._shared_until else _LONG_SLICE)
 
@@ -214,11 +219,11 @@ class Turns:
             del self._began[next(iter(self._began))]
 
     def _calm(self, now: float) -> bool:
-        """Forget what is not young any more; whether nothing is."""
+        """Forget what is not young any more; whether nothing is, or that has lasted too long."""
         while self._young:
             eldest = next(iter(self._young))
             if now - self._young[eldest] < _YOUNG:
-                return False
+                return now - self._filled >= _YOUNG
             del self._young[eldest]
         return True
 
@@ -241,10 +246,13 @@ class Turns:
             step = idle and (self._step_next or not self._waiting)
             if step or now - self._behind.since(first) >= _PATIENCE:
                 self._behind.call(first)
+                self._filled = now
                 idle = self._step_next = False
         for user in self._waiting:
             if (idle or self._may_begin(user, now)) and self._waiting.call(user):
                 self._begin(user, now)
+                if idle:
+                    self._filled = now
                 idle, self._step_next = False, True
         if self._waiting or self._behind:
             if calm:

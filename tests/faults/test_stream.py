@@ -212,7 +212,7 @@ async def test_a_client_gone_in_the_middle_of_a_replay_frees_everything(
         Client(f"http://127.0.0.1:{wire.port}", client.token, None) as behind,
         redis_server.client() as redis,
     ):
-        for _ in range(2):  # Redis: one connection for bells, and those that were used at once
+        for _ in range(4):  # Redis: one connection for bells, and those that were used at once
             await go_in_the_middle(behind)
             await freed(gateway, redis, before + rounds + 1)
     assert "Traceback" not in gateway.log

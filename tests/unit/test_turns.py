@@ -154,6 +154,31 @@ async def test_steps_begin_behind_requests_but_not_behind_all_of_one_user() -> N
     await asyncio.gather(*greedy)
 
 
+async def test_slow_requests_one_after_the_other_do_not_keep_steps_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns, begun = Turns(), 0
+    monkeypatch.setattr("firecrest.turns._PATIENCE", 600.0)
+    monkeypatch.setattr("firecrest.turns._APART", 0.0)  # there is always a new one
+    monkeypatch.setattr("firecrest.turns._SHORT", 600.0)
+
+    async def step() -> None:
+        nonlocal begun
+        async with turns.turn("submitter", behind=True):
+            begun += 1
+
+    await begin(turns, "modest", [])
+    steps = [asyncio.create_task(step()) for _ in range(3)]
+    slow: list[Held] = []
+    async with asyncio.timeout(20):
+        while begun < len(steps):
+            slow.append(Held(turns, 1))
+            await rounds(1)
+    for held in slow:
+        held.let_go()
+    await asyncio.gather(*steps, *(task for held in slow for task in held.tasks))
+
+
 class TestComputing:
     @pytest.fixture(autouse=True)
     def each_piece_takes_a_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
