@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
 from typing import Generic, TypeVar
@@ -103,6 +103,22 @@ class _Queue:
         return False
 
 
+class _Turn:
+    """A turn, from when it comes. (Not a generator, which takes twice as long as a turn.)"""
+
+    __slots__ = ("_behind", "_turns", "_user")
+
+    def __init__(self, turns: Turns, user: str, *, behind: bool) -> None:
+        self._turns, self._user, self._behind = turns, user, behind
+
+    async def __aenter__(self) -> None:
+        await self._turns.wait(self._user, behind=self._behind)
+        self._turns.begun(self)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._turns.ended(self)
+
+
 class Turns:
     """Hands out turns, round by round of the event loop; who is alone need not wait for any."""
 
@@ -122,22 +138,14 @@ class Turns:
         #: When something was begun last because the loop was idle, or the first one came to wait.
         self._filled = 0.0
 
-    @asynccontextmanager
-    async def turn(self, user: str, *, behind: bool = False) -> AsyncIterator[None]:
+    def turn(self, user: str, *, behind: bool = False) -> AbstractAsyncContextManager[None]:
         """Begin something when it is the user's turn; the context lasts until it is done.
 
         :param behind: whether nobody waits for an answer to it, so that requests go first
         """
-        await self._wait(user, behind=behind)
-        begun = object()
-        self._young[begun] = asyncio.get_running_loop().time()
-        try:
-            yield
-        finally:
-            if self._young.pop(begun, None) is not None and self._pause:
-                self._go_on()
+        return _Turn(self, user, behind=behind)
 
-    async def _wait(self, user: str, *, behind: bool = False) -> None:
+    async def wait(self, user: str, *, behind: bool = False) -> None:
         """Wait for the user's turn."""
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -156,6 +164,15 @@ class Turns:
             self._go_on()
         await (self._behind if behind else self._waiting).wait(user, now)
 
+    def begun(self, work: object) -> None:
+        """This is under way from now on."""
+        self._young[work] = asyncio.get_running_loop().time()
+
+    def ended(self, work: object) -> None:
+        """This is no longer under way."""
+        if self._young.pop(work, None) is not None and self._pause:
+            self._go_on()
+
     async def compute(self, user: str, work: Pieces[T], since: float) -> T:
         """The outcome of a long computation; pieces of it, for a moment, are a turn of its user.
 
@@ -165,13 +182,13 @@ class Turns:
             clock; of two, the earlier one goes on first
         """
         async with self._alone(user, since):
-            await self._wait(user)
+            await self.wait(user)
             loop, until = asyncio.get_running_loop(), self._end_of_slice()
             computation = _Computation(work)
             for _ in computation:
                 if loop.time() >= until:
                     await asyncio.sleep(0)  # others go on even if nobody else begins anything
-                    await self._wait(user)
+                    await self.wait(user)
                     until = self._end_of_slice()
             return computation.outcome
 
