@@ -322,7 +322,11 @@ discard() {
             cd -- "$place" || exit
             [ -e run/pid ] && alive && [ "$node" = "$(uname -n)" ] && kill -s KILL -- "-$pid"
         ) 2>/dev/null
-        rm -rf -- "$place"
+        # who begins just now, for an owner that has died, may still write into it
+        looks=0
+        until rm -rf -- "$place" 2>/dev/null || [ $((looks += 1)) -gt 20 ]; do
+            sleep 0.05 2>/dev/null || sleep 1
+        done
     done
     exit 0
 }

@@ -208,10 +208,15 @@ class Uploads(Work):
         for name in names:
             assert (self.workdir / name).read_bytes() == self._contents[name]
 
-        async def clean() -> bool:
-            return {path.name for path in self.workdir.iterdir()} == names
+        def left() -> set[str]:
+            return {path.name for path in self.workdir.iterdir()} - names
 
-        await eventually(clean, "nothing but the files remains")
+        async def clean() -> bool:
+            return not left()
+
+        with suppress(AssertionError):
+            await eventually(clean, "nothing but the files remains")
+        assert left() == set()
 
 
 class Downloads(Work):

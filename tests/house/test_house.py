@@ -48,6 +48,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.timeout(400)  # some hundred imports, which others on the machine may slow down
 def test_every_module_can_be_imported_alone() -> None:
     names = [name for name in MODULES if not name.endswith("__main__")]
     done = subprocess.run(

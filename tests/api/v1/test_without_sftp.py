@@ -148,7 +148,9 @@ async def test_every_answer_is_the_same(alice: Client, client: Client, workdir: 
         for each in (alice, client):
             build(root)
             answer = await sent(each, method, word, values)
-            seen.append((told(answer), state(root)))
+            # into itself, cp copies what comes before its refusal in the order of the directory
+            within = values.get("targetPath", "").startswith(f"{values.get('sourcePath')}/")
+            seen.append((told(answer), None if within and word == "copy" else state(root)))
         assert seen[0] == seen[1], (method, word, values)
 
 
