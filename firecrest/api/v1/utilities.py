@@ -117,11 +117,11 @@ async def ls(call: Call, params: LsParams) -> Any:
 
 
 def _written(page: list[Any]) -> Pieces[bytes]:
-    """The answer with a long page."""
+    """The answer with a long page, which is used up: to free it at once would take long, too."""
     parts = []
-    for start in range(0, len(page), PIECE):
-        rows = [_row(one) for one in page[start : start + PIECE]]
-        parts.append(orjson.dumps(rows)[1:-1])
+    while page:
+        parts.append(orjson.dumps([_row(one) for one in page[:PIECE]])[1:-1])
+        del page[:PIECE]
         yield
     return b'%b,"output":[%b]}' % (orjson.dumps(_LISTING)[:-1], b",".join(parts))
 
