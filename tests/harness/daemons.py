@@ -127,7 +127,7 @@ async def redis_server(
     """A Redis in working order."""
     port = free_port()
     argv = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
-    argv += ["--save", "", "--appendonly", "yes"]
+    argv += ["--save", "", "--appendonly", "yes", "--appendfsync", "no"]
     server = RedisServer(argv, port, directory / "redis.log")
     await server.start()
     try:

@@ -129,7 +129,7 @@ async def watched_redis(directory: Path) -> AsyncIterator[WatchedRedis]:
 def _server(directory: Path, port: int, *options: str) -> RedisServer:
     directory.mkdir()
     argv = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)]
-    argv += ["--save", "", "--appendonly", "yes", *options]
+    argv += ["--save", "", "--appendonly", "yes", "--appendfsync", "no", *options]
     return RedisServer(argv, port, directory / "redis.log")
 
 

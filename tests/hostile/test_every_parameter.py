@@ -80,7 +80,7 @@ async def test_nothing_but_data_whatever_is_sent_wherever(
             for target, value in campaign(canaries):
                 if sendable(target, value):
                     group.create_task(one(target, value))
-        assert not wrong, "\n".join(wrong)
+        assert not wrong, "\n".join([*wrong, "The log:", *reasons(hostile_gateway)])
     canaries.check()
     check_log(hostile_gateway)
 
@@ -106,6 +106,11 @@ def is_object(target: Target, value: str) -> bool:
         return isinstance(orjson.loads(value), dict)
     except ValueError:
         return False
+
+
+def reasons(gateway: Gateway) -> list[str]:
+    """Why an answer may be unexpected: the last things that went wrong."""
+    return [line for line in gateway.log.splitlines() if re.search("WARNING|ERROR", line)][-50:]
 
 
 def check_log(gateway: Gateway) -> None:

@@ -203,7 +203,13 @@ class TestLife:
 
     @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
     async def test_signals_have_their_usual_effect(self, machine: Machine, number: int) -> None:
-        job_id = await machine.submit(WAITING)
+        job_id = await machine.submit(WAITING.replace("\n", "\n: >begun\n", 1))
+
+        # until then the leader may be a bash, which ignores SIGQUIT
+        async def begun() -> bool:
+            return (machine.home / "work" / "begun").exists()
+
+        await eventually(begun, "the script itself runs")
         os.killpg(machine.leader(job_id), number)
         job = await machine.ended(job_id)
         assert (job.state, job.exit_code) == ("FAILED", f"0:{number:d}")
