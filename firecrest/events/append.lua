@@ -28,11 +28,11 @@ local function append(log, marks, entry, length, age, bell)
     lost = over[#over][1]
     redis.call('XTRIM', log, 'MAXLEN', kept - #over)
   end
-  local cut = (now - age) * 1000
-  local old = redis.call('XREVRANGE', log, string.format('%.0f', cut - 1), '-', 'COUNT', 1)
-  if #old > 0 then
-    lost = old[1][1]
-    redis.call('XTRIM', log, 'MINID', string.format('%.0f', cut))
+  local cut = string.format('%.0f', (now - age) * 1000)
+  -- XREVRANGE below the first entry would read the whole log, so that one is looked at first
+  if #redis.call('XRANGE', log, '-', '(' .. cut, 'COUNT', 1) > 0 then
+    lost = redis.call('XREVRANGE', log, '(' .. cut, '-', 'COUNT', 1)[1][1]
+    redis.call('XTRIM', log, 'MINID', cut)
   end
   redis.call('EXPIRE', log, age)
   redis.call('HSET', marks, 'last', event)

@@ -228,6 +228,17 @@ async def test_a_task_that_is_gone_cannot_be_written(
     assert not await store.is_current(owned)
 
 
+async def test_an_event_costs_no_more_where_the_log_is_long(
+    store: TaskStore, redis: aioredis.Redis
+) -> None:
+    """Redis reads a whole log backwards to find that nothing in it is older than something."""
+    await redis.config_resetstat()
+    await create(store)
+    done = {name.removeprefix("cmdstat_") for name in await redis.info("commandstats")}
+    assert "xadd" in done
+    assert "xrevrange" not in done
+
+
 # -- who sees what, and for how long ---------------------------------------------------
 
 
