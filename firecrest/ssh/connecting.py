@@ -12,6 +12,7 @@ import asyncssh
 from firecrest.config.settings import Ssh, System
 from firecrest.errors import AccessDenied, ConfigError, FirecrestError, SystemUnavailable
 from firecrest.ssh.delegation import Delegation
+from firecrest.ssh.gathering import Tunnel
 from firecrest.ssh.link import Client, Link
 from firecrest.telemetry.logs import ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
@@ -64,6 +65,7 @@ class Connector:
             link.connection = await asyncssh.connect(
                 system.address.host,
                 system.address.port,
+                tunnel=Tunnel(),
                 username=user,
                 client_keys=[key if certificate is None else (key, certificate)],
                 client_factory=lambda: Client(link, connections),
