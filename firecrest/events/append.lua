@@ -7,7 +7,8 @@ local function keep(key, life)
 end
 
 -- Add an entry (name, value, ...) to an event log, let go what is over its limits, ring the
--- owner's bell, and return the event's id.
+-- owner's bell, and return the event's id. The bell tells the event itself, if it is small: the id
+-- of the event before, its own, and the entry, joined by NUL.
 -- The marks outlive the log: 'last' is the newest id there ever was, 'lost' the newest one
 -- that is kept no more. So a reader who was away can be told whether it missed anything.
 local function append(log, marks, entry, length, age, bell)
@@ -38,6 +39,7 @@ local function append(log, marks, entry, length, age, bell)
   redis.call('HSET', marks, 'last', event)
   if lost then redis.call('HSET', marks, 'lost', lost) end
   redis.call('EXPIRE', marks, math.max(2 * age, 30 * 86400))
-  redis.call('PUBLISH', bell, event)
+  local told = table.concat({last or '', event, unpack(entry)}, '\0')
+  redis.call('PUBLISH', bell, #told <= 4096 and told or event)
   return event
 end

@@ -1,9 +1,10 @@
 """Fan-out of events to the listeners of this process.
 
-One pub/sub connection serves all users with listeners. A message on it carries nothing but
-"look": on each one, and on each confirmation of a (re)subscription, the user's log is read
-after the last event seen. So a cut connection loses nothing. Users with something to read take
-turns, a page each: one whose tasks change all the time delays nobody.
+One pub/sub connection serves all users with listeners. A message on it is a bell: it tells of a
+new event, and if that follows the last one seen, listeners have it at once. On every other bell,
+and on each confirmation of a (re)subscription, the user's log is read after the last event seen.
+So a cut connection loses nothing. Users with something to read take turns, a page each: one whose
+tasks change all the time delays nobody.
 
 Who polls comes and goes all the time. So the hub listens a little longer than somebody does, and
 whoever comes meanwhile has nothing to ask Redis.
@@ -18,7 +19,16 @@ from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
 from firecrest.background import end
-from firecrest.events.log import BEGINNING, EventLog, bell, guarded
+from firecrest.events.log import (
+    BEGINNING,
+    Event,
+    EventLog,
+    Gap,
+    bell,
+    decoded,
+    guarded,
+    read_bell,
+)
 from firecrest.events.subscription import Heed, Subscription
 
 _log = logging.getLogger(__name__)
@@ -66,6 +76,8 @@ class Hub:
         # users whose logs are to be read, in turn, and since when (loop time)
         self._unread: dict[str, float] = {}
         self._rung = asyncio.Event()
+        #: how many events bells have told
+        self._by_bell = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -182,9 +194,27 @@ class Hub:
             self._ring(*self._feeds)
         elif message["type"] in ("message", "subscribe"):
             user = message["channel"].decode().partition("{")[2].rstrip("}")
-            if message["type"] == "subscribe" and user in self._feeds:
-                self._feeds[user].heard = True
+            if message["type"] == "subscribe":
+                if user in self._feeds:
+                    self._feeds[user].heard = True
+            elif self._told(user, message["data"]):
+                self._by_bell += 1
+                if self._by_bell % self._page == 0:  # many messages may have come together
+                    await asyncio.sleep(0)
+                return
             self._ring(user)
+
+    def _told(self, user: str, message: bytes) -> bool:
+        """Give listeners the event that a bell tells of, if it is the next one."""
+        feed = self._feeds.get(user)
+        if feed is None or feed.lock.locked() or (told := read_bell(message)) is None:
+            return False
+        before, entry = told
+        if before != feed.position:
+            return False
+        self._deliver(feed, decoded(user, entry), asyncio.get_running_loop().time())
+        feed.position = entry[0].decode()
+        return True
 
     def _ring(self, *users: str) -> None:
         now = asyncio.get_running_loop().time()
@@ -225,8 +255,11 @@ class Hub:
             events = [await self.log.event(user, entry) for entry in page.entries]
             # one step from here on: whoever replays joins before or after it
             for item in (page.gap, *events):
-                if item is not None:
-                    for subscription in feed.subscriptions:
-                        subscription.put(item, heard)
+                self._deliver(feed, item, heard)
             feed.position = page.end
             return len(page.entries) == self._page
+
+    def _deliver(self, feed: _Feed, item: Event | Gap | None, heard: float | None) -> None:
+        if item is not None:
+            for subscription in feed.subscriptions:
+                subscription.put(item, heard)

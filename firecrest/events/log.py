@@ -116,6 +116,22 @@ def documents_key(user: str) -> str:
     return f"fc:{{{user}}}:tasks"
 
 
+def read_bell(message: bytes) -> tuple[str, Entry] | None:
+    """The id of the event before, and the entry of this one, if the bell tells it as a whole."""
+    before, *told = message.split(b"\0")
+    fields = dict(zip(told[1::2], told[2::2], strict=True))
+    if not told or _without_document(fields):
+        return None
+    return before.decode(), (told[0], fields)
+
+
+def _without_document(fields: dict[bytes, bytes]) -> bool:
+    """Whether the document of a task has to be asked for: only final results grow so large, and
+    a later transition has an event of its own.
+    """
+    return b"id" in fields and b"document" not in fields
+
+
 def is_event_id(text: str) -> bool:
     """Whether a text has the form of an event id."""
     match = _ID.fullmatch(text)
@@ -126,6 +142,21 @@ def order(event_id: str) -> tuple[int, int]:
     """What event ids are compared by."""
     moment, _, number = event_id.partition("-")
     return int(moment), int(number)
+
+
+def decoded(user: str, entry: Entry) -> Event | None:
+    """What an entry tells that holds all of it; None if it cannot be read."""
+    event_id, fields = entry[0].decode(), entry[1]
+    try:
+        if (body := fields.get(b"job")) is not None:
+            system, job_id = fields[b"system"].decode(), fields[b"jobid"].decode()
+            return JobEvent(event_id, system, job_id, body)
+        previous = fields[b"previous"].decode()
+        document = Document(fields[b"document"])
+        return TaskEvent(event_id, Status(previous) if previous else None, document)
+    except (ValueError, KeyError):
+        _log.exception("event %s of %s cannot be read", event_id, user)
+        return None
 
 
 class EventLog:
@@ -180,28 +211,14 @@ class EventLog:
 
         One that cannot be read, as of a newer replica, is left out: it must hold up nobody.
         """
-        try:
-            return await self._decoded(user, entry)
-        except (ValueError, KeyError):
-            _log.exception("event %s of %s cannot be read", entry[0].decode(), user)
-            return None
-
-    async def _decoded(self, user: str, entry: Entry) -> Event | None:
         event_id, fields = entry
-        if (body := fields.get(b"job")) is not None:
-            system, job_id = fields[b"system"].decode(), fields[b"jobid"].decode()
-            return JobEvent(event_id.decode(), system, job_id, body)
-        stored = fields.get(b"document")
-        if stored is None:
-            # only final results grow this large; a later transition has an event of its own
+        if _without_document(fields):
             with guarded():
                 stored = await self._redis.hget(documents_key(user), fields[b"id"])
             if stored is None:
                 return None
-        previous = fields[b"previous"].decode()
-        return TaskEvent(
-            event_id.decode(), Status(previous) if previous else None, Document(stored)
-        )
+            entry = event_id, {**fields, b"document": stored}
+        return decoded(user, entry)
 
     async def now(self, user: str, task_id: str) -> tuple[Document | None, str]:
         """A task of the user's, and the id of the last event in the same moment."""

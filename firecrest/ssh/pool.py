@@ -86,6 +86,8 @@ class _Lane:
         waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._serve()
+        if waiter.done():
+            return waiter.result()
         try:
             async with asyncio.timeout(_LONGEST_WAIT):
                 return await waiter
