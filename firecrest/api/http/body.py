@@ -6,9 +6,17 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
-from aiohttp import BodyPartReader, MultipartReader, hdrs, web
+from aiohttp import (
+    BodyPartReader,
+    MultipartReader,
+    content_disposition_filename,
+    hdrs,
+    parse_content_disposition,
+    web,
+)
 from aiohttp.http_exceptions import HttpProcessingError
 
 from firecrest.errors import InvalidInput, TooLarge
@@ -113,13 +121,14 @@ async def _read_parts(form: Form, reader: MultipartReader) -> None:
     while (part := await reader.next()) is not None:
         if not isinstance(part, BodyPartReader):
             raise InvalidInput("Malformed multipart body")
-        if part.name == "file" and _is_file(part):
+        name, file_name = _names(part.headers.get(hdrs.CONTENT_DISPOSITION, ""))
+        if name == "file" and _is_file(part):
             if form.file is None:
-                form.file = FilePart(_file_name(part), part, rest)
+                form.file = FilePart(file_name, part, rest)
                 return
             await part.release()
-        elif part.name is not None:
-            form.fields.setdefault(part.name, await _text(part))
+        elif name is not None:
+            form.fields.setdefault(name, await _text(part))
             if len(form.fields) > _MAX_FIELDS:
                 raise InvalidInput("Too many form fields")
 
@@ -138,12 +147,17 @@ def _is_file(part: BodyPartReader) -> bool:
     return "filename" in part.headers.get(hdrs.CONTENT_DISPOSITION, "")
 
 
-def _file_name(part: BodyPartReader) -> str | None:
-    """The file name as it was sent; aiohttp's is without the backslashes at its beginning."""
-    lost = _LEADING.search(part.headers.get(hdrs.CONTENT_DISPOSITION, ""))
-    if lost is None:
-        return part.filename
-    return "\\" * (len(lost[1]) // 2) + (part.filename or "")
+@lru_cache(maxsize=256)
+def _names(disposition: str) -> tuple[str | None, str | None]:
+    """Names of a part and of its file, as they were sent.
+
+    Remembered, because parsing them is slow and clients send the same again and again.
+    """
+    _, params = parse_content_disposition(disposition)
+    file_name = content_disposition_filename(params)
+    if lost := _LEADING.search(disposition):  # backslashes at its beginning
+        file_name = "\\" * (len(lost[1]) // 2) + (file_name or "")
+    return content_disposition_filename(params, "name"), file_name
 
 
 async def _text(part: BodyPartReader) -> str:
