@@ -2,9 +2,10 @@
 
 For each command that is asked for by itself sshd makes a session and starts the user's login
 shell, which together cost as much as a tool of a batch system does, and ``timeout`` a quarter of
-that again. Here all this is done once for many: a shell runs under a ``timeout`` that is longer
-than the limit of a command by half, and takes commands as long as they can end in time. So
-whatever it runs has ended by then, whatever becomes of the gateway or of the connection.
+that again. Here all this is done once for many: a shell has a timer that ends it, and whatever it
+runs, after half as long again as a command may take. It takes commands that can end before; for
+one that could not, another timer begins. So whatever runs has ended by then, whatever becomes of
+the gateway or of the connection.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ _TAIL = 64
 #: Ends what runs when the shell is told to end, as sshd tells it for us; a background command,
 #: because a shell acts on signals no sooner than the one in the foreground ends.
 _PREPARE = b"trap 'kill $p 2>/dev/null; exit 1' TERM\n"
+#: Begins a timer of so many seconds, then ends the one before, of whose end nothing is said. A
+#: shell that has no timer, because there are too many processes, ends.
+_TIMER = (
+    b"o=$w; { sleep %d; kill 0; } </dev/null >/dev/null 2>&1 & w=$!\n"
+    b'[ "$w" != "$o" ] || exit; [ -z "$o" ] || { kill $o; wait $o; } 2>/dev/null\n'
+)
 
 
 class Budget:
@@ -51,10 +58,10 @@ class Shell:
     before.
     """
 
-    def __init__(self, process: asyncssh.SSHClientProcess[bytes], ends: float) -> None:
-        """:param ends: when its life is over, in monotonic seconds"""
+    def __init__(self, process: asyncssh.SSHClientProcess[bytes]) -> None:
         self._process = process
-        self._ends = ends
+        #: When its timer ends it, at the earliest; monotonic seconds.
+        self._ends = 0.0
         self._mark = secrets.token_urlsafe(12)
         self._end_of_output = re.compile(rf"\0{self._mark} (\d+)\n\Z".encode())
         #: Monotonic seconds.
@@ -72,12 +79,8 @@ class Shell:
         :param seconds: the limit of its commands
         :raises asyncssh.ChannelOpenError: there are too many sessions at the moment
         """
-        ends = time.monotonic() + longest(seconds)  # no later than the machine will say so
-        command_line = f"exec timeout {longest(seconds)} sh"
-        process = await connection.create_process(
-            command_line, env=dict(environment), encoding=None
-        )
-        shell = cls(process, ends)
+        process = await connection.create_process("exec sh", env=dict(environment), encoding=None)
+        shell = cls(process)
         try:
             process.stdin.write(_PREPARE)
             await shell.run(b"true", limit=_CHUNK, seconds=seconds)
@@ -95,8 +98,16 @@ class Shell:
         return not (self._process.stdout.at_eof() or self._process.is_closing())
 
     def takes(self, seconds: float) -> bool:
-        """Whether a command of this limit ends in time here: neither too early nor too late."""
-        return self.alive and seconds <= self._ends - time.monotonic() <= longest(seconds)
+        """Whether a command of this limit can be run here: there is time to set the timer anew."""
+        return self.alive and self._ends - time.monotonic() >= seconds / 2
+
+    def _timer(self, seconds: float) -> bytes:
+        """What sets the timer anew if it would end a command of this limit too early or late."""
+        now = time.monotonic()
+        if seconds <= self._ends - now <= longest(seconds):
+            return b""
+        self._ends = now + longest(seconds)  # no later than the machine will say so
+        return _TIMER % longest(seconds)
 
     async def run(self, line: bytes, *, limit: int, seconds: float) -> Completed:
         """Run a command line, whose standard input is empty.
@@ -110,9 +121,9 @@ class Shell:
         """
         mark = self._mark.encode()
         self._process.stdin.write(
-            b"%b </dev/null & p=$!\n"
+            b"%b%b </dev/null & p=$!\n"
             b"wait $p; s=$?; p=; printf '\\0%b %%d\\n' $s; printf '\\0%b %%d\\n' $s >&2\n"
-            % (line, mark, mark)
+            % (self._timer(seconds), line, mark, mark)
         )
         budget = Budget(limit)
         try:

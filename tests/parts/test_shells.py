@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from firecrest.commands.base import Completed
+from firecrest.commands.base import Completed, longest
 from firecrest.errors import CommandFailed, Fault, SystemUnavailable
 from tests.conftest import Wires
 from tests.harness.daemons import ended
@@ -116,8 +116,14 @@ async def test_its_limit_ends_a_command_but_not_the_connection(bench: Bench, wor
     assert bench.wire.connections == 1
 
 
-async def test_its_limit_ends_a_command_that_nobody_can_reach(bench: Bench, workdir: Path) -> None:
+@pytest.mark.parametrize("before", [2, 300])
+async def test_its_limit_ends_a_command_that_nobody_can_reach(
+    bench: Bench, workdir: Path, before: float
+) -> None:
+    """Also in a shell that has run a command with another limit before."""
     mark = workdir / "mark"
+    shell = await shell_of(bench, before)
+    assert await shell_of(bench, 2) == shell
     line = f"sh -c 'echo $$ > {mark}; sleep 60'"
     asking = asyncio.create_task(small(bench, line, limit=2))
     running = await held(mark)
@@ -129,19 +135,40 @@ async def test_its_limit_ends_a_command_that_nobody_can_reach(bench: Bench, work
     bench.wire.flow()
 
 
-async def test_a_shell_that_may_end_before_a_command_does_gets_none(bench: Bench) -> None:
-    before = await shell_of(bench, 1)
+async def test_a_shell_in_use_goes_on(bench: Bench) -> None:
+    """It would have ended twice by then."""
+    before, began = await shell_of(bench, 2), time.monotonic()
+    while time.monotonic() - began < 2 * longest(2):
+        assert await small(bench, WHO, limit=2) == Completed(0, b"%d\n" % before, b"")
 
-    async def another() -> bool:
-        return await shell_of(bench, 1) != before
 
-    await eventually(another, "another shell serves")
+async def test_a_shell_that_is_about_to_end_gets_no_command(bench: Bench) -> None:
+    before, began = await shell_of(bench, 1), time.monotonic()
+
+    async def late() -> bool:
+        return time.monotonic() - began > longest(1) - 0.4
+
+    await eventually(late, "there is no time for another timer")
+    assert await shell_of(bench, 1) != before
     await ended([before])
 
 
-async def test_a_shell_that_would_let_a_command_run_too_long_gets_none(bench: Bench) -> None:
-    before = await shell_of(bench)
-    assert await shell_of(bench, 5) != before
+async def test_nothing_of_a_shell_stays(bench: Bench) -> None:
+    """Neither its timers nor what they began."""
+    before = await shell_of(bench, 1)
+    await shell_of(bench, 2)
+    group = os.getpgid(before)
+    async with bench.pool.channel("alice", bench.system) as link:
+        link.end_shells(time.monotonic())
+
+    async def gone() -> bool:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    await eventually(gone, "its process group is empty")
 
 
 async def test_a_shell_that_was_killed_is_replaced(bench: Bench) -> None:
