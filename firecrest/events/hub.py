@@ -139,7 +139,7 @@ class Hub:
         # every time, because that of another subscription may have failed
         with guarded():
             async with self._changing:
-                await self._pubsub.subscribe(bell(user))
+                await self._pubsub.subscribe(bell(self._redis, user))
         self._wanted.set()
 
     def _join(self, feed: _Feed, subscription: Subscription) -> None:
@@ -166,7 +166,7 @@ class Hub:
                 try:
                     async with self._changing:
                         if user not in self._feeds:  # nobody came meanwhile
-                            await self._pubsub.unsubscribe(bell(user))
+                            await self._pubsub.unsubscribe(bell(self._redis, user))
                 except (RedisError, OSError) as error:
                     _log.info("unsubscribing: %s", error)
 

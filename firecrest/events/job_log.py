@@ -105,7 +105,7 @@ class JobLog:
                     writer.lease,
                     writer.fence,
                     self._settings.max_length,
-                    bell(user),
+                    bell(self._redis, user),
                     system,
                     job_id,
                     orjson.dumps(state),

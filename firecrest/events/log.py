@@ -106,9 +106,14 @@ def marks_key(user: str) -> str:
     return f"fc:{{{user}}}:marks"
 
 
-def bell(user: str) -> str:
-    """The channel on which each new event of the user is announced."""
-    return f"fc:bell:{{{user}}}"
+def bell(redis: Any, user: str) -> str:
+    """The channel on which each new event of the user is announced.
+
+    Channels, unlike keys, are the same in all databases of a server: each has its own here.
+    """
+    pool = getattr(redis, "connection_pool", None)  # a cluster has one database, and no pool
+    database = pool.connection_kwargs.get("db", 0) if pool else 0
+    return f"fc:bell:{database}:{{{user}}}"
 
 
 def documents_key(user: str) -> str:
@@ -119,10 +124,10 @@ def documents_key(user: str) -> str:
 def read_bell(message: bytes) -> tuple[str, Entry] | None:
     """The id of the event before, and the entry of this one, if the bell tells it as a whole."""
     before, *told = message.split(b"\0")
-    fields = dict(zip(told[1::2], told[2::2], strict=True))
-    if not told or _without_document(fields):
+    fields = dict(zip(told[1::2], told[2::2], strict=False))
+    if not fields or _without_document(fields):
         return None
-    return before.decode(), (told[0], fields)
+    return before.decode("ascii", "replace"), (told[0], fields)
 
 
 def _without_document(fields: dict[bytes, bytes]) -> bool:

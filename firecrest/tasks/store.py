@@ -16,7 +16,7 @@ key                          type     holds
                                       task id, digest of the request
 ``fc:owner:<id>``            string   the user: tells 403 from 404
 ``fc:due``                   zset     ``<user>/<id>`` → end of the lease, or next look
-``fc:bell:{user}``           channel  "there is a new event"
+``fc:bell:<db>:{user}``      channel  "there is a new event", and if it is small, which
 ===========================  =======  ====================================================
 """
 
@@ -331,7 +331,7 @@ class TaskStore:
             self._events.max_length,
             self._events.max_age,
             MAX_LOGGED_DOCUMENT,
-            bell(task.user),
+            bell(self._redis, task.user),
             head(task),
         ]
 

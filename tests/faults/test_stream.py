@@ -41,7 +41,7 @@ async def freed(gateway: Gateway, redis: Redis, files: int) -> None:
     """Wait until nobody listens for alice, and no more than so many files are open."""
 
     async def free() -> bool:
-        ((_, listeners),) = await redis.pubsub_numsub(bell("alice"))
+        ((_, listeners),) = await redis.pubsub_numsub(bell(redis, "alice"))
         return listeners == 0 and open_files(gateway) <= files
 
     await eventually(free, "all that served it is freed")
@@ -286,7 +286,7 @@ async def test_without_redis_a_held_poll_answers_as_a_read_does(
 
     async def waits() -> bool:
         async with redis_server.client() as redis:
-            ((_, listeners),) = await redis.pubsub_numsub(bell("alice"))
+            ((_, listeners),) = await redis.pubsub_numsub(bell(redis, "alice"))
         return bool(listeners)
 
     await eventually(waits, "the poll is held")

@@ -10,12 +10,14 @@ from dataclasses import replace
 import pytest
 from redis import asyncio as aioredis
 
+from firecrest.config.settings import Events, Redis, Tasks
 from firecrest.errors import TaskStoreUnavailable
 from firecrest.events import hub as hub_module
 from firecrest.events.hub import Hub
 from firecrest.events.log import Entry, Event, EventLog, Page, bell
 from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.tasks import Kind, Status
+from firecrest.redis_client import connect_redis
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer
 from tests.harness.events import logged, next_event
@@ -136,7 +138,7 @@ async def test_nobody_listening_costs_nothing(
         await check_silent(subscription, store)
 
     async def quiet() -> bool:
-        ((_, listeners),) = await redis.pubsub_numsub(bell("alice"))
+        ((_, listeners),) = await redis.pubsub_numsub(bell(redis, "alice"))
         return listeners == 0
 
     await eventually(quiet, "nobody listens to the bell")
@@ -249,6 +251,48 @@ async def test_a_lost_connection_loses_and_repeats_nothing(
         await check_silent(other, store)
 
 
+async def test_what_a_bell_tells_need_not_be_read(
+    hub: Hub, store: TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with hub.subscribe("alice") as one, hub.subscribe("alice") as other:
+        await check_silent(one, store)
+        monkeypatch.setattr(hub.log, "page", None)
+        ids = await happen(store, 40)
+        assert await take(one, 40) == ids
+        assert (await take(other, 41))[1:] == ids
+
+
+async def test_a_bell_that_tells_another_event_than_the_next_is_only_a_bell(
+    hub: Hub, store: TaskStore, redis: aioredis.Redis
+) -> None:
+    async with hub.subscribe("alice") as subscription:
+        await check_silent(subscription, store)
+        position = subscription.position.encode()
+        for message in (
+            b"0-1\x001-1\0id\0x\0previous\0\0document\0{}",
+            position + b"\0" + position[:-1] + b"9\0id\0x\0previous\0",
+            position,
+            b"\xff",
+        ):
+            await redis.publish(bell(redis, "alice"), message)
+        await check_silent(subscription, store)
+
+
+async def test_databases_of_one_server_have_bells_of_their_own(
+    hub: Hub, store: TaskStore, redis_server: RedisServer
+) -> None:
+    other = connect_redis(Redis(port=redis_server.port, db=1))
+    elsewhere = TaskStore(other, Tasks(storage_expiration=600), Events())
+    async with hub.subscribe("alice") as subscription:
+        await check_silent(subscription, store)
+        ((_, listeners),) = await other.pubsub_numsub(bell(other, "alice"))
+        assert listeners == 0
+        await happen(elsewhere)
+        await check_silent(subscription, store)
+    await other.flushdb()
+    await other.aclose()
+
+
 async def test_bells_that_are_never_heard_are_made_up_for(
     make: Make, store: TaskStore, redis: aioredis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +302,7 @@ async def test_bells_that_are_never_heard_are_made_up_for(
         await check_silent(subscription, store)
         async with hub._changing:
             await hub._pubsub.subscribe("fc:bell:another")
-            await hub._pubsub.unsubscribe(bell("alice"))  # behind its back
+            await hub._pubsub.unsubscribe(bell(hub._redis, "alice"))  # behind its back
         await check_silent(subscription, store)
 
 

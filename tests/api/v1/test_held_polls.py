@@ -53,7 +53,7 @@ async def listeners(redis_server: RedisServer) -> Listeners:
 
     async def count() -> int:
         async with redis_server.client() as redis:
-            ((_, number),) = await redis.pubsub_numsub(bell("alice"))
+            ((_, number),) = await redis.pubsub_numsub(bell(redis, "alice"))
             return int(number)
 
     return count
