@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from redis import asyncio as aioredis
 
 from firecrest.config.settings import Events, Redis, Tasks
+from firecrest.events.hub import Hub
+from firecrest.events.log import EventLog
 from firecrest.redis_client import connect_redis
 from firecrest.tasks.store import TaskStore
 from tests.conftest import Wires
 from tests.harness.daemons import RedisServer
 from tests.harness.testbed import Testbed
+from tests.parts.listening import Make
 from tests.parts.ssh_bench import Bench, bench_on
 
 
@@ -35,3 +39,22 @@ def store(redis: aioredis.Redis) -> TaskStore:
 async def bench(testbed: Testbed, wires: Wires, tmp_path: Path) -> AsyncIterator[Bench]:
     async with bench_on(testbed, wires, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+async def make(redis: aioredis.Redis) -> AsyncIterator[Make]:
+    """Starts hubs."""
+    async with AsyncExitStack() as stack:
+
+        async def start(queue: int) -> Hub:
+            hub = Hub(redis, EventLog(redis), queue)
+            hub.start()
+            stack.push_async_callback(hub.stop)
+            return hub
+
+        yield start
+
+
+@pytest.fixture
+async def hub(make: Make) -> Hub:
+    return await make(100)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -15,56 +14,14 @@ from firecrest.errors import TaskStoreUnavailable
 from firecrest.events import hub as hub_module
 from firecrest.events.hub import Hub
 from firecrest.events.log import Entry, Event, EventLog, Page, bell
-from firecrest.events.subscription import GoingAway, Subscription, TooSlow
+from firecrest.events.subscription import GoingAway, TooSlow
 from firecrest.model.tasks import Kind, Status
 from firecrest.redis_client import connect_redis
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer
 from tests.harness.events import logged, next_event
 from tests.harness.waiting import eventually
-
-#: Far below the time after which the logs are read without a bell.
-PROMPTLY = 2.0
-
-Make = Callable[[int], Awaitable[Hub]]
-
-
-@pytest.fixture
-async def make(redis: aioredis.Redis) -> AsyncIterator[Make]:
-    """Starts hubs."""
-    async with AsyncExitStack() as stack:
-
-        async def start(queue: int) -> Hub:
-            hub = Hub(redis, EventLog(redis), queue)
-            hub.start()
-            stack.push_async_callback(hub.stop)
-            return hub
-
-        yield start
-
-
-@pytest.fixture
-async def hub(make: Make) -> Hub:
-    return await make(100)
-
-
-async def happen(store: TaskStore, count: int = 1, user: str = "alice") -> list[str]:
-    """So many tasks come into being; their ids."""
-    ids = [new_id() for _ in range(count)]
-    for task_id in ids:
-        await store.create(task_id, Kind.LIST_JOBS, user=user, system="cluster", spec=None)
-    return ids
-
-
-async def take(subscription: Subscription, count: int, limit: float = PROMPTLY) -> list[str]:
-    """Task ids of the next so many events."""
-    return [(await next_event(subscription, limit)).document.id for _ in range(count)]
-
-
-async def check_silent(subscription: Subscription, store: TaskStore) -> None:
-    """Nothing is waiting: the next event is the one that happens now."""
-    ids = await happen(store, user=subscription.user)
-    assert await take(subscription, 1) == ids
+from tests.parts.listening import PROMPTLY, Make, check_silent, happen, take
 
 
 async def test_each_subscription_gets_each_event_of_its_user_in_order(
@@ -382,62 +339,6 @@ async def test_a_log_that_cannot_be_read_is_read_later_and_delays_no_other(
         await hub.stop()
 
 
-# -- replay ----------------------------------------------------------------------------
-
-
-async def test_a_replay_goes_over_into_the_live_events_without_a_seam(
-    hub: Hub, store: TaskStore
-) -> None:
-    """Many replays from many ids, while events happen all the time."""
-    ids = await happen(store, 250)
-    happening = asyncio.create_task(happen(store, 250))
-    starts = [event.id for event in await logged(hub.log, "alice")][::40]
-
-    async def resume(number: int) -> list[str]:
-        async with hub.subscribe("alice", starts[number]) as subscription:
-            return await take(subscription, 499 - 40 * number)
-
-    found = await asyncio.gather(*(resume(number) for number in range(len(starts))))
-    ids += await happening
-    for number, seen in enumerate(found):
-        assert seen == ids[40 * number + 1 :]
-
-
-async def test_a_slow_replay_does_not_fill_a_queue(make: Make, store: TaskStore) -> None:
-    hub = await make(5)
-    async with hub.subscribe("alice") as live, hub.subscribe("alice", "0-0") as slow:
-        ids = []
-        for _ in range(60):
-            ids += await happen(store, 4)
-            assert await take(live, 4) == ids[-4:]
-        assert slow.replaying
-        assert await take(slow, 240) == ids
-        taking = asyncio.create_task(take(slow, 1))
-
-        async def joined() -> bool:
-            return not slow.replaying
-
-        await eventually(joined, "it has joined the others")
-        assert await happen(store) == await taking
-        assert not slow.replayed
-
-
-async def test_one_ahead_of_the_hub_gets_nothing_twice(hub: Hub, store: TaskStore) -> None:
-    """It has seen, elsewhere, what this hub has not read yet."""
-    async with hub.subscribe("alice") as live:
-        await check_silent(live, store)
-        async with hub._feeds["alice"].lock:  # the hub falls behind
-            ids = await happen(store, 3)
-            last = await hub.log.last_id("alice")
-            async with hub.subscribe("alice", last) as ahead:
-                taking = asyncio.create_task(take(ahead, 1))
-                await happen(store, 1, "bob")
-                assert not taking.done()
-                ahead_of = await happen(store)
-        assert await taking == ahead_of
-        assert await take(live, 4) == ids + ahead_of
-
-
 async def test_all_are_told_that_the_process_ends(hub: Hub, store: TaskStore) -> None:
     await happen(store)
     async with hub.subscribe("alice") as live, hub.subscribe("alice", "0-0") as replaying:
@@ -451,17 +352,3 @@ async def test_all_are_told_that_the_process_ends(hub: Hub, store: TaskStore) ->
     async with hub.subscribe("alice") as late:
         with pytest.raises(GoingAway):
             await late.get()
-
-
-async def test_a_replay_without_redis_says_so_and_may_be_tried_again(
-    hub: Hub, store: TaskStore, redis_server: RedisServer
-) -> None:
-    ids = await happen(store, 3)
-    async with hub.subscribe("alice", "0-0") as subscription:
-        await redis_server.stop()
-        try:
-            with pytest.raises(TaskStoreUnavailable):
-                await subscription.get()
-        finally:
-            await redis_server.start()
-        assert await take(subscription, 3, 10) == ids
