@@ -17,7 +17,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.api.v1.test_external import offered, send
+from tests.api.v1.external import offered, send
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config, Gateway

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.api.v1.test_external import send
+from tests.api.v1.external import send
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
 from tests.harness.daemons import RedisServer

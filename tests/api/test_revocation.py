@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from firecrest.model.tasks import Status
-from tests.api.v1.test_external import send
+from tests.api.v1.external import send
 from tests.conftest import Connect
 from tests.harness.client import Client
 from tests.harness.daemons import RedisServer

@@ -17,7 +17,7 @@ import jwt
 import pytest
 from redis import asyncio as aioredis
 
-from tests.api.v1.test_external import DOWNLOAD, UPLOAD, fetch, offered, send
+from tests.api.v1.external import DOWNLOAD, UPLOAD, fetch, offered, send
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.api.v1.test_external import UPLOAD, store_wire
+from tests.api.v1.external import UPLOAD, store_wire
 from tests.conftest import Connect, Gateways, Wires
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config

@@ -29,6 +29,12 @@ class Answer:
     def json(self) -> Any:
         return orjson.loads(self.content)
 
+    @property
+    def error_headers(self) -> dict[str, str]:
+        """Those that say what went wrong."""
+        harmless = {"X-Request-ID", "X-Content-Type-Options"}
+        return {k: v for k, v in self.headers.items() if k.startswith("X-") and k not in harmless}
+
 
 class Client:
     """Sends requests with a token and, by default, the machine header."""

@@ -7,13 +7,11 @@ from copy import deepcopy
 
 import pytest
 
-from tests.api.v1.test_external import bucket as bucket  # fixtures, and tests that hold here, too
-from tests.api.v1.test_external import manual as manual
-from tests.api.v1.test_external import (
-    test_a_file_is_offered_at_a_url_for_anybody as test_downloads,
-)
-from tests.api.v1.test_external import (
+from tests.api.v1.test_external_arrival import (
     test_a_finished_upload_leaves_the_file_and_nothing_else as test_an_upload,
+)
+from tests.api.v1.test_external_download import (
+    test_a_file_is_offered_at_a_url_for_anybody as test_downloads,
 )
 from tests.api.v1.test_external_invalidate import (
     test_an_upload_that_waits_is_dropped as test_a_withdrawn_upload,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
-from tests.api.v1.test_external import download, fetch, finish, offered, send, store_wire
+from tests.api.v1.external import download, fetch, finish, offered, send, store_wire
 from tests.conftest import Connect, Gateways, Wires
-from tests.harness.bucket import Bucket, bucket_of
+from tests.harness.bucket import Bucket
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config
 from tests.harness.testbed import Testbed
@@ -22,12 +20,6 @@ from tests.harness.waiting import eventually
 INVALIDATE = "/storage/xfer-external/invalidate"
 DONE = {"success": "URL invalidated successfully"}
 GONE = {"error": "Invalid X-Task-Id"}
-
-
-@pytest.fixture
-async def bucket(staging: Testbed) -> AsyncIterator[Bucket]:
-    async with bucket_of(staging, "alice") as found:
-        yield found
 
 
 async def invalidate(client: Client, task_id: str) -> Answer:

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from tests.api.v1.test_external import download, fetch
+from tests.api.v1.external import NOT_STAGED, download, fetch
 from tests.conftest import Connect, Gateways
-from tests.harness.bucket import Bucket, bucket_of
+from tests.harness.bucket import Bucket
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config, Gateway
 from tests.harness.services import served
@@ -30,13 +29,6 @@ PART = 5 << 20
 #: Four parts, the last of them short.
 CONTENT = os.urandom(3 * PART + 1234)
 NO_PARTS = "<Error><Code>NotImplemented</Code><Message>no</Message></Error>"
-NOT_STAGED = {"error": "Object isn't in Object Storage"}
-
-
-@pytest.fixture
-async def bucket(staging: Testbed) -> AsyncIterator[Bucket]:
-    async with bucket_of(staging, "alice") as found:
-        yield found
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from firecrest.model.jobs import Submission
 from firecrest.scheduler.slurm_sbatch import Sbatch
 from tests.api.v1 import test_external_parts as parts
 from tests.api.v1.both_ways import by_commands
-from tests.api.v1.test_external import download, fetch
+from tests.api.v1.external import download, fetch
 from tests.api.v1.test_without_sftp import (  # fixtures, and tests that hold here, too
     bucket as bucket,
 )

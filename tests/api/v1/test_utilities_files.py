@@ -31,19 +31,11 @@ ODD_NAMES = [
 ]
 
 
-def error_headers(answer: Answer) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in answer.headers.items()
-        if name.startswith("X-") and name != "X-Request-ID"
-    }
-
-
 def check_refused(answer: Answer, command: str, headers: dict[str, str]) -> None:
     assert answer.status == 400, answer
     assert answer.json["description"] == f"Error on {command} operation"
     assert answer.json["error"]
-    assert error_headers(answer) == headers
+    assert answer.error_headers == headers
 
 
 def check_done(answer: Answer, command: str, status: int = 200, output: Any = "") -> None:
@@ -51,7 +43,7 @@ def check_done(answer: Answer, command: str, status: int = 200, output: Any = ""
         status,
         {"description": f"Success to {command} file.", "output": output},
     )
-    assert error_headers(answer) == {}
+    assert answer.error_headers == {}
 
 
 def own(path: Path, content: bytes = b"content") -> Path:
@@ -438,7 +430,7 @@ async def test_the_machine_comes_first(alice: Client, command: str) -> None:
         "description": f"Error on {command} operation",
         "error": "Machine does not exist",
     }
-    assert error_headers(answer) == {
+    assert answer.error_headers == {
         "X-Machine-Does-Not-Exist": "Machine does not exist",
         "X-Machine-Does-Not-Exists": "Machine does not exists",
     }
