@@ -262,7 +262,7 @@ async def test_a_slurmctld_that_ends_between_a_job_and_its_answer_leaves_one_job
 async def test_tools_that_hang_are_ended_and_told_as_a_time_out(
     client: Client, daemons: SlurmCluster, tools: Callable[[str], Tool]
 ) -> None:
-    await works(client)  # else it would be asked first what this Slurm can do, and not more
+    await works(client, "jobs")  # else it is asked first what it can do, and nothing more
     hanging = [tools(name) for name in ("squeue", "sacct", "scancel", "scontrol")]
     for tool in hanging:
         tool.hold_before()
