@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.api.v1.external import UPLOAD, store_wire
-from tests.conftest import Connect, Gateways, Wires
+from tests.api.v1.external import UPLOAD
+from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config
-from tests.harness.testbed import Testbed
+from tests.harness.network import Wire
 from tests.harness.waiting import eventually
 
 MOST = 2
@@ -24,15 +24,13 @@ async def test_one_task_too_many_is_not_begun(
     config: Config,
     gateways: Gateways,
     connect: Connect,
-    wires: Wires,
-    testbed: Testbed,
+    store_wire: Wire,
     workdir: Path,
 ) -> None:
     config["tasks"]["max_running_per_user"] = MOST
-    wire = await store_wire(wires, testbed, config)
     gateway = await gateways(config)
     alice, bob = connect(gateway), connect(gateway, "bob")
-    wire.stall()
+    store_wire.stall()
     receipts = [await begun(alice, workdir, number) for number in range(MOST)]
     assert [receipt.status for receipt in receipts] == [201] * MOST
     before = (await alice.get("/tasks")).json["tasks"].keys()
@@ -49,7 +47,7 @@ async def test_one_task_too_many_is_not_begun(
     assert (await alice.get("/utilities/whoami")).status == 200
     assert (await bob.finished(await bob.get("/compute/acct")))["status"] == "200"
 
-    wire.flow()
+    store_wire.flow()
     for receipt in receipts:
         await alice.reached(receipt, {"111"})
 

@@ -8,23 +8,11 @@ from typing import Any
 
 import aiohttp
 
-from tests.conftest import Wires
 from tests.harness.client import Answer, Client
-from tests.harness.gateway import Config
-from tests.harness.network import Wire
-from tests.harness.testbed import Testbed
 
 UPLOAD = "/storage/xfer-external/upload"
 DOWNLOAD = "/storage/xfer-external/download"
 NOT_STAGED = {"error": "Object isn't in Object Storage"}
-
-
-async def store_wire(wires: Wires, testbed: Testbed, config: Config) -> Wire:
-    """Put a wire between the gateway (and the machine) and the object store."""
-    host, _, port = testbed.s3_url.partition("//")[2].partition(":")
-    wire = await wires(host, int(port))
-    config["storage"]["s3"]["private_url"] = f"http://127.0.0.1:{wire.port}"
-    return wire
 
 
 async def begin(client: Client, source: str, target: Path | str) -> Answer:

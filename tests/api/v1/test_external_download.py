@@ -16,12 +16,12 @@ from tests.api.v1.external import (
     fetch,
     offered,
     send,
-    store_wire,
 )
-from tests.conftest import Connect, Gateways, Wires
+from tests.conftest import Connect, Gateways
 from tests.harness.bucket import Bucket
 from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway
+from tests.harness.network import Wire
 from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
 
@@ -123,22 +123,17 @@ async def test_a_source_that_is_no_readable_file_is_refused_with_the_reason(
 
 
 async def test_a_file_that_vanishes_before_its_push_ends_in_118(
-    config: Config,
-    gateways: Gateways,
-    connect: Connect,
-    wires: Wires,
-    testbed: Testbed,
+    wired: Client,
+    store_wire: Wire,
     workdir: Path,
 ) -> None:
-    wire = await store_wire(wires, testbed, config)
-    client = connect(await gateways(config))
     (workdir / "file").write_text("content")
-    wire.stall()
-    receipt = await download(client, workdir / "file")
+    store_wire.stall()
+    receipt = await download(wired, workdir / "file")
     assert receipt.status == 201
     (workdir / "file").unlink()
-    wire.flow()
-    task = await client.finished(receipt)
+    store_wire.flow()
+    task = await wired.finished(receipt)
     assert (task["status"], task["description"]) == (
         "118",
         "Upload from filesystem to Object Storage has finished with errors",
@@ -146,23 +141,18 @@ async def test_a_file_that_vanishes_before_its_push_ends_in_118(
     error = task["data"].pop("error")
     assert error.startswith("Upload to Staging area has failed. Object: file. ")
     assert task["data"] == {"source": f"{workdir}/file", "system_name": "cluster"}
-    single = (await client.get(f"/tasks/{receipt.json['task_id']}")).json["task"]
+    single = (await wired.get(f"/tasks/{receipt.json['task_id']}")).json["task"]
     assert single["data"] == {**task["data"], "error": error}
 
 
 async def test_a_dead_object_store_ends_a_download_in_400(
-    config: Config,
-    gateways: Gateways,
-    connect: Connect,
-    wires: Wires,
-    testbed: Testbed,
+    wired: Client,
+    store_wire: Wire,
     workdir: Path,
 ) -> None:
-    wire = await store_wire(wires, testbed, config)
-    client = connect(await gateways(config))
-    await wire.cut()
+    await store_wire.cut()
     (workdir / "file").write_text("content")
-    task = await client.finished(await download(client, workdir / "file"))
+    task = await wired.finished(await download(wired, workdir / "file"))
     assert task["status"] == "400"
     assert task["data"] == {
         "error": "Could not create container alice in Staging Area (Amazon S3 - Signature v4)",
@@ -185,11 +175,10 @@ async def test_private_addresses_and_commands_never_show_in_tasks(
     config: Config,
     gateways: Gateways,
     connect: Connect,
-    wires: Wires,
+    store_wire: Wire,
     testbed: Testbed,
     workdir: Path,
 ) -> None:
-    wire = await store_wire(wires, testbed, config)
     config["storage"]["part_size_mb"] = 5
     client = connect(await gateways(config))
     receipt, data = await offered(client, "file", workdir)
@@ -210,6 +199,6 @@ async def test_private_addresses_and_commands_never_show_in_tasks(
         return text if all(code in text for code in (b'"111"', b'"114"', b'"117"')) else None
 
     shown = await eventually(everything, "all tasks are listed")
-    assert f":{wire.port}".encode() not in shown
+    assert f":{store_wire.port}".encode() not in shown
     assert testbed.s3_secret_key.encode() not in shown
     assert b"cert" not in shown.lower()

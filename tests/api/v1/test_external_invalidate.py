@@ -9,12 +9,12 @@ from typing import Any
 
 import aiohttp
 
-from tests.api.v1.external import download, fetch, finish, offered, send, store_wire
-from tests.conftest import Connect, Gateways, Wires
+from tests.api.v1.external import download, fetch, finish, offered, send
+from tests.conftest import Connect, Gateways
 from tests.harness.bucket import Bucket
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config
-from tests.harness.testbed import Testbed
+from tests.harness.network import Wire
 from tests.harness.waiting import eventually
 
 INVALIDATE = "/storage/xfer-external/invalidate"
@@ -134,20 +134,15 @@ async def test_what_cannot_be_invalidated(
 
 
 async def test_a_store_that_is_away_is_told_and_the_call_may_be_repeated(
-    config: Config,
-    gateways: Gateways,
-    connect: Connect,
-    wires: Wires,
-    testbed: Testbed,
+    wired: Client,
+    store_wire: Wire,
     workdir: Path,
     bucket: Bucket,
 ) -> None:
-    wire = await store_wire(wires, testbed, config)
-    client = connect(await gateways(config))
-    task = await pushed(client, workdir)
-    await wire.cut()
-    answer = await invalidate(client, task["hash_id"])
+    task = await pushed(wired, workdir)
+    await store_wire.cut()
+    answer = await invalidate(wired, task["hash_id"])
     assert (answer.status, answer.json) == (400, {"error": "Could not invalidate URL"})
-    await wire.mend()
-    assert (await invalidate(client, task["hash_id"])).status == 201
+    await store_wire.mend()
+    assert (await invalidate(wired, task["hash_id"])).status == 201
     assert await bucket.keys(task["hash_id"]) == []
