@@ -38,7 +38,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from firecrest.config.settings import Redis
 from firecrest.telemetry.metrics import Metrics
 
-_CONNECTIONS = 64
+#: As many calls at once as Redis, which does one after the other, can be kept busy with.
+_CONNECTIONS = 16
 _TIMEOUT = 5
 #: Seconds before something is tried once more.
 _PAUSE = 0.05

@@ -30,6 +30,7 @@ from firecrest.api.http.pipeline import STOPPING
 from firecrest.api.http.tls import Certificate
 from firecrest.background import end
 from firecrest.config.settings import Server
+from firecrest.memory import give_back
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ async def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, tell)
     following = asyncio.create_task(certificate.follow()) if certificate else None
+    giving_back = None
     runner = Runner(app, server)
     try:
         await runner.setup()
@@ -69,6 +71,7 @@ async def serve(
         origins = ", ".join(_origins(listener, "https" if certificate else "http"))
         gc.collect()
         gc.freeze()  # what is there by now stays: to look through it again would hold up everybody
+        giving_back = asyncio.create_task(give_back())
         say(f"======== Running on {origins} ========")
         await told.wait()
         app[STOPPING].set()
@@ -84,7 +87,7 @@ async def serve(
         if protocol.connections:  # closed while they send their first request, they would fail it
             await asyncio.sleep(min(_LINGER, server.shutdown_grace))
     finally:
-        await end(following)
+        await end(following, giving_back)
         await runner.cleanup()
 
 

@@ -56,7 +56,7 @@ class Connector:
         if delegation is None:
             raise SystemUnavailable(f"{system.name} is not served any more")
         key, certificate = await delegation.credential(user, system.name, for_id, command)
-        connections = self._metrics.ssh_connections.labels(system.name)
+        connections = self._metrics.ssh_connections[system.name,]
         connects = self._metrics.ssh_connects
         link = Link(lost)
         if certificate is not None and command is not None and self._settings.wrapper_enabled:

@@ -13,13 +13,8 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    nullcontext,
-)
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 from firecrest.background import end
 from firecrest.config.settings import Pool as PoolLimits
@@ -67,18 +62,25 @@ class _Lane:
         self._max_links = limits.max_connections_per_user
         self._channels = limits.channels_per_connection
 
-    @asynccontextmanager
-    async def channel(self, *, long: bool) -> AsyncIterator[Link]:
+    async def take(self, _line: str | None, *, long: bool) -> Link:
         """A connection with a channel to spare; in order of arrival.
 
         :raises SystemUnavailable: no connection could be made, or all stay busy
         """
-        async with self._long_work if long else nullcontext():
-            link = await self._acquire()
-            try:
-                yield link
-            finally:
-                self._release(link)
+        if not long:
+            return await self._acquire()
+        await self._long_work.acquire()
+        try:
+            return await self._acquire()
+        except BaseException:
+            self._long_work.release()
+            raise
+
+    def give_back(self, link: Link, *, long: bool) -> None:
+        """What was done there is over."""
+        self._release(link)
+        if long:
+            self._long_work.release()
 
     async def _acquire(self) -> Link:
         if self._closed is not None:
@@ -190,6 +192,29 @@ class _Lane:
             self._serve()
 
 
+class _Channel:
+    """A channel, while the context lasts. (Not a generator, which takes several times as long.)"""
+
+    __slots__ = ("_lane", "_line", "_link", "_long", "_pool", "_system", "_user")
+
+    def __init__(
+        self, pool: Pool, user: str, system: System, line: str | None, *, long: bool
+    ) -> None:
+        self._pool, self._user, self._system = pool, user, system
+        self._line, self._long = line, long
+
+    async def __aenter__(self) -> Link:
+        self._lane = await self._pool.lane(self._user, self._system)
+        with self._pool.metrics.channel_wait(self._system.name):
+            self._link = await self._lane.take(self._line, long=self._long)
+        self._pool.metrics.ssh_channels[self._system.name,].inc()
+        return self._link
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.metrics.ssh_channels[self._system.name,].dec()
+        self._lane.give_back(self._link, long=self._long)
+
+
 class Pool:
     """Connections to all systems, made on demand in the name of a user."""
 
@@ -204,7 +229,7 @@ class Pool:
         :param permit: asked with user and system before anything is done; raises if it may not
         """
         self.permit = permit
-        self._metrics = metrics or Metrics()
+        self.metrics = metrics or Metrics()
         self._settings = settings
         self._connector = self.connector(settings, delegations)
         #: by user, name of the system and address: a family of calls may have one of its own
@@ -227,7 +252,7 @@ class Pool:
 
         :raises ConfigError: the known host keys cannot be read
         """
-        return Connector(settings, delegations, self._metrics)
+        return Connector(settings, delegations, self.metrics)
 
     def reload(
         self,
@@ -268,10 +293,9 @@ class Pool:
         for key in [key for key in self._lanes if key[0] == user]:
             self._lanes.pop(key).close(_denial(user, key[1]))
 
-    @asynccontextmanager
-    async def channel(
+    def channel(
         self, user: str, system: System, *, line: str | None = None, long: bool = False
-    ) -> AsyncIterator[Link]:
+    ) -> AbstractAsyncContextManager[Link]:
         """One channel on a connection of the user to the system.
 
         :param line: the command line that is going to be run; needed where each has a
@@ -281,16 +305,20 @@ class Pool:
         :raises AccessDenied: the machine refused the user's certificate, or the policy the user
         :raises CommandFailed: the policy cannot be asked
         """
+        return _Channel(self, user, system, line, long=long)
+
+    async def lane(self, user: str, system: System) -> _Lane | Singles:
+        """The connections of the user to the system.
+
+        :raises AccessDenied: the policy refuses the user
+        :raises CommandFailed: the policy cannot be asked
+        """
         await self._permitted(user, system.name)
-        metrics, name = self._metrics, system.name
-        async with AsyncExitStack() as stack:
-            with (
-                metrics.ssh_wait.labels(name).time(),
-                metrics.ssh_waiting.labels(name).track_inprogress(),
-            ):
-                link = await stack.enter_async_context(self._of_lane(user, system, line, long))
-            with metrics.ssh_channels.labels(name).track_inprogress():
-                yield link
+        key = (user, system.name, system.address)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = self._new_lane(user, system)
+        return lane
 
     async def _permitted(self, user: str, system: str) -> None:
         if self.permit is not None:
@@ -302,17 +330,6 @@ class Pool:
                 raise
         if user in self._denied:  # by now: it may have been said meanwhile
             raise _denial(user, system)
-
-    def _of_lane(
-        self, user: str, system: System, line: str | None, long: bool
-    ) -> AbstractAsyncContextManager[Link]:
-        key = (user, system.name, system.address)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = self._new_lane(user, system)
-        if isinstance(lane, Singles):
-            return lane.channel(line, long=long)
-        return lane.channel(long=long)
 
     def _new_lane(self, user: str, system: System) -> _Lane | Singles:
         pool = self._settings.pool

@@ -11,7 +11,6 @@ the gateway or of the connection.
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -63,8 +62,8 @@ class Shell:
         self._process = process
         #: When its timer ends it, at the earliest; monotonic seconds.
         self._ends = 0.0
-        self._mark = secrets.token_urlsafe(12)
-        self._end_of_output = re.compile(rf"\0{self._mark} (\d+)\n\Z".encode())
+        #: What no output can hold, with its status behind it, ends one.
+        self._mark = b"\0%b " % secrets.token_urlsafe(12).encode()
         #: Monotonic seconds.
         self.idle_since = time.monotonic()
 
@@ -120,10 +119,10 @@ class Shell:
         :raises CommandFailed: ``OUTPUT_LIMIT``
         :raises SystemUnavailable: it ended meanwhile
         """
-        mark = self._mark.encode()
+        mark = self._mark.replace(b"\0", b"\\000")
         self._process.stdin.write(
             b"%b%b </dev/null & p=$!\n"
-            b"wait $p; s=$?; p=; printf '\\0%b %%d\\n' $s; printf '\\0%b %%d\\n' $s >&2\n"
+            b"wait $p; s=$?; p=; printf '%b%%d\\n' $s; printf '%b%%d\\n' $s >&2\n"
             % (self._timer(seconds), line, mark, mark)
         )
         budget = Budget(limit)
@@ -146,8 +145,9 @@ class Shell:
             budget.take(part)
             parts.append(part)
             tail = (tail + part)[-_TAIL:]
-            if found := self._end_of_output.search(tail):
-                return b"".join(parts)[: -len(found[0])], int(found[1])
+            if tail.endswith(b"\n") and self._mark in tail:
+                output, _, status = b"".join(parts).rpartition(self._mark)
+                return output, int(status)
         raise SystemUnavailable("connection lost while a command ran")
 
     def end(self) -> None:

@@ -7,8 +7,8 @@ nothing is shared but the number of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 from firecrest.errors import FirecrestError, SystemUnavailable
 from firecrest.ssh.link import Link
@@ -41,29 +41,35 @@ class Singles:
     def empty(self) -> bool:
         return not self._users
 
-    @asynccontextmanager
-    async def channel(self, line: str | None, *, long: bool) -> AsyncIterator[Link]:
-        """A connection for one command line, closed at the end.
+    async def take(self, line: str | None, *, long: bool) -> Link:
+        """A connection for one command line.
 
         :raises SystemUnavailable: no connection could be made, or all stay busy
         """
         if not line:
             raise ValueError("a connection for nothing in particular would permit everything")
         self._users += 1
-        try:
-            async with self._long_turns if long else nullcontext():
-                await self._turn()
-                try:
-                    link = await self._open(line)
-                    try:
-                        yield link
-                    finally:
-                        self._links.discard(link)
-                        link.close()
-                finally:
-                    self._turns.release()
-        finally:
-            self._users -= 1
+        async with AsyncExitStack() as undone:
+            undone.callback(self._left)
+            if long:
+                await undone.enter_async_context(self._long_turns)
+            await self._turn()
+            undone.callback(self._turns.release)
+            link = await self._open(line)
+            undone.pop_all()
+        return link
+
+    def give_back(self, link: Link, *, long: bool) -> None:
+        """The command has ended, and so does its connection."""
+        self._links.discard(link)
+        link.close()
+        self._turns.release()
+        if long:
+            self._long_turns.release()
+        self._left()
+
+    def _left(self) -> None:
+        self._users -= 1
 
     def close(self, error: FirecrestError) -> None:
         """End all that is going on, and let nobody in any more."""

@@ -290,8 +290,8 @@ class Engine:
     def _entered(self, owned: Owned, previous: str) -> None:
         """Count a transition; of a new task nothing is previous."""
         kind, status = owned.task.kind, owned.task.status
-        self._metrics.task_transitions.labels(kind, previous, status).inc()
-        self._metrics.task_age.labels(kind, status).observe(max(0.0, time.time() - owned.since))
+        self._metrics.task_transitions[kind, previous, status].inc()
+        self._metrics.task_age[kind, status].observe(max(0.0, time.time() - owned.since))
 
     async def _void(self, owned: Owned) -> None:
         """End a task whose client was told that there is none, before anybody works on it.

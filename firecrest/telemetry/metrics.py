@@ -25,7 +25,7 @@ _FEW = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0)
 #: Seconds: tasks last from a tenth to the week an upload may be waited for.
 _LONG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0, 604800.0)
 
-M = TypeVar("M", bound=Counter | Histogram)
+M = TypeVar("M", bound=Counter | Gauge | Histogram)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -64,6 +64,24 @@ class RedisCall:
         self._metrics.redis_duration.observe(time.perf_counter() - self._begun)
 
 
+class ChannelWait:
+    """A context that counts and times who waits for an SSH channel; no generator either."""
+
+    __slots__ = ("_begun", "_metrics", "_system")
+
+    def __init__(self, metrics: Metrics, system: str) -> None:
+        self._metrics = metrics
+        self._system = system
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+        self._metrics.ssh_waiting[self._system,].inc()
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.ssh_waiting[self._system,].dec()
+        self._metrics.ssh_wait[self._system,].observe(time.perf_counter() - self._begun)
+
+
 class Metrics:
     """Every instrument, in a registry of its own."""
 
@@ -96,18 +114,26 @@ class Metrics:
         self.event_messages = counter("event_messages", "Messages sent on event streams")
         self.event_slow_clients = counter("event_slow_clients", "Streams cut for slowness")
 
-        self.ssh_connections = gauge("ssh_connections", "Open SSH connections", "system")
-        self.ssh_channels = gauge("ssh_channels", "SSH channels in use", "system")
-        self.ssh_waiting = gauge("ssh_channels_waiting", "Callers without a channel", "system")
-        self.ssh_wait = histogram("ssh_channel_wait_seconds", "Wait for a channel", "system")
+        self.ssh_connections = Series(gauge("ssh_connections", "Open SSH connections", "system"))
+        self.ssh_channels = Series(gauge("ssh_channels", "SSH channels in use", "system"))
+        self.ssh_waiting = Series(
+            gauge("ssh_channels_waiting", "Callers without a channel", "system")
+        )
+        self.ssh_wait = Series(
+            histogram("ssh_channel_wait_seconds", "Wait for a channel", "system")
+        )
         self.ssh_connects = counter("ssh_connects", "Attempts to connect", "system", "outcome")
-        self.commands = counter("commands", "Actions on a machine", "system", "command", "outcome")
-        self.command_duration = histogram(
-            "command_duration_seconds",
-            "Time of an action on a machine",
-            "system",
-            "command",
-            buckets=_FEW,
+        self.commands = Series(
+            counter("commands", "Actions on a machine", "system", "command", "outcome")
+        )
+        self.command_duration = Series(
+            histogram(
+                "command_duration_seconds",
+                "Time of an action on a machine",
+                "system",
+                "command",
+                buckets=_FEW,
+            )
         )
         self.transfer_bytes = counter("transfer_bytes", "Contents of files", "system", "way")
 
@@ -117,11 +143,13 @@ class Metrics:
         )
         self.tasks_unfinished = gauge("tasks_unfinished", "Unfinished tasks of all replicas")
         self.tasks_overdue = gauge("tasks_overdue_seconds", "Wait of the most overdue task")
-        self.task_transitions = counter(
-            "task_transitions", "Transitions of tasks", "kind", "previous", "status"
+        self.task_transitions = Series(
+            counter("task_transitions", "Transitions of tasks", "kind", "previous", "status")
         )
-        self.task_age = histogram(
-            "task_age_seconds", "Age on entering a state", "kind", "status", buckets=_LONG
+        self.task_age = Series(
+            histogram(
+                "task_age_seconds", "Age on entering a state", "kind", "status", buckets=_LONG
+            )
         )
 
         self.redis_calls = Series(counter("redis_calls", "Calls of Redis", "command", "outcome"))
@@ -157,8 +185,12 @@ class Metrics:
             outcome = _outcome(error)
             raise
         finally:
-            self.commands.labels(system, command, outcome).inc()
-            self.command_duration.labels(system, command).observe(time.perf_counter() - begun)
+            self.commands[system, command, outcome].inc()
+            self.command_duration[system, command].observe(time.perf_counter() - begun)
+
+    def channel_wait(self, system: str) -> ChannelWait:
+        """Count and time a wait for an SSH channel."""
+        return ChannelWait(self, system)
 
     def redis_call(self, command: str) -> RedisCall:
         """Count and time a call of Redis."""
