@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from hiredis import pack_command
 from redis import asyncio as aioredis
 from redis.asyncio.client import Pipeline, PubSub
 from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
@@ -79,7 +80,7 @@ class _One(aioredis.Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         async def ask(connection: Connection) -> Any:
-            await connection.send_packed_command(connection.pack_command(*args))
+            await connection.send_packed_command([_packed(args)])
             return await self.parse_response(connection, args[0], **options)
 
         with self._metrics.redis_call(_name(args)):
@@ -107,8 +108,8 @@ class _Pipeline(Pipeline):
 
     async def _ask_all(self, connection: Connection) -> list[Any]:
         """Answers and refusals, in the order of the commands."""
-        commands = [args for args, _ in self.command_stack]
-        await connection.send_packed_command(connection.pack_commands(commands))
+        commands = [_packed(words) for words, _ in self.command_stack]
+        await connection.send_packed_command(commands)
         answers: list[Any] = []
         for words, options in self.command_stack:
             try:
@@ -130,6 +131,13 @@ async def _asked(pool: ConnectionPool, ask: Callable[[Connection], Awaitable[T]]
             return await ask(connection)
     finally:
         await pool.release(connection)
+
+
+def _packed(words: tuple[Any, ...]) -> bytes:
+    """A command as it is sent; the library leaves this to Python where asyncio is used."""
+    name, *rest = words
+    packed: bytes = pack_command((*name.split(), *rest))
+    return packed
 
 
 def _name(args: tuple[Any, ...]) -> str:

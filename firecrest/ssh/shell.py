@@ -22,7 +22,9 @@ from firecrest.commands.base import Completed, longest
 from firecrest.commands.faults import TIMEOUT_STATUS
 from firecrest.errors import CommandFailed, Fault, SystemUnavailable
 
-_CHUNK = 1 << 16
+_STDOUT, _STDERR = None, asyncssh.EXTENDED_DATA_STDERR
+#: Bytes that a shell may print before its first command.
+_MOST_WORDS = 1 << 16
 #: Longer than what tells the end of a command's output.
 _TAIL = 64
 #: Ends what runs when the shell is told to end, as sshd tells it for us; a background command,
@@ -51,19 +53,74 @@ class Budget:
             raise CommandFailed(Fault.OUTPUT_LIMIT, message)
 
 
-class Shell:
-    """A running ``sh``, which takes one command line at a time.
+class _Outputs(asyncssh.SSHClientSession[bytes]):
+    """What a shell prints, command by command.
 
-    What tells the end of an output is a word that no output can hold, for it did not exist
-    before.
+    The library's streams serve callers who read as they please; here each part is looked at as it
+    comes, which costs no tasks.
+
+    :param mark: what no output can hold; the exit status comes behind it, and ends an output
     """
 
-    def __init__(self, process: asyncssh.SSHClientProcess[bytes]) -> None:
-        self._process = process
+    def __init__(self, mark: bytes) -> None:
+        self._mark = mark
+        self._completed: asyncio.Future[Completed] | None = None
+        #: Whether nothing will come any more.
+        self.ended = False
+
+    def expect(self, limit: int) -> asyncio.Future[Completed]:
+        """What the command that has just been sent comes to.
+
+        :param limit: bytes of stdout and stderr together
+        """
+        self._budget = Budget(limit)
+        self._parts: dict[int | None, list[bytes]] = {_STDOUT: [], _STDERR: []}
+        self._tails = {_STDOUT: b"", _STDERR: b""}
+        self._found: dict[int | None, tuple[bytes, int]] = {}
+        self._completed = asyncio.get_running_loop().create_future()
+        if self.ended:
+            self.connection_lost(None)
+        return self._completed
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        completed = self._completed
+        if completed is None or completed.done():  # nobody waits for it any more
+            return
+        try:
+            self._budget.take(data)
+        except CommandFailed as error:
+            completed.set_exception(error)
+            return
+        self._parts[datatype].append(data)
+        tail = self._tails[datatype] = (self._tails[datatype] + data)[-_TAIL:]
+        if tail.endswith(b"\n") and self._mark in tail:
+            output, _, status = b"".join(self._parts[datatype]).rpartition(self._mark)
+            self._found[datatype] = output, int(status)
+            if len(self._found) == len(self._parts):
+                (stdout, code), (stderr, _) = self._found[_STDOUT], self._found[_STDERR]
+                completed.set_result(Completed(code, stdout, stderr))
+
+    def eof_received(self) -> bool:
+        self.connection_lost(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
+        if self._completed is not None and not self._completed.done():
+            error = SystemUnavailable("connection lost while a command ran")
+            self._completed.set_exception(error)
+
+
+class Shell:
+    """A running ``sh``, which takes one command line at a time."""
+
+    def __init__(self) -> None:
+        # a word that no output can hold, for it did not exist before
+        self._mark = b"\0%b " % secrets.token_urlsafe(12).encode()
+        self._outputs = _Outputs(self._mark)
+        self._channel: asyncssh.SSHClientChannel[bytes]
         #: When its timer ends it, at the earliest; monotonic seconds.
         self._ends = 0.0
-        #: What no output can hold, with its status behind it, ends one.
-        self._mark = b"\0%b " % secrets.token_urlsafe(12).encode()
         #: Monotonic seconds.
         self.idle_since = time.monotonic()
 
@@ -79,11 +136,14 @@ class Shell:
         :param seconds: the limit of its commands
         :raises asyncssh.ChannelOpenError: there are too many sessions at the moment
         """
-        process = await connection.create_process("exec sh", env=dict(environment), encoding=None)
-        shell = cls(process)
+        shell = cls()
+        variables: dict[bytes | str, bytes | str] = dict(environment.items())
+        shell._channel, _ = await connection.create_session(
+            lambda: shell._outputs, "exec sh", env=variables, encoding=None
+        )
         try:
-            process.stdin.write(_PREPARE)
-            await shell.run(b"true", limit=_CHUNK, seconds=seconds)
+            shell._channel.write(_PREPARE)
+            await shell.run(b"true", limit=_MOST_WORDS, seconds=seconds)
         except (asyncssh.Error, OSError, SystemUnavailable, CommandFailed):
             shell.end()
             return None
@@ -95,7 +155,7 @@ class Shell:
     @property
     def alive(self) -> bool:
         """Whether it still takes commands, as far as is known."""
-        return not (self._process.stdout.at_eof() or self._process.is_closing())
+        return not (self._outputs.ended or self._channel.is_closing())
 
     def takes(self, seconds: float) -> bool:
         """Whether a command of this limit can be run here: there is time to set the timer anew."""
@@ -120,38 +180,23 @@ class Shell:
         :raises SystemUnavailable: it ended meanwhile
         """
         mark = self._mark.replace(b"\0", b"\\000")
-        self._process.stdin.write(
+        self._channel.write(
             b"%b%b </dev/null & p=$!\n"
             b"wait $p; s=$?; p=; printf '%b%%d\\n' $s; printf '%b%%d\\n' $s >&2\n"
             % (self._timer(seconds), line, mark, mark)
         )
-        budget = Budget(limit)
         try:
             async with asyncio.timeout(seconds):
-                (stdout, status), (stderr, _) = await asyncio.gather(
-                    self._output(self._process.stdout, budget),
-                    self._output(self._process.stderr, budget),
-                )
+                return await self._outputs.expect(limit)
         except TimeoutError:
-            self._process.terminate()
-            await self._process.wait_closed()
+            self._channel.terminate()
+            await self._channel.wait_closed()
             return Completed(TIMEOUT_STATUS, b"", b"")
-        self.idle_since = time.monotonic()
-        return Completed(status, stdout, stderr)
-
-    async def _output(self, reader: asyncssh.SSHReader[bytes], budget: Budget) -> tuple[bytes, int]:
-        parts, tail = [], b""
-        while part := await reader.read(_CHUNK):
-            budget.take(part)
-            parts.append(part)
-            tail = (tail + part)[-_TAIL:]
-            if tail.endswith(b"\n") and self._mark in tail:
-                output, _, status = b"".join(parts).rpartition(self._mark)
-                return output, int(status)
-        raise SystemUnavailable("connection lost while a command ran")
+        finally:
+            self.idle_since = time.monotonic()
 
     def end(self) -> None:
         """End it, and what it runs."""
         with suppress(OSError):  # it has ended
-            self._process.terminate()
-        self._process.close()
+            self._channel.terminate()
+        self._channel.close()
