@@ -40,12 +40,13 @@ import pytest
 from redis import asyncio as aioredis
 
 from tests.harness.client import Client
-from tests.harness.daemons import RedisServer, SshServer, ssh_server
+from tests.harness.daemons import RedisServer
 from tests.harness.daemons import redis_server as running_redis
 from tests.harness.embedded import embedded_store
 from tests.harness.gateway import Config, Gateway, config_for, running_gateway
 from tests.harness.network import Wire, wire_to
 from tests.harness.producer import Producer, producer_for
+from tests.harness.sshd import SshServer, ssh_server
 from tests.harness.testbed import Testbed, claimed_database
 from tests.harness.tokens import TokenMint
 from tests.harness.topologies import RedisCluster, WatchedRedis

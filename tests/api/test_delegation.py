@@ -10,9 +10,10 @@ import asyncssh
 import pytest
 
 from tests.conftest import Connect, Gateways
-from tests.harness.daemons import RedisServer, ssh_server
+from tests.harness.daemons import RedisServer
 from tests.harness.gateway import Config, Gateway
 from tests.harness.services import SigningService, served
+from tests.harness.sshd import ssh_server
 from tests.harness.testbed import Testbed
 
 TOKEN = "what-the-service-knows-the-gateway-by"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.test_events import copied, stage, uploading
+from tests.api.uploading import copied, stage, uploading
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
 from tests.harness.figures import Figures, figures

@@ -12,7 +12,7 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.api.test_events import copied, stage
+from tests.api.uploading import copied, stage
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
 from tests.harness.daemons import RedisServer

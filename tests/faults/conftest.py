@@ -22,9 +22,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import Wires
-from tests.harness.daemons import RedisServer, SshServer, Tool, ssh_server
+from tests.harness.daemons import RedisServer, Tool
 from tests.harness.gateway import Config
 from tests.harness.network import Wire
+from tests.harness.sshd import SshServer, ssh_server
 from tests.harness.testbed import Testbed
 
 

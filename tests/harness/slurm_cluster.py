@@ -17,8 +17,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness.daemons import Daemon, SshServer, free_port, ssh_server
+from tests.harness.daemons import Daemon, free_port
 from tests.harness.slurm import slurm
+from tests.harness.sshd import SshServer, ssh_server
 from tests.harness.waiting import eventually
 
 #: Seconds that a tool waits for a daemon; by itself Slurm tries for minutes.

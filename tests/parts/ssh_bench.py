@@ -15,8 +15,8 @@ from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import Small, exchange
 from tests.conftest import Wires
-from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.network import Wire
+from tests.harness.sshd import SshServer, ssh_server
 from tests.harness.testbed import Testbed
 
 

@@ -27,8 +27,8 @@ from firecrest.ssh.delegation import Delegation
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.service_key import ServiceKey
 from firecrest.ssh.session import exchange
-from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.services import SigningService, served
+from tests.harness.sshd import SshServer, ssh_server
 from tests.harness.testbed import Testbed
 
 TOKEN = "the-token-of-the-gateway"

@@ -14,7 +14,7 @@ from firecrest.config.values import Address
 from firecrest.errors import SystemUnavailable
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.ssh.pool import Pool
-from tests.harness.daemons import SshServer, ssh_server
+from tests.harness.sshd import SshServer, ssh_server
 from tests.harness.testbed import Testbed
 
 HERE = "127.0.0.1"

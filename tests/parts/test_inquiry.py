@@ -15,7 +15,7 @@ from firecrest.errors import CommandFailed, Fault
 from firecrest.machines import Machine
 from tests.harness.daemons import Tool, ended
 from tests.harness.testbed import Testbed
-from tests.parts.test_changes import machine_with
+from tests.parts.both_ways.ways import machine_with
 
 Found = tuple[Machine, Tool, Tool]
 

@@ -29,9 +29,9 @@ from firecrest.ssh.pool import Pool
 from firecrest.ssh.session import exchange
 from firecrest.telemetry.logs import ON_BEHALF_OF
 from tests.conftest import Wires
-from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.network import Wire
 from tests.harness.services import served
+from tests.harness.sshd import SshServer, ssh_server
 from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.daemons import SshServer
 from tests.harness.gateway import Config, Gateway, running_gateway
+from tests.harness.sshd import SshServer
 
 
 def by_commands(config: Config, server: SshServer, directory: Path) -> None:

@@ -36,9 +36,9 @@ from tests.api.v1.test_without_sftp import (
 from tests.conftest import Connect
 from tests.harness.bucket import Bucket
 from tests.harness.client import Client
-from tests.harness.daemons import SshServer, ssh_server
 from tests.harness.gateway import Config, Gateway, running_gateway
 from tests.harness.slurm import job_attribute, slurm
+from tests.harness.sshd import SshServer, ssh_server
 from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from firecrest.scheduler.slurm import Slurm
-from tests.parts.test_scheduler import USER, Cluster, LocalUser
-from tests.parts.test_scheduler import user as user  # a fixture
+from tests.parts.scheduler.cluster import USER, Cluster, LocalUser
 
 #: Before 20.02 what stands behind the colon is read as a width by atoi (src/squeue/opts.c of
 #: 19.05.8, _parse_long_token): none means as wide as it needs, and nothing is put between.

@@ -11,8 +11,7 @@ import pytest
 from firecrest.scheduler.base import Closing, resolve
 from tests.harness.slurm import slurm
 from tests.harness.waiting import eventually
-from tests.parts.test_scheduler import USER, WAITING, Cluster, LocalUser, settings
-from tests.parts.test_scheduler import user as user  # a fixture
+from tests.parts.scheduler.cluster import USER, WAITING, Cluster, LocalUser, settings
 
 SlurmWith = Callable[..., Cluster]
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +21,11 @@ from firecrest.commands.files import (
     Remove,
     Symlink,
 )
-from firecrest.config.values import Address
 from firecrest.errors import CommandFailed, Fault
 from firecrest.machines import Machine
-from firecrest.scheduler.slurm import Slurm
-from tests.harness.daemons import Tool, ssh_server
+from tests.harness.daemons import Tool
 from tests.harness.testbed import Testbed
-from tests.parts.test_both_ways import Ways, outcome
-from tests.parts.test_both_ways import ways as ways  # a fixture
-from tests.parts.watching import machines_for, settings_for
+from tests.parts.both_ways.ways import Ways, machine_with, outcome
 from tests.unit.test_permissions import modes
 
 NAMES = ["a", "-b", "$c d", "Permission denied", "ü\u200b", "'q\\", "n" * 255]
@@ -113,30 +107,6 @@ async def test_any_change_of_any_tree(
         done = await outcome(machine.run(type(command)(**fields)))
         seen.append((done, state(root)))
     assert seen[0] == seen[1]
-
-
-@asynccontextmanager
-async def machine_with(
-    testbed: Testbed, tmp_path: Path, *programs: str
-) -> AsyncIterator[tuple[Machine, list[Tool]]]:
-    """A machine of whose programs some are to be counted or held."""
-    async with AsyncExitStack() as stack:
-        # not below the directory of pytest, into which users of the cluster cannot look
-        tools = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="firecrest-tools-")))
-        tools.chmod(0o755)
-        watched = [Tool(tools, name) for name in programs]
-        for tool in watched:
-            tool.watch()
-        sshd = await stack.enter_async_context(ssh_server(tmp_path, testbed.ca_key, tools))
-        (tmp_path / "known_hosts").write_text(sshd.known_as())
-        found = settings_for(
-            testbed,
-            address=Address("127.0.0.1", sshd.port),
-            known_hosts=tmp_path / "known_hosts",
-        )
-        pool, machines = machines_for(found, Slurm())
-        stack.push_async_callback(pool.stop)
-        yield machines.open("alice", "cluster"), watched
 
 
 @pytest.fixture
