@@ -37,7 +37,7 @@ from firecrest.events.job_log import JobLog
 from firecrest.events.log import EventLog
 from firecrest.machines import Machines
 from firecrest.probes import ServiceProbes, SystemProbes
-from firecrest.redis_client import connect_redis
+from firecrest.redis_client.connect import connect_redis
 from firecrest.reload import Reloading, permission
 from firecrest.scheduler.base import resolve
 from firecrest.ssh.connecting import read_known_hosts

@@ -15,7 +15,7 @@ from firecrest.config.values import Address
 from firecrest.errors import AccessDenied, FirecrestError
 from firecrest.machines import Machines
 from firecrest.probes import SystemProbes
-from firecrest.redis_client import connect_redis
+from firecrest.redis_client.connect import connect_redis
 from firecrest.ssh.connecting import read_known_hosts
 from firecrest.ssh.delegations import delegations
 from firecrest.ssh.greeting import greet

@@ -9,7 +9,7 @@ from typing import Any
 from firecrest.config.settings import Events, Redis, Tasks
 from firecrest.events.log import EventLog
 from firecrest.model.tasks import Kind, Status
-from firecrest.redis_client import connect_redis
+from firecrest.redis_client.connect import connect_redis
 from firecrest.tasks.store import Owned, TaskStore, new_id
 
 

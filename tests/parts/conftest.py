@@ -12,7 +12,7 @@ from redis import asyncio as aioredis
 from firecrest.config.settings import Events, Redis, Tasks
 from firecrest.events.hub import Hub
 from firecrest.events.log import EventLog
-from firecrest.redis_client import connect_redis
+from firecrest.redis_client.connect import connect_redis
 from firecrest.tasks.store import TaskStore
 from tests.conftest import Wires
 from tests.harness.daemons import RedisServer

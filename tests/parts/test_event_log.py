@@ -17,7 +17,7 @@ from firecrest.config.settings import Events, Redis, Tasks
 from firecrest.events.hub import Hub
 from firecrest.events.log import EventLog, Gap, is_event_id, log_key, marks_key, order
 from firecrest.model.tasks import Kind
-from firecrest.redis_client import connect_redis
+from firecrest.redis_client.connect import connect_redis
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer, redis_server, simulated_redis
 from tests.harness.events import logged, next_event, next_gap

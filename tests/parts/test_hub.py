@@ -16,7 +16,7 @@ from firecrest.events.hub import Hub
 from firecrest.events.log import Entry, Event, EventLog, Page, bell
 from firecrest.events.subscription import GoingAway, TooSlow
 from firecrest.model.tasks import Kind, Status
-from firecrest.redis_client import connect_redis
+from firecrest.redis_client.connect import connect_redis
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer
 from tests.harness.events import logged, next_event

@@ -17,7 +17,7 @@ from firecrest.errors import StaleTask, TaskStoreUnavailable
 from firecrest.events.hub import Hub
 from firecrest.events.log import EventLog
 from firecrest.model.tasks import Kind, Status
-from firecrest.redis_client import connect_redis
+from firecrest.redis_client.connect import connect_redis
 from firecrest.schema import load
 from firecrest.tasks.due import DueList
 from firecrest.tasks.receipts import Once, Repeated

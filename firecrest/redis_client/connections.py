@@ -1,0 +1,149 @@
+"""Connections to Redis, and how callers share them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+)
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.driver_info import DriverInfo
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from firecrest.config.settings import Redis
+
+#: As many calls at once as Redis, which does one after the other, can be kept busy with.
+CONNECTIONS = 16
+#: Seconds to connect, and to wait for a connection that is free.
+TIMEOUT = 5
+#: Seconds before something is tried once more.
+PAUSE = 0.05
+
+
+def pool_options(settings: Redis) -> dict[str, Any]:
+    return {
+        "db": settings.db,
+        "max_connections": CONNECTIONS,
+        **connection_options(settings),
+    }
+
+
+def connection_options(settings: Redis) -> dict[str, Any]:
+    return {
+        "password": settings.password.reveal() or None,
+        "socket_connect_timeout": TIMEOUT,
+        "socket_keepalive": True,
+        "health_check_interval": 30,
+        # told to Redis; each connection would search the installed packages for its version
+        "driver_info": DriverInfo(),
+        "retry": once_more(),
+    }
+
+
+def once_more() -> Retry:
+    """For a connection that went stale, or a server that lost its role."""
+    return Retry(ConstantBackoff(PAUSE), 1)
+
+
+class SharedConnections(ConnectionPool):
+    """Connections for so many callers at once; the others wait for their turn.
+
+    The library's own pool that lets callers wait takes as long to lend a connection as Redis
+    to answer: it sets a time limit, and asks a lock and a condition, whether or not anybody has
+    to wait.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._turns = asyncio.Semaphore(self.max_connections)
+
+    async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
+        if self._turns.locked():
+            await self._turn()
+        else:
+            await self._turns.acquire()
+        connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]
+        try:
+            await self.ensure_connection(connection)
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
+
+    async def _turn(self) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise RedisConnectionError("No connection available.") from None
+
+    async def release(self, connection: AbstractConnection) -> None:
+        self._in_use_connections.remove(connection)
+        try:
+            if connection.should_reconnect():  # type: ignore[no-untyped-call]
+                await connection.disconnect()
+        finally:
+            self._available_connections.append(connection)
+            self._turns.release()
+
+
+class OneConnects(AbstractConnection):
+    """Of several callers that find a connection broken, one mends it and the others wait.
+
+    The one that listens for publications shares its connection with those that subscribe. Who
+    wrote or read while another one greets the server would take that one's answers.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._connecting = asyncio.Lock()
+        self._connector: asyncio.Task[Any] | None = None
+
+    async def connect(self) -> None:
+        if self.is_connected and self._connector is None:
+            return
+        if self._connector is asyncio.current_task():
+            await super().connect()  # type: ignore[no-untyped-call]  # to subscribe again
+            return
+        async with self._connecting:
+            self._connector = asyncio.current_task()
+            try:
+                await super().connect()  # type: ignore[no-untyped-call]
+            finally:
+                self._connector = None
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        await self._mended()
+        return await super().read_response(*args, **options)
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send, without waiting until all is sent: the time limit is that of the answer.
+
+        The library makes a task for each command, to limit how long it is sent.
+        """
+        await self._mended()
+        asleep = check_health and asyncio.get_running_loop().time() > self.next_health_check
+        if not self.is_connected or asleep or not isinstance(command, list):
+            await super().send_packed_command(command, check_health)
+        else:
+            self._writer.writelines(command)  # type: ignore[union-attr]  # it is connected
+
+    async def _mended(self) -> None:
+        """Wait until another caller has connected, or failed to."""
+        if self._connector is not None and self._connector is not asyncio.current_task():
+            async with self._connecting:
+                pass
+
+
+class Plain(OneConnects, Connection):
+    pass
+
+
+class Tls(OneConnects, SSLConnection):
+    pass
