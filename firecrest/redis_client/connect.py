@@ -8,7 +8,7 @@ from redis import asyncio as aioredis
 
 from firecrest.config.settings import Redis
 from firecrest.redis_client.cluster import Cluster
-from firecrest.redis_client.connections import Plain, Tls, SharedConnections, pool_options
+from firecrest.redis_client.connections import Plain, SharedConnections, Tls, pool_options
 from firecrest.redis_client.one import One
 from firecrest.redis_client.sentinel import sentinel_pool
 from firecrest.telemetry.metrics import Metrics
