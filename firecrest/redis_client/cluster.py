@@ -9,20 +9,12 @@ from typing import Any
 
 from redis.asyncio.client import PubSub
 from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
-from redis.asyncio.connection import (
-    Connection,
-    ConnectionPool,
-    SSLConnection,
-)
+from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError
 
 from firecrest.config.settings import Redis
-from firecrest.redis_client.connections import (
-    CONNECTIONS,
-    OneConnects,
-    connection_options,
-)
+from firecrest.redis_client.connections import CONNECTIONS, OneConnects, connection_options
 from firecrest.redis_client.one import command_name
 from firecrest.telemetry.metrics import Metrics
 

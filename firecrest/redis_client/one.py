@@ -9,17 +9,12 @@ from typing import Any, TypeVar
 from hiredis import pack_command
 from redis import asyncio as aioredis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.connection import (
-    Connection,
-    ConnectionPool,
-)
+from redis.asyncio.connection import Connection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from firecrest.redis_client.connections import (
-    PAUSE,
-)
+from firecrest.redis_client.connections import PAUSE
 from firecrest.telemetry.metrics import Metrics
 
 T = TypeVar("T")
