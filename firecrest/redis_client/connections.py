@@ -15,7 +15,7 @@ from firecrest.config.settings import Redis
 
 #: As many calls at once as Redis, which does one after the other, can be kept busy with.
 CONNECTIONS = 16
-#: Seconds to connect, and to wait for a connection that is free.
+#: Seconds to connect, to wait for a connection that is free, and for an answer.
 TIMEOUT = 5
 #: Seconds before something is tried once more.
 PAUSE = 0.05
@@ -128,6 +128,11 @@ class OneConnects(AbstractConnection):
             await super().send_packed_command(command, check_health)
         else:
             self._writer.writelines(command)  # type: ignore[union-attr]  # it is connected
+
+    def cut(self) -> None:
+        """Let whoever reads or writes know that the connection is lost."""
+        if self._writer is not None:
+            self._writer.transport.abort()
 
     async def _mended(self) -> None:
         """Wait until another caller has connected, or failed to."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from hiredis import pack_command
 from redis import asyncio as aioredis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.connection import Connection, ConnectionPool
+from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from firecrest.redis_client.connections import PAUSE
+from firecrest.redis_client.connections import PAUSE, TIMEOUT, OneConnects
 from firecrest.telemetry.metrics import Metrics
 
 T = TypeVar("T")
@@ -32,9 +33,9 @@ class One(aioredis.Redis):
         self._metrics = metrics
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        async def ask(connection: Connection) -> Any:
+        async def ask(connection: OneConnects) -> Any:
             await connection.send_packed_command([_packed(args)])
-            return await self.parse_response(connection, args[0], **options)
+            return await _answer(self, connection, args[0], options)
 
         with self._metrics.redis_call(command_name(args)):
             return await _asked(self.connection_pool, ask)
@@ -59,31 +60,52 @@ class _Pipeline(Pipeline):
             finally:
                 await self.reset()  # type: ignore[no-untyped-call]
 
-    async def _ask_all(self, connection: Connection) -> list[Any]:
+    async def _ask_all(self, connection: OneConnects) -> list[Any]:
         """Answers and refusals, in the order of the commands."""
         commands = [_packed(words) for words, _ in self.command_stack]
         await connection.send_packed_command(commands)
         answers: list[Any] = []
         for words, options in self.command_stack:
             try:
-                answers.append(await self.parse_response(connection, words[0], **options))
+                answers.append(await _answer(self, connection, words[0], options))
             except ResponseError as error:
                 answers.append(error)
         return answers
 
 
-async def _asked(pool: ConnectionPool, ask: Callable[[Connection], Awaitable[T]]) -> T:
+async def _answer(client: Any, connection: OneConnects, name: Any, options: Any) -> Any:
+    """The next answer, as the library gives it; :func:`_in_time` limits how long it takes."""
+    if options:
+        return await client.parse_response(connection, name, **options)
+    answer = await connection.read_response(timeout=math.inf)
+    made = client.response_callbacks.get(name)
+    return answer if made is None else made(answer)
+
+
+async def _asked(pool: ConnectionPool, ask: Callable[[OneConnects], Awaitable[T]]) -> T:
     """What is answered on a connection of the pool, or once more on a new one if it is lost."""
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
         try:
-            return await ask(connection)
+            return await _in_time(connection, ask)
         except (RedisConnectionError, RedisTimeoutError):
             await connection.disconnect()
             await asyncio.sleep(PAUSE)
-            return await ask(connection)
+            return await _in_time(connection, ask)
     finally:
         await pool.release(connection)
+
+
+async def _in_time(connection: OneConnects, ask: Callable[[OneConnects], Awaitable[T]]) -> T:
+    """What is answered within the time limit; when that is over the connection is cut.
+
+    The library limits each answer by itself, which costs as much as to read it.
+    """
+    limit = asyncio.get_running_loop().call_later(TIMEOUT, connection.cut)
+    try:
+        return await ask(connection)
+    finally:
+        limit.cancel()
 
 
 def _packed(words: tuple[Any, ...]) -> bytes:

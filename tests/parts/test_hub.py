@@ -196,10 +196,13 @@ async def _enter(hub: Hub, user: str) -> None:
 async def test_a_lost_connection_loses_and_repeats_nothing(
     hub: Hub, store: TaskStore, redis: aioredis.Redis
 ) -> None:
+    async def cut() -> bool:
+        return await redis.client_kill_filter(_type="pubsub") >= 1
+
     async with hub.subscribe("alice") as one, hub.subscribe("bob") as other:
         ids = await happen(store)
         for _ in range(3):
-            assert await redis.client_kill_filter(_type="pubsub") >= 1
+            await eventually(cut, "it listens, and does no more")
             ids += await happen(store, 2)
             foreign = await happen(store, 1, "bob")
             assert await take(other, 1) == foreign
@@ -213,6 +216,11 @@ async def test_what_a_bell_tells_need_not_be_read(
 ) -> None:
     async with hub.subscribe("alice") as one, hub.subscribe("alice") as other:
         await check_silent(one, store)
+
+        async def at_rest() -> bool:
+            return not (hub._unread or hub._feeds["alice"].lock.locked())
+
+        await eventually(at_rest, "no log is being read")
         monkeypatch.setattr(hub.log, "page", None)
         ids = await happen(store, 40)
         assert await take(one, 40) == ids

@@ -243,4 +243,6 @@ async def test_only_shells_were_refused(client: Client, sshd: SshServer, workdir
     await client.get("/utilities/ls", params={"targetPath": str(workdir)})
     await sshd.syslog.told("runs: timeout", f"{workdir}")
     refused = [line for line in sshd.syslog.lines if "refused" in line]
-    assert [line for line in refused if ": timeout 5 sh -" not in line] == []
+    # sshd takes the certificate away with the connection, which some test may have given up
+    known = (": timeout 5 sh -", "SSH_USER_AUTH cannot be read: No such file")
+    assert [line for line in refused if not any(words in line for words in known)] == []
