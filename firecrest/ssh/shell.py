@@ -53,52 +53,68 @@ class Budget:
             raise CommandFailed(Fault.OUTPUT_LIMIT, message)
 
 
-class _Outputs(asyncssh.SSHClientSession[bytes]):
-    """What a shell prints, command by command.
-
-    The library's streams serve callers who read as they please; here each part is looked at as it
-    comes, which costs no tasks.
+class _Reply:
+    """What one command prints, until the end of both outputs is told.
 
     :param mark: what no output can hold; the exit status comes behind it, and ends an output
+    :param limit: bytes of both together
     """
 
-    def __init__(self, mark: bytes) -> None:
+    def __init__(self, mark: bytes, limit: int) -> None:
         self._mark = mark
-        self._completed: asyncio.Future[Completed] | None = None
-        #: Whether nothing will come any more.
-        self.ended = False
-
-    def expect(self, limit: int) -> asyncio.Future[Completed]:
-        """What the command that has just been sent comes to.
-
-        :param limit: bytes of stdout and stderr together
-        """
         self._budget = Budget(limit)
         self._parts: dict[int | None, list[bytes]] = {_STDOUT: [], _STDERR: []}
         self._tails = {_STDOUT: b"", _STDERR: b""}
-        self._found: dict[int | None, tuple[bytes, int]] = {}
-        self._completed = asyncio.get_running_loop().create_future()
-        if self.ended:
-            self.connection_lost(None)
-        return self._completed
+        self._ended: dict[int | None, tuple[bytes, int]] = {}
+        self.completed: asyncio.Future[Completed] = asyncio.get_running_loop().create_future()
 
-    def data_received(self, data: bytes, datatype: int | None) -> None:
-        completed = self._completed
-        if completed is None or completed.done():  # nobody waits for it any more
+    def take(self, part: bytes, output: int | None) -> None:
+        """More of an output."""
+        if self.completed.done():  # nobody waits for it any more
             return
         try:
-            self._budget.take(data)
+            self._budget.take(part)
         except CommandFailed as error:
-            completed.set_exception(error)
+            self.completed.set_exception(error)
             return
-        self._parts[datatype].append(data)
-        tail = self._tails[datatype] = (self._tails[datatype] + data)[-_TAIL:]
+        self._parts[output].append(part)
+        tail = self._tails[output] = (self._tails[output] + part)[-_TAIL:]
         if tail.endswith(b"\n") and self._mark in tail:
-            output, _, status = b"".join(self._parts[datatype]).rpartition(self._mark)
-            self._found[datatype] = output, int(status)
-            if len(self._found) == len(self._parts):
-                (stdout, code), (stderr, _) = self._found[_STDOUT], self._found[_STDERR]
-                completed.set_result(Completed(code, stdout, stderr))
+            printed, _, status = b"".join(self._parts[output]).rpartition(self._mark)
+            self._ended[output] = printed, int(status)
+            if len(self._ended) == len(self._parts):
+                (stdout, code), (stderr, _) = self._ended[_STDOUT], self._ended[_STDERR]
+                self.completed.set_result(Completed(code, stdout, stderr))
+
+    def lose(self) -> None:
+        """Nothing more comes."""
+        if not self.completed.done():
+            error = SystemUnavailable("connection lost while a command ran")
+            self.completed.set_exception(error)
+
+
+class _Session(asyncssh.SSHClientSession[bytes]):
+    """What comes from a shell, for the command that runs.
+
+    The library's streams serve callers who read as they please; here each part is looked at as it
+    comes, which costs no tasks.
+    """
+
+    def __init__(self) -> None:
+        self._reply: _Reply | None = None
+        #: Whether nothing will come any more.
+        self.ended = False
+
+    def expect(self, reply: _Reply) -> asyncio.Future[Completed]:
+        """What comes from now on is that of the command that has just been sent."""
+        self._reply = reply
+        if self.ended:
+            reply.lose()
+        return reply.completed
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        if self._reply is not None:
+            self._reply.take(data, datatype)
 
     def eof_received(self) -> bool:
         self.connection_lost(None)
@@ -106,9 +122,8 @@ class _Outputs(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended = True
-        if self._completed is not None and not self._completed.done():
-            error = SystemUnavailable("connection lost while a command ran")
-            self._completed.set_exception(error)
+        if self._reply is not None:
+            self._reply.lose()
 
 
 class Shell:
@@ -117,7 +132,7 @@ class Shell:
     def __init__(self) -> None:
         # a word that no output can hold, for it did not exist before
         self._mark = b"\0%b " % secrets.token_urlsafe(12).encode()
-        self._outputs = _Outputs(self._mark)
+        self._session = _Session()
         self._channel: asyncssh.SSHClientChannel[bytes]
         #: When its timer ends it, at the earliest; monotonic seconds.
         self._ends = 0.0
@@ -139,7 +154,7 @@ class Shell:
         shell = cls()
         variables: dict[bytes | str, bytes | str] = dict(environment.items())
         shell._channel, _ = await connection.create_session(
-            lambda: shell._outputs, "exec sh", env=variables, encoding=None
+            lambda: shell._session, "exec sh", env=variables, encoding=None
         )
         try:
             shell._channel.write(_PREPARE)
@@ -155,7 +170,7 @@ class Shell:
     @property
     def alive(self) -> bool:
         """Whether it still takes commands, as far as is known."""
-        return not (self._outputs.ended or self._channel.is_closing())
+        return not (self._session.ended or self._channel.is_closing())
 
     def takes(self, seconds: float) -> bool:
         """Whether a command of this limit can be run here: there is time to set the timer anew."""
@@ -187,7 +202,7 @@ class Shell:
         )
         try:
             async with asyncio.timeout(seconds):
-                return await self._outputs.expect(limit)
+                return await self._session.expect(_Reply(self._mark, limit))
         except TimeoutError:
             self._channel.terminate()
             await self._channel.wait_closed()
