@@ -22,6 +22,7 @@ PAUSE = 0.05
 
 
 def pool_options(settings: Redis) -> dict[str, Any]:
+    """What a pool is made with whose server is named, or found by Sentinels."""
     return {
         "db": settings.db,
         "max_connections": CONNECTIONS,
@@ -30,6 +31,7 @@ def pool_options(settings: Redis) -> dict[str, Any]:
 
 
 def connection_options(settings: Redis) -> dict[str, Any]:
+    """What each connection is made with (Contract: config §5)."""
     return {
         "password": settings.password.reveal() or None,
         "socket_connect_timeout": TIMEOUT,

@@ -79,8 +79,9 @@ class _Reply:
             return
         self._parts[output].append(part)
         tail = self._tails[output] = (self._tails[output] + part)[-_TAIL:]
-        if tail.endswith(b"\n") and self._mark in tail:
-            printed, _, status = b"".join(self._parts[output]).rpartition(self._mark)
+        status = tail.rpartition(self._mark)[2] if self._mark in tail else b""
+        if status.endswith(b"\n") and status[:-1].isdigit():
+            printed = b"".join(self._parts[output]).rpartition(self._mark)[0]
             self._ended[output] = printed, int(status)
             if len(self._ended) == len(self._parts):
                 (stdout, code), (stderr, _) = self._ended[_STDOUT], self._ended[_STDERR]

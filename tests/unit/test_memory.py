@@ -24,7 +24,7 @@ def resident() -> int:
 
 async def test_memory_between_what_stays_goes_back_to_the_system() -> None:
     blocks = [bytes(_SIZE) for _ in range(_BLOCKS)]
-    kept = blocks[::100]
+    kept = blocks[::100]  # until the end
     full = resident()
     del blocks
     assert full - resident() < _BLOCKS * _SIZE / 2, "the C library gives it back by itself"
@@ -37,4 +37,4 @@ async def test_memory_between_what_stays_goes_back_to_the_system() -> None:
         await eventually(smaller, "memory has gone back")
     finally:
         await end(giving_back)
-    assert len(kept) == _BLOCKS / 100
+    del kept
