@@ -29,7 +29,8 @@ local function append(log, marks, entry, length, age, bell)
     lost = over[#over][1]
     redis.call('XTRIM', log, 'MAXLEN', kept - #over)
   end
-  local cut = string.format('%.0f', (now - age) * 1000)
+  -- the number, too: before '(moment' come all events of that moment but the last one possible
+  local cut = string.format('%.0f-0', (now - age) * 1000)
   -- XREVRANGE below the first entry would read the whole log, so that one is looked at first
   if #redis.call('XRANGE', log, '-', '(' .. cut, 'COUNT', 1) > 0 then
     lost = redis.call('XREVRANGE', log, '(' .. cut, '-', 'COUNT', 1)[1][1]

@@ -131,6 +131,24 @@ class OneConnects(AbstractConnection):
         else:
             self._writer.writelines(command)  # type: ignore[union-attr]  # it is connected
 
+    async def disconnect(self, nowait: bool = False, *args: Any, **options: Any) -> None:
+        """Let the connection go, then wait until it is closed.
+
+        The library lets go of what is there after the wait: it would forget, and never close,
+        what another caller has connected meanwhile.
+        """
+        writer = self._writer
+        await super().disconnect(True, *args, **options)
+        if writer is None or nowait:
+            return
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await writer.wait_closed()
+        except TimeoutError:
+            writer.transport.abort()
+        except OSError:
+            pass  # it was lost before
+
     def cut(self) -> None:
         """Let whoever reads or writes know that the connection is lost."""
         if self._writer is not None:

@@ -20,7 +20,7 @@ from firecrest.model.tasks import Kind
 from firecrest.redis_client.connect import connect_redis
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.daemons import RedisServer, redis_server, simulated_redis
-from tests.harness.events import logged, next_event, next_gap
+from tests.harness.events import logged, logged_jobs, next_event, next_gap
 from tests.harness.waiting import eventually
 
 PATIENCE = 10.0
@@ -133,6 +133,21 @@ async def test_a_log_trimmed_by_age_says_exactly_who_missed_something(
         assert await gap(redis, after) == Gap(after, left[0], gone[-1])
     for after in (gone[-1], left[0], left[-1]):
         assert await gap(redis, after) is None
+
+
+async def test_an_event_of_the_very_moment_that_a_log_is_trimmed_to_is_not_lost(
+    redis: aioredis.Redis,
+) -> None:
+    """Logs are trimmed to a whole second; here there is an event at each."""
+    now = (await redis.time())[0]
+    ids = [f"{second}000-0" for second in range(now - 20, now - 2)]
+    for event_id in ids:
+        await redis.xadd(log_key("alice"), {"job": "{}", "system": "s", "jobid": "1"}, event_id)
+    await happen(store(redis, max_age=10), redis)
+    oldest = (await logged_jobs(EventLog(redis), "alice"))[0].id
+    last_gone = ids[ids.index(oldest) - 1]
+    assert await gap(redis, ids[0]) == Gap(ids[0], oldest, last_gone)
+    assert await gap(redis, last_gone) is None
 
 
 async def test_a_log_that_has_expired_as_a_whole_says_who_missed_something(

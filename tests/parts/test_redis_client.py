@@ -22,7 +22,7 @@ from firecrest.schema import load
 from firecrest.tasks.due import DueList
 from firecrest.tasks.receipts import Once, Repeated
 from firecrest.tasks.store import TaskStore, new_id
-from tests.harness.daemons import free_port
+from tests.harness.daemons import RedisServer, free_port
 from tests.harness.events import logged, next_event
 from tests.harness.topologies import RedisCluster, WatchedRedis
 from tests.harness.topologies import watched_redis as running_watched_redis
@@ -128,6 +128,20 @@ async def test_more_callers_than_connections_wait(redis: aioredis.Redis) -> None
     task = (await create(store)).task
     found = await asyncio.gather(*(store.read("alice", task.id) for _ in range(400)))
     assert len(found) == 400
+
+
+async def test_who_connects_while_the_connection_closes_keeps_the_new_one(
+    redis_server: RedisServer,
+) -> None:
+    async with connected({"port": redis_server.port}) as redis:
+        connection = await redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()
+        closing = asyncio.create_task(connection.disconnect())
+        await asyncio.sleep(0)  # it closes by now
+        await connection.connect()
+        await closing
+        assert connection.is_connected
+        await redis.connection_pool.release(connection)
 
 
 async def test_the_hub_delivers(redis: aioredis.Redis) -> None:
