@@ -1,5 +1,18 @@
-"""``python -m firecrest``: the command line."""
+"""``python -m firecrest`` and ``firecrest-server``: the command line."""
 
-from firecrest.cli import main
+import gc
 
-main(prog_name="firecrest-server")
+gc.disable()  # nothing of what is loaded now is garbage, and looking for some takes time
+
+from firecrest.cli import main  # noqa: E402
+
+gc.enable()
+
+
+def run() -> None:
+    """What the command does."""
+    main(prog_name="firecrest-server")
+
+
+if __name__ == "__main__":
+    run()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from firecrest.auth import policy
 from firecrest.auth.keys import PublishedKeys
@@ -32,8 +33,7 @@ _ANYBODY = "firecrest-check"
 Check = Callable[[], Awaitable[str]]
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One line of the table.
 
     :param part: kind of thing, as ``redis`` or ``system``

@@ -7,8 +7,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from firecrest.commands.identity import WhoAmI
 from firecrest.commands.listing import LsNames
@@ -41,8 +42,7 @@ Probe = Callable[[], Awaitable[None]]
 Permit = Callable[[str, str], Awaitable[None]]
 
 
-@dataclass(frozen=True)
-class Health:
+class Health(Struct, frozen=True):
     """Outcome of the probe of a service.
 
     :param answers: whether what the service depends on answers at all, if only with an error
@@ -53,8 +53,7 @@ class Health:
     answers: bool = True
 
 
-@dataclass(frozen=True)
-class SystemHealth:
+class SystemHealth(Struct, frozen=True):
     """Outcome of the probe of a machine.
 
     :param answers: whether it answers at all, if only with a refusal
@@ -65,8 +64,7 @@ class SystemHealth:
     answers: bool = True
 
 
-@dataclass(frozen=True)
-class FilesystemHealth:
+class FilesystemHealth(Struct, frozen=True):
     """Outcome of the probe of a file system."""
 
     filesystem: Filesystem

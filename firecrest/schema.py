@@ -2,34 +2,34 @@
 
 ::
 
-    @declared
-    class LsParams:
+    class LsParams(Declared):
         target_path: str = item(RemotePath(), name="targetPath")
         show_hidden: bool = item(Flag(), name="showhidden", default=False)
 
     params = load(LsParams, request.query)   # LsParams(target_path=…, show_hidden=…)
 
-``@declared`` turns the class into a frozen, keyword-only dataclass with slots; its marshmallow
-schema is built once, when it is first needed. The settings and the
+Instances are frozen, and made with keywords only; the marshmallow schema is built once, when it is
+first needed. The settings and the
 parameters of every endpoint are declared this way.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
+from msgspec import UNSET, Struct, StructMeta, field
 
 T = TypeVar("T")
 Unknown = Literal["exclude", "raise"]
 
 _SCHEMAS: dict[tuple[type[Any], Unknown], Schema] = {}
+_DECLARED = "__declared__"
 _DEFAULTS: dict[type[Any], Any] = {}
-MISSING: Any = dataclasses.MISSING
+MISSING: Any = UNSET
 """Stands for "no default": the value is required."""
 
 
@@ -50,8 +50,17 @@ class SchemaError(ValueError):
         return self.errors[0]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Item:
+class _Declaration(Struct, frozen=True):
+    """One value of a class, as it stands there until the class is made."""
+
+    build: Callable[[Unknown], fields.Field[Any]]
+    name: str | None
+    default: Any
+    help: str
+    about: dict[str, Any]
+
+
+class Item(Struct, frozen=True):
     """What was declared about one value.
 
     :param attribute: its name in Python
@@ -107,7 +116,7 @@ def section(
     default: T = MISSING,
     help: str = "",  # noqa: A002
 ) -> T:
-    """Declare one nested object of the ``@declared`` class ``cls``; see :func:`item`."""
+    """Declare one nested object of the declared class ``cls``; see :func:`item`."""
     declaration: T = _declare(
         lambda unknown: fields.Nested(_schema(cls, unknown), unknown=unknown),
         name,
@@ -126,7 +135,7 @@ def listing(
     minimum: int = 0,
     help: str = "",  # noqa: A002
 ) -> tuple[T, ...]:
-    """Declare a list of objects of the ``@declared`` class ``cls``, loaded as a tuple.
+    """Declare a list of objects of the declared class ``cls``, loaded as a tuple.
 
     :param minimum: least number of members
     """
@@ -146,26 +155,44 @@ def listing(
     return declaration
 
 
+class _Declaring(StructMeta):
+    """Keeps what was declared, and leaves the defaults."""
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **_: bool
+    ) -> Any:
+        own = {key: told for key, told in namespace.items() if isinstance(told, _Declaration)}
+        for key, told in own.items():
+            namespace[key] = field() if told.default is MISSING else field(default=told.default)
+        inherited = getattr(bases[0], _DECLARED, {})
+        namespace[_DECLARED] = {**inherited, **own}
+        return super().__new__(mcs, name, bases, namespace, frozen=True, kw_only=True)
+
+
 @dataclass_transform(
     kw_only_default=True, frozen_default=True, field_specifiers=(item, section, listing)
 )
-def declared(cls: type[T]) -> type[T]:
-    """Make ``cls`` a frozen keyword-only dataclass with slots that :func:`load` can build."""
-    return dataclasses.dataclass(frozen=True, kw_only=True, slots=True)(cls)
+class Declared(Struct, metaclass=_Declaring, frozen=True):
+    """A frozen keyword-only value that :func:`load` can build."""
 
 
 def items(cls: type[Any]) -> tuple[Item, ...]:
-    """What a ``@declared`` class declares, in order."""
+    """What a declared class declares, in order."""
     return tuple(
         Item(
-            attribute=f.name,
-            name=f.metadata["name"] or f.name,
-            default=f.default,
-            help=f.metadata["help"],
-            **f.metadata["about"],
+            attribute=attribute,
+            name=told.name or attribute,
+            default=told.default,
+            help=told.help,
+            **told.about,
         )
-        for f in dataclasses.fields(cls)
+        for attribute, told in _declarations(cls)
     )
+
+
+def _declarations(cls: type[Any]) -> Iterable[tuple[str, _Declaration]]:
+    told: dict[str, _Declaration] = getattr(cls, _DECLARED)
+    return told.items()
 
 
 def load(cls: type[T], data: Mapping[str, Any], *, unknown: Unknown = "exclude") -> T:
@@ -222,21 +249,20 @@ def _declare(
     text: str,
     **about: Any,
 ) -> Any:
-    """Make the dataclass field; ``build`` gives a fresh marshmallow field for a schema."""
+    """What stands in the class; ``build`` gives a fresh marshmallow field for a schema."""
     about.setdefault("field", None)
-    metadata = {"build": build, "name": name, "help": text, "about": about}
-    return dataclasses.field(default=default, metadata=metadata)
+    return _Declaration(build, name, default, text, about)
 
 
 def _build_schema(cls: type[Any], unknown: Unknown) -> Schema:
     made: dict[str, Any] = {}
-    for declaration in dataclasses.fields(cls):
-        field = declaration.metadata["build"](unknown)
-        field.data_key = declaration.metadata["name"] or declaration.name
-        field.required = declaration.default is MISSING
+    for attribute, told in _declarations(cls):
+        field = told.build(unknown)
+        field.data_key = told.name or attribute
+        field.required = told.default is MISSING
         if not field.required:
-            field.load_default = declaration.default
-        made[declaration.name] = field
+            field.load_default = told.default
+        made[attribute] = field
     built: type[_Schema] = type(cls.__name__, (_Schema,), {**made, "builds": cls})
     return built(unknown=unknown)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from hashlib import sha256
 from typing import Any
+
+from msgspec import to_builtins
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Header, Refusal
@@ -56,7 +57,7 @@ class Creation:
     ) -> dict[str, Any]:
         """Make the task and give its receipt.
 
-        :param spec: the workflow's spec, a dataclass
+        :param spec: the workflow's spec, a value
         :param system: where its work is done, None for the machine that the request names
         :raises Refusal: no task was made, or an equal request was faster
         """
@@ -66,7 +67,7 @@ class Creation:
                 kind,
                 user=call.user,
                 system=system or call.machine.system.name,
-                spec=dataclasses.asdict(spec),
+                spec=to_builtins(spec),
                 blob=blob,
                 once=self._once,
             )

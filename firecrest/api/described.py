@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, eq=False)  # hashed by identity, as members of unions must be
-class About:
+
+# hashed by identity, as members of unions must be
+class About(Struct, frozen=True, eq=False):
     """What is told of a type besides.
 
     :param keywords: of JSON Schema

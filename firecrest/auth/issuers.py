@@ -7,11 +7,11 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
+from msgspec import Struct
 
 from firecrest.auth.keys import Keys, PublishedKeys
 from firecrest.config.settings import Issuer
@@ -23,14 +23,16 @@ _JWS = jwt.PyJWS()
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedIssuer:
+class TrustedIssuer(Struct, frozen=True):
     """An issuer with its keys loaded; ``keys`` are pairs of key id and key."""
 
     algorithm: str
     audience: str
-    keys: Keys = field(repr=False)  # a shared secret is one, too
+    keys: Keys
     published: PublishedKeys | None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.algorithm!r})"  # a shared secret is a key, too
 
     @classmethod
     def of(cls, issuer: Issuer, path: str, changed: Callable[[], None]) -> TrustedIssuer:

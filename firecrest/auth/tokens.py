@@ -16,8 +16,9 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from msgspec import Struct
 
 from firecrest.auth.issuers import TrustedIssuer
 from firecrest.auth.jose import is_base64url, json_object, number
@@ -65,8 +66,7 @@ _DAY = 86400.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Verified:
+class _Verified(Struct, frozen=True):
     """What is remembered of a token.
 
     :ivar generation: of the keys it was checked with

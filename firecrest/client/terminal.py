@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from msgspec import Struct, field
 
 from firecrest.client.stream import Message, Refused, Stream
 
 _STREAMS = ("stdout", "stderr")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """What to follow; neither tasks nor jobs means all tasks, until interrupted.
 
     :param jobs: pairs of system and job id
@@ -31,8 +30,7 @@ class Wanted:
         return not (self.tasks or self.jobs)
 
 
-@dataclass
-class _Output:
+class _Output(Struct):
     """How much of a stream of a job was shown: ``shown`` characters after byte ``offset``.
 
     :ivar resumed: the next piece is the first one after a cut
@@ -44,8 +42,7 @@ class _Output:
     ended: bool = False
 
 
-@dataclass(kw_only=True)
-class Watch:
+class Watch(Struct, kw_only=True):
     """Follows what is wanted until all of it has ended.
 
     :param say: prints a line of the report

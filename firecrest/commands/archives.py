@@ -7,7 +7,6 @@ and ``--force-local`` keeps ``host:path`` a path.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 
@@ -23,8 +22,7 @@ class Format(Enum):
     TAR_BZIP2 = ".bz2"
 
 
-@dataclass(frozen=True)
-class Compress(Silent):
+class Compress(Silent, frozen=True):
     """Pack a file or a tree, under its own name, into a gzipped tar archive.
 
     :param dereference: pack what links lead to
@@ -52,8 +50,7 @@ class Compress(Silent):
         return ("tar", *follow, *archive, *place, "--", _plain(name or "."))
 
 
-@dataclass(frozen=True)
-class Extract(Silent):
+class Extract(Silent, frozen=True):
     """Unpack an archive into a directory."""
 
     source: str

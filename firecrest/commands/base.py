@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import shlex
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
+
+from msgspec import Struct
 
 from firecrest.commands.faults import classify
 from firecrest.errors import CommandFailed, Fault, FirecrestError
@@ -18,8 +19,7 @@ T = TypeVar("T")
 Argv = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """A finished remote process: exit status (negative: ended by a signal) and raw output."""
 
     status: int
@@ -27,8 +27,8 @@ class Completed:
     stderr: bytes
 
 
-class Command(ABC, Generic[T]):
-    """One program run on a machine; subclasses are frozen dataclasses."""
+class Command(Struct, Generic[T], frozen=True):
+    """One program run on a machine; a frozen value."""
 
     #: Run under the remote ``timeout`` program with the configured limit (rest-v1 §4.1).
     limited: ClassVar[bool] = True
@@ -37,6 +37,9 @@ class Command(ABC, Generic[T]):
     small: ClassVar[bool] = False
     #: Whether the caller named a source and a target; what cannot be made is one of both then.
     two_paths: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self.shown()}"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -103,7 +106,7 @@ class Command(ABC, Generic[T]):
         return failure
 
 
-class Long(Command[T]):
+class Long(Command[T], frozen=True):
     """A command that may print much, which is read piece by piece."""
 
     @abstractmethod
@@ -119,7 +122,7 @@ class Long(Command[T]):
         return (yield from self.read(completed.stdout))
 
 
-class Silent(Command[None]):
+class Silent(Command[None], frozen=True):
     """A command whose output does not matter."""
 
     def parse(self, stdout: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from firecrest.commands.base import Argv, Command
@@ -11,8 +10,7 @@ from firecrest.model.files import Excerpt
 _A_DAY = "86400"
 
 
-@dataclass(frozen=True)
-class Cut(Command[bytes]):
+class Cut(Command[bytes], frozen=True):
     """A part of a file."""
 
     path: str
@@ -32,8 +30,7 @@ class Cut(Command[bytes]):
         return stdout
 
 
-@dataclass(frozen=True)
-class ReadFrom(Command[bytes]):
+class ReadFrom(Command[bytes], frozen=True):
     """All of a file from an offset on."""
 
     path: str

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import resources
 from typing import ClassVar
+
+from msgspec import Struct
 
 from firecrest.commands.base import Argv, Command, Completed, Silent
 from firecrest.commands.faults import WRAPPER_STATUS, clean
@@ -43,8 +44,7 @@ class Progress(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """What the machine tells of a copy.
 
     :param size: bytes that have been moved, while it runs
@@ -77,7 +77,7 @@ class Report:
             raise CommandFailed(Fault.OTHER, message or fallback, operand)
 
 
-class Following(Command[Report]):
+class Following(Command[Report], frozen=True):
     """A verb that ends with a report."""
 
     def parse(self, stdout: bytes) -> Report:
@@ -107,8 +107,7 @@ class Following(Command[Report]):
         return failure
 
 
-@dataclass(frozen=True)
-class _Begin(Following):
+class _Begin(Following, frozen=True):
     """Start a copy, unless somebody has; then wait a moment, for most are short.
 
     :param place: the directory of the attempt
@@ -117,7 +116,7 @@ class _Begin(Following):
     """
 
     place: str
-    url: str = field(repr=False)
+    url: str
     algorithm: str
 
     file_option: ClassVar[str]
@@ -136,8 +135,7 @@ class _Begin(Following):
         return f"settings={shlex.quote(settings)}\n".encode() + PROGRAM
 
 
-@dataclass(frozen=True)
-class Pull(_Begin):
+class Pull(_Begin, frozen=True):
     """Fetch a URL into the file ``data`` of the place, which exists and is empty."""
 
     file_option: ClassVar[str] = "output"
@@ -146,8 +144,7 @@ class Pull(_Begin):
         return ("sh", "-s", "--", "begin", self.place, "pull", "", self.algorithm)
 
 
-@dataclass(frozen=True)
-class Push(_Begin):
+class Push(_Begin, frozen=True):
     """Send a file to a presigned PUT URL."""
 
     source: str
@@ -166,8 +163,7 @@ class Push(_Begin):
         return ("sh", "-s", "--", "begin", self.place, "push", self.source, self.algorithm)
 
 
-@dataclass(frozen=True)
-class Attached(Silent):
+class Attached(Silent, frozen=True):
     """The same copy by curl alone, for as long as somebody waits for it."""
 
     copy: Pull | Push
@@ -200,8 +196,7 @@ class Attached(Silent):
         raise AssertionError("a copy that ended well has not failed")
 
 
-@dataclass(frozen=True)
-class CopyState(Following):
+class CopyState(Following, frozen=True):
     """Tell how far a copy is."""
 
     place: str
@@ -217,8 +212,7 @@ class CopyState(Following):
         return PROGRAM
 
 
-@dataclass(frozen=True)
-class Discard(Silent):
+class Discard(Silent, frozen=True):
     """End attempts at a copy and remove what they have left.
 
     :param prefix: the place of one, or the common path of all, up to the dot before the number

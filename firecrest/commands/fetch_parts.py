@@ -7,16 +7,16 @@ those who work at the same time have a list each.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
 from typing import ClassVar
+
+from msgspec import Struct
 
 from firecrest.commands.base import Argv
 from firecrest.commands.fetch import PROGRAM, Following, config
 from firecrest.model.staging import Cut, Part
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(Struct, frozen=True):
     """A part to be moved.
 
     :param url: presigned; empty if the part is known to be at its place
@@ -24,16 +24,18 @@ class Move:
     """
 
     part: Part
-    url: str = field(repr=False)
+    url: str
     checksum: str = ""
+
+    def __repr__(self) -> str:
+        return f"Move({self.part.number})"
 
     def line(self) -> str:
         part = self.part
         return f"{part.number} {part.offset} {part.size} {self.checksum or '-'} {self.url or '-'}\n"
 
 
-@dataclass(frozen=True)
-class _BeginParts(Following):
+class _BeginParts(Following, frozen=True):
     """Start a copy in parts, unless somebody has; then wait a moment.
 
     :param place: the directory of the attempt
@@ -46,7 +48,7 @@ class _BeginParts(Following):
     place: str
     algorithm: str
     cut: Cut
-    moves: tuple[Move, ...] = field(repr=False)
+    moves: tuple[Move, ...]
     workers: int
 
     direction: ClassVar[str]
@@ -84,8 +86,7 @@ class _BeginParts(Following):
         return given.encode() + PROGRAM
 
 
-@dataclass(frozen=True)
-class PullParts(_BeginParts):
+class PullParts(_BeginParts, frozen=True):
     """Fetch ranges of an object into the file ``data`` of the place, which exists and is empty.
 
     :param tag: what the object is called; another one is not fetched
@@ -106,8 +107,7 @@ class PullParts(_BeginParts):
         return {"header": f'If-Match: "{self.tag}"'} if self.tag else {}
 
 
-@dataclass(frozen=True)
-class PushParts(_BeginParts):
+class PushParts(_BeginParts, frozen=True):
     """Send the parts of a file to presigned PUT URLs."""
 
     source: str

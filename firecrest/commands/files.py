@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import ClassVar
 
 from firecrest.commands.base import Argv, Command, Completed, Silent
@@ -12,8 +11,7 @@ from firecrest.errors import CommandFailed, Fault, FirecrestError
 from firecrest.model.files import FileStatus
 
 
-@dataclass(frozen=True)
-class MakeDirectories(Silent):
+class MakeDirectories(Silent, frozen=True):
     """Make a directory and its parents; one that exists is no error."""
 
     path: str
@@ -26,8 +24,7 @@ class MakeDirectories(Silent):
         return ("mkdir", "-p", "--", self.path)
 
 
-@dataclass(frozen=True)
-class MakeDirectory(Silent):
+class MakeDirectory(Silent, frozen=True):
     """Make a directory; its parent must exist, and nothing of its name."""
 
     path: str
@@ -40,8 +37,7 @@ class MakeDirectory(Silent):
         return ("mkdir", "--", self.path)
 
 
-@dataclass(frozen=True)
-class _TwoPaths(Silent):
+class _TwoPaths(Silent, frozen=True):
     source: str
     target: str
 
@@ -56,22 +52,21 @@ class _TwoPaths(Silent):
         return (self.source, self.target)
 
 
-class Move(_TwoPaths):
+class Move(_TwoPaths, frozen=True):
     """Give a file another name; what has that name is replaced."""
 
     def argv(self) -> Argv:
         return ("mv", "--force", "--", self.source, self.target)
 
 
-class Copy(_TwoPaths):
+class Copy(_TwoPaths, frozen=True):
     """Copy a file or a tree with its attributes; links stay links."""
 
     def argv(self) -> Argv:
         return ("cp", "--force", "-dR", "--preserve=all", "--", self.source, self.target)
 
 
-@dataclass(frozen=True)
-class Symlink(Silent):
+class Symlink(Silent, frozen=True):
     """Make a symbolic link ``link`` to ``target``."""
 
     target: str
@@ -85,8 +80,7 @@ class Symlink(Silent):
         return ("ln", "-s", "--", self.target, self.link)
 
 
-@dataclass(frozen=True)
-class Remove(Silent):
+class Remove(Silent, frozen=True):
     """Remove a file or a tree."""
 
     path: str
@@ -99,15 +93,14 @@ class Remove(Silent):
         return ("rm", "-r", "--interactive=never", "--", self.path)
 
 
-class _Verbose(Command[str]):
+class _Verbose(Command[str], frozen=True):
     """A command whose output is the answer."""
 
     def parse(self, stdout: bytes) -> str:
         return clean(stdout)
 
 
-@dataclass(frozen=True)
-class ChangeMode(_Verbose):
+class ChangeMode(_Verbose, frozen=True):
     """Set permissions; the result says what has changed.
 
     :param mode: octal, or symbolic clauses; checked by the caller
@@ -125,8 +118,7 @@ class ChangeMode(_Verbose):
         return ("chmod", "-v", "--", self.mode, self.path)
 
 
-@dataclass(frozen=True)
-class ChangeOwner(_Verbose):
+class ChangeOwner(_Verbose, frozen=True):
     """Set owner, group or both; the result says what has changed.
 
     :param owner: empty to keep it; so is ``group``
@@ -146,8 +138,7 @@ class ChangeOwner(_Verbose):
         return ("chown", "-v", "--", wanted, self.path)
 
 
-@dataclass(frozen=True)
-class FileType(_Verbose):
+class FileType(_Verbose, frozen=True):
     """What kind of contents a file has, in words."""
 
     path: str
@@ -167,8 +158,7 @@ class FileType(_Verbose):
         return super().result(completed)
 
 
-@dataclass(frozen=True)
-class Stat(Command[FileStatus]):
+class Stat(Command[FileStatus], frozen=True):
     """The numbers of a file.
 
     :param dereference: those of what a link leads to
@@ -205,8 +195,7 @@ class Stat(Command[FileStatus]):
             raise CommandFailed(Fault.OTHER, "stat printed no numbers", self.path) from error
 
 
-@dataclass(frozen=True)
-class Checksum(Command[str]):
+class Checksum(Command[str], frozen=True):
     """The SHA-256 of a file, 64 hex digits."""
 
     path: str

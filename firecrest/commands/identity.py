@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from firecrest.commands.base import Argv, Command
 from firecrest.commands.faults import clean
@@ -16,8 +15,7 @@ _ACCOUNT = re.compile(r"(\d+)(?:\(([^()]*)\))?")
 _PARTS = re.compile(r"uid=(?P<user>.*?) gid=(?P<group>.*?) groups=(?P<groups>.*?)(?: context=.*)?")
 
 
-@dataclass(frozen=True)
-class WhoAmI(Command[str]):
+class WhoAmI(Command[str], frozen=True):
     """The user's name."""
 
     def argv(self) -> Argv:
@@ -27,8 +25,7 @@ class WhoAmI(Command[str]):
         return clean(stdout)
 
 
-@dataclass(frozen=True)
-class PrimaryGroup(Command[str]):
+class PrimaryGroup(Command[str], frozen=True):
     """The name of a user's login group."""
 
     user: str
@@ -40,8 +37,7 @@ class PrimaryGroup(Command[str]):
         return clean(stdout)
 
 
-@dataclass(frozen=True)
-class UserId(Command[int]):
+class UserId(Command[int], frozen=True):
     """The user's number."""
 
     def argv(self) -> Argv:
@@ -54,8 +50,7 @@ class UserId(Command[int]):
             raise CommandFailed(Fault.OTHER, "id printed no number") from error
 
 
-@dataclass(frozen=True)
-class Id(Command[Identity]):
+class Id(Command[Identity], frozen=True):
     """The user with all groups."""
 
     def argv(self) -> Argv:
@@ -74,8 +69,7 @@ def _accounts(text: str) -> list[Account]:
     return [Account(name=name or number, id=number) for number, name in _ACCOUNT.findall(text)]
 
 
-@dataclass(frozen=True)
-class LoginDirectory(Command[str]):
+class LoginDirectory(Command[str], frozen=True):
     """Where the user's commands start."""
 
     def argv(self) -> Argv:

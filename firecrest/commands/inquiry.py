@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 from typing import ClassVar
 
 from firecrest.commands.base import Argv, Command
@@ -20,8 +19,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Describe(Command[None]):
+class Describe(Command[None], frozen=True):
     """``find`` that is told on its standard input where to look, and answers at once.
 
     Of what it cannot describe it says nothing; ``stat`` knows why. Links are not followed.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from firecrest.commands.base import Argv, Command, Long
 from firecrest.errors import CommandFailed, Fault
@@ -31,8 +32,7 @@ _ESCAPES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Listing:
+class _Listing(Struct, frozen=True, kw_only=True):
     path: str
     hidden: bool = False
     numeric_ids: bool = False
@@ -61,8 +61,7 @@ class _Listing:
             yield "-L"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ls(_Listing, Long[list[Entry]]):
+class Ls(_Listing, Long[list[Entry]], frozen=True, kw_only=True):
     """Describe a file, or what is in a directory.
 
     :param hidden: include dot entries other than ``.`` and ``..``
@@ -104,8 +103,7 @@ class Ls(_Listing, Long[list[Entry]]):
         return _entry(prefix, match)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LsNames(_Listing, Long[list[str]]):
+class LsNames(_Listing, Long[list[str]], frozen=True, kw_only=True):
     """Only the names of what is in a directory."""
 
     def argv(self) -> Argv:
@@ -120,8 +118,7 @@ class LsNames(_Listing, Long[list[str]]):
         return each(found, lambda one: one[0] + _decode(one[1]))
 
 
-@dataclass(frozen=True)
-class LinkTarget(Command[str]):
+class LinkTarget(Command[str], frozen=True):
     """Where a symbolic link leads; bytes that are not UTF-8 are surrogates."""
 
     path: str

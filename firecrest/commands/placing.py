@@ -11,7 +11,6 @@ import io
 import posixpath
 import stat
 import tarfile
-from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from firecrest.commands.base import Argv, Command, Completed, Silent
@@ -47,8 +46,7 @@ class Found(NamedTuple):
         return stat.S_ISLNK(self.mode)
 
 
-@dataclass(frozen=True)
-class Look(Command[Found]):
+class Look(Command[Found], frozen=True):
     """What a path is, or what it leads to.
 
     :param follow: look through symbolic links
@@ -73,8 +71,7 @@ class Look(Command[Found]):
             raise CommandFailed(Fault.OTHER, "stat printed no numbers", self.path) from error
 
 
-@dataclass(frozen=True)
-class MakePrivate(Silent):
+class MakePrivate(Silent, frozen=True):
     """Make a directory that nobody else may enter."""
 
     path: str
@@ -87,8 +84,7 @@ class MakePrivate(Silent):
         return ("mkdir", "--mode=700", "--", self.path)
 
 
-@dataclass(frozen=True)
-class Create(Silent):
+class Create(Silent, frozen=True):
     """Make a file that was not there, with its permissions and contents from the beginning.
 
     tar takes all of this on its standard input, and opens the file for itself alone.
@@ -102,7 +98,7 @@ class Create(Silent):
     name: str
     permissions: int = 0o666
     exact: bool = False
-    content: bytes = field(default=b"", repr=False)
+    content: bytes = b""
 
     @property
     def operand(self) -> str:
@@ -130,8 +126,7 @@ class Create(Silent):
         return super().failure(Completed(completed.status, b"", b"\n".join(told)))
 
 
-@dataclass(frozen=True)
-class Append(Silent):
+class Append(Silent, frozen=True):
     """Write a stream, which is fed to it, behind what a file holds."""
 
     path: str
@@ -150,8 +145,7 @@ class Append(Silent):
         return ("cat",)
 
 
-@dataclass(frozen=True)
-class Rename(Silent):
+class Rename(Silent, frozen=True):
     """Give a file another name; a file that has it is replaced, nothing goes into a directory."""
 
     source: str
@@ -165,8 +159,7 @@ class Rename(Silent):
         return ("mv", "--force", "--no-target-directory", "--", self.source, self.target)
 
 
-@dataclass(frozen=True)
-class RenameToFree(Command[None]):
+class RenameToFree(Command[None], frozen=True):
     """Give a file another name, which must be free."""
 
     source: str
@@ -185,8 +178,7 @@ class RenameToFree(Command[None]):
             raise CommandFailed(Fault.OTHER, f"mv: {self.target}: File exists", self.source)
 
 
-@dataclass(frozen=True)
-class RemoveFile(Silent):
+class RemoveFile(Silent, frozen=True):
     """Remove what is no directory."""
 
     path: str
@@ -199,8 +191,7 @@ class RemoveFile(Silent):
         return ("rm", "--interactive=never", "--", self.path)
 
 
-@dataclass(frozen=True)
-class RemoveDirectory(Silent):
+class RemoveDirectory(Silent, frozen=True):
     """Remove an empty directory."""
 
     path: str
@@ -214,8 +205,7 @@ class RemoveDirectory(Silent):
         return ("rm", "--dir", "--interactive=never", "--", posixpath.join(self.path, ""))
 
 
-@dataclass(frozen=True)
-class Touch(Silent):
+class Touch(Silent, frozen=True):
     """Make an empty file."""
 
     path: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from firecrest.commands.base import Argv, Command, Completed
 from firecrest.commands.faults import TIMEOUT_STATUS, clean
@@ -15,7 +14,7 @@ _PREFIXES = ("timeout:", "rsvmgmt:", "Error:")
 _REFUSALS = ("Permission", "SystemAdministrator")
 
 
-class _Tool(Command[str]):
+class _Tool(Command[str], frozen=True):
     """One run of the tool; its output is the answer."""
 
     def parse(self, stdout: bytes) -> str:
@@ -25,8 +24,7 @@ class _Tool(Command[str]):
         return tool_failure(completed)
 
 
-@dataclass(frozen=True)
-class ListReservations(Command[list[dict[str, str]]]):
+class ListReservations(Command[list[dict[str, str]]], frozen=True):
     """All reservations, each as its attributes in lower case."""
 
     tool: str
@@ -46,8 +44,7 @@ class ListReservations(Command[list[dict[str, str]]]):
         return tool_failure(completed)
 
 
-@dataclass(frozen=True)
-class CreateReservation(_Tool):
+class CreateReservation(_Tool, frozen=True):
     """Reserve ``nodes`` nodes of a kind for an account."""
 
     tool: str
@@ -66,8 +63,7 @@ class CreateReservation(_Tool):
         )
 
 
-@dataclass(frozen=True)
-class UpdateReservation(_Tool):
+class UpdateReservation(_Tool, frozen=True):
     """Change what is reserved, and when."""
 
     tool: str
@@ -82,8 +78,7 @@ class UpdateReservation(_Tool):
         return (self.tool, "-u", self.name, nodes, self.node_type, self.start, self.end)
 
 
-@dataclass(frozen=True)
-class DeleteReservation(_Tool):
+class DeleteReservation(_Tool, frozen=True):
     """Give a reservation up."""
 
     tool: str

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from firecrest.commands.base import Argv, Silent
 
 
-@dataclass(frozen=True, kw_only=True)
-class TransferJob:
+class TransferJob(Struct, frozen=True, kw_only=True):
     """What a transfer's job is to be.
 
     :param name: of the job; no quote, backslash or control character
@@ -63,8 +63,7 @@ class TransferJob:
         return ("\n".join(lines) + "\n").encode()
 
 
-@dataclass(frozen=True)
-class Synchronise(Silent):
+class Synchronise(Silent, frozen=True):
     """Copy what differs."""
 
     source: str
@@ -74,8 +73,7 @@ class Synchronise(Silent):
         return ("rsync", "-av", "--", _local(self.source), _local(self.target))
 
 
-@dataclass(frozen=True)
-class DeleteAll(Silent):
+class DeleteAll(Silent, frozen=True):
     """Remove a file or a tree; one that is not there is no error."""
 
     path: str

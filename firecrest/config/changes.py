@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
+
+from msgspec.structs import replace
 
 from firecrest.config.settings import Settings
 
@@ -52,4 +53,4 @@ def _get(value: Any, key: str) -> Any:
 def _with(value: Any, way: list[str], leaf: Any) -> Any:
     name, *rest = way
     inner = _with(getattr(value, name), rest, leaf) if rest else leaf
-    return dataclasses.replace(value, **{name: inner})
+    return replace(value, **{name: inner})

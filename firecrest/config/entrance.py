@@ -8,14 +8,13 @@ from marshmallow import fields, validate
 
 from firecrest.config import values
 from firecrest.config.values import Secret
-from firecrest.schema import declared, item, listing, section
+from firecrest.schema import Declared, item, listing, section
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "HS256")
 """Signature algorithms of tokens; HS256 needs a secret instead of keys (Contract: auth §2)."""
 
 
-@declared
-class Cors:
+class Cors(Declared):
     """Which web pages may call the server (Contract: rest-v1 §1.4)."""
 
     origins: tuple[str, ...] = item(
@@ -28,8 +27,7 @@ class Cors:
     )
 
 
-@declared
-class ServiceRates:
+class ServiceRates(Declared):
     """Requests of one user per second, by service; never below what clients make by default."""
 
     status: float = item(values.rate(10), default=50.0, help="to /status")
@@ -40,8 +38,7 @@ class ServiceRates:
     reservations: float = item(values.rate(10), default=10.0, help="to /reservations")
 
 
-@declared
-class RateLimit:
+class RateLimit(Declared):
     """How many requests a user may make (Contract: rest-v1 §1.6)."""
 
     enabled: bool = item(
@@ -53,8 +50,7 @@ class RateLimit:
     per_service: ServiceRates = section(ServiceRates, default=ServiceRates())
 
 
-@declared
-class MetricsPage:
+class MetricsPage(Declared):
     """What Prometheus collects."""
 
     enabled: bool = item(
@@ -70,8 +66,7 @@ class MetricsPage:
     )
 
 
-@declared
-class Tls:
+class Tls(Declared):
     """TLS without a proxy (Contract: config §1)."""
 
     cert: Path | None = item(
@@ -87,8 +82,7 @@ class Tls:
     )
 
 
-@declared
-class Timeouts:
+class Timeouts(Declared):
     """How slow a client may be."""
 
     headers: float = item(
@@ -99,8 +93,7 @@ class Timeouts:
     )
 
 
-@declared
-class Server:
+class Server(Declared):
     """The one listener (Contract: config §1)."""
 
     host: str = item(values.required_text(), default="127.0.0.1", help="address to listen on")
@@ -143,8 +136,7 @@ class Server:
         return frozenset({*self.cors.origins, self.public_url} - {""})
 
 
-@declared
-class Console:
+class Console(Declared):
     """The web page at ``/console``."""
 
     enabled: bool = item(
@@ -167,8 +159,7 @@ class Console:
     )
 
 
-@declared
-class Issuer:
+class Issuer(Declared):
     """Somebody whose tokens are accepted (Contract: auth §2)."""
 
     issuer: str = item(values.required_text(), help="the claim iss, byte for byte")
@@ -200,8 +191,7 @@ class Issuer:
     )
 
 
-@declared
-class Auth:
+class Auth(Declared):
     """Who may come in, and under which name (Contract: auth §1-§4)."""
 
     header_name: str = item(
@@ -256,8 +246,7 @@ class Auth:
     )
 
 
-@declared
-class Opa:
+class Opa(Declared):
     """The Open Policy Agent that says who may use which system (Contract: auth §5)."""
 
     enabled: bool = item(

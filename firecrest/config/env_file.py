@@ -8,8 +8,9 @@ value, because a value may be a secret.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from firecrest.config.document import read_text
 from firecrest.errors import ConfigError
@@ -18,8 +19,7 @@ _LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<va
 _QUOTES = "'\""
 
 
-@dataclass(frozen=True, slots=True)
-class EnvFile:
+class EnvFile(Struct, frozen=True):
     """What an environment file says.
 
     :ivar values: by name, without the quotes around them; of a name given twice the last

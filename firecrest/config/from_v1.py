@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import ast
 import json
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from firecrest.config.entrance import ALGORITHMS
 from firecrest.config.env_file import EnvFile
@@ -36,8 +37,7 @@ _ISSUERS = ("F7T_AUTH_ISSUER", "F7T_AUTH_TOKEN_ISSUER")
 _KNOWN_HOSTS = "/etc/firecrest/known_hosts"
 
 
-@dataclass(frozen=True, slots=True)
-class Converted:
+class Converted(Struct, frozen=True):
     """A configuration, and what whoever takes it over should know.
 
     :ivar text: of the file, with the remarks as comments

@@ -6,8 +6,9 @@ of ``from_v1``; here is what goes over one by one, and what does not go over at 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 
 class Kind(Enum):
@@ -21,8 +22,7 @@ class Kind(Enum):
     ORIGIN = "origin"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A variable with one value for the whole installation.
 
     :param key: the setting, dotted

@@ -10,11 +10,10 @@ from pathlib import Path
 from marshmallow import fields, validate
 
 from firecrest.config import values
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 
 
-@declared
-class Logging:
+class Logging(Declared):
     """What is written, where to, and in which form (Contract: config §1)."""
 
     type: str = item(
@@ -46,8 +45,7 @@ class Logging:
     )
 
 
-@declared
-class Tracing:
+class Tracing(Declared):
     """Who collects traces (Contract: config §1)."""
 
     enabled: bool = item(
@@ -62,8 +60,7 @@ class Tracing:
     )
 
 
-@declared
-class General:
+class General(Declared):
     """What /status/parameters says about this installation (Contract: config §1)."""
 
     version: str = item(

@@ -8,7 +8,6 @@ value may be a secret.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from marshmallow import ValidationError
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from firecrest.config import values
 from firecrest.config.document import Document
@@ -244,8 +245,6 @@ def _based(value: Any, directory: Path) -> Any:
         return directory / value
     if isinstance(value, tuple):
         return tuple(_based(member, directory) for member in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
-        changes = {name: _based(getattr(value, name), directory) for name in names}
-        return dataclasses.replace(value, **changes)
+    if isinstance(value, Struct):
+        return replace(value, **{k: _based(v, directory) for k, v in asdict(value).items()})
     return value

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from marshmallow import fields, validate
+from msgspec.structs import force_setattr
 
 from firecrest.config import values
 from firecrest.config.values import Address, Secret
-from firecrest.schema import declared, item, section
+from firecrest.schema import Declared, item, section
 
 _MEBIBYTE = 1024 * 1024  # what the settings, like v1, call MB
 _LONGEST_PRESIGNED = 604_800  # seconds: the limit of AWS signature version 4
 
 
-@declared
-class Utilities:
+class Utilities(Declared):
     """Limits of the calls answered at once (Contract: config §5)."""
 
     max_file_size_mb: int = item(
@@ -27,8 +27,7 @@ class Utilities:
         return self.max_file_size_mb * _MEBIBYTE
 
 
-@declared
-class Compute:
+class Compute(Declared):
     """Limits of the compute service (Contract: config §5)."""
 
     tail_bytes: int = item(
@@ -45,8 +44,7 @@ class Compute:
     )
 
 
-@declared
-class S3:
+class S3(Declared):
     """The object store (Contract: config §6)."""
 
     public_url: str = item(
@@ -66,11 +64,10 @@ class S3:
 
     def __post_init__(self) -> None:
         if not self.private_url:
-            object.__setattr__(self, "private_url", self.public_url)
+            force_setattr(self, "private_url", self.public_url)
 
 
-@declared
-class Storage:
+class Storage(Declared):
     """External transfers through the object store (Contract: config §6)."""
 
     default_system: str = item(
@@ -131,8 +128,7 @@ def _nodes(port: int) -> fields.List[str]:
     return fields.List(values.AddressField(port=port), post_load=tuple)
 
 
-@declared
-class RedisSentinel:
+class RedisSentinel(Declared):
     """The Sentinels that know which server is the master."""
 
     service: str = item(
@@ -146,8 +142,7 @@ class RedisSentinel:
     )
 
 
-@declared
-class RedisCluster:
+class RedisCluster(Declared):
     """A Redis Cluster."""
 
     nodes: tuple[Address, ...] = item(
@@ -157,8 +152,7 @@ class RedisCluster:
     )
 
 
-@declared
-class Redis:
+class Redis(Declared):
     """Where tasks and events are kept (Contract: config §5)."""
 
     host: str = item(
@@ -176,8 +170,7 @@ class Redis:
     cluster: RedisCluster = section(RedisCluster, default=RedisCluster())
 
 
-@declared
-class Tasks:
+class Tasks(Declared):
     """How long tasks are kept (Contract: config §5)."""
 
     compute_expiration: int = item(
@@ -209,8 +202,7 @@ class Tasks:
     )
 
 
-@declared
-class JobInterval:
+class JobInterval(Declared):
     """How often the batch system is asked for watched jobs (Contract: events §4.5)."""
 
     shortest: float = item(
@@ -221,8 +213,7 @@ class JobInterval:
     )
 
 
-@declared
-class Events:
+class Events(Declared):
     """The event stream (Contract: events)."""
 
     heartbeat: float = item(
@@ -246,8 +237,7 @@ class Events:
     )
 
 
-@declared
-class StatusService:
+class StatusService(Declared):
     """The status service (Contract: config §5)."""
 
     cache_ttl: float = item(
@@ -260,8 +250,7 @@ class StatusService:
     )
 
 
-@declared
-class Reservations:
+class Reservations(Declared):
     """The reservations service of v1, which is deprecated (Contract: config §5)."""
 
     enabled: bool = item(
@@ -281,8 +270,7 @@ class Reservations:
     )
 
 
-@declared
-class Compat:
+class Compat(Declared):
     """Where v1's clients disagree with v1's documents (Contract: config §7)."""
 
     upload_error_style: str = item(

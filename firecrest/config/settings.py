@@ -9,10 +9,10 @@ what is written down about it.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from marshmallow import fields, validate
+from msgspec.structs import force_setattr, replace
 
 from firecrest.config import values
 from firecrest.config.entrance import (
@@ -41,7 +41,7 @@ from firecrest.config.services import (
     Utilities,
 )
 from firecrest.config.values import Address, Secret
-from firecrest.schema import declared, item, listing, section
+from firecrest.schema import Declared, item, listing, section
 
 __all__ = [
     "ALGORITHMS",
@@ -87,8 +87,7 @@ DELEGATIONS = ("ca", "signing_service", "service_key")
 """What lets the gateway log in in the name of a user."""
 
 
-@declared
-class Pool:
+class Pool(Declared):
     """How connections to the machines are shared."""
 
     max_connections_per_user: int = item(
@@ -109,8 +108,7 @@ class Pool:
     )
 
 
-@declared
-class Ssh:
+class Ssh(Declared):
     """How the machines are reached (Contract: config §3, auth §6)."""
 
     ca_key_path: Path | None = item(
@@ -156,8 +154,7 @@ class Ssh:
         return (system.session_mode or self.session_mode) == "per-command"
 
 
-@declared
-class Filesystem:
+class Filesystem(Declared):
     """A file system users know by name (Contract: config §4)."""
 
     name: str = item(values.required_text(), help="its name, e.g. HOME")
@@ -165,8 +162,7 @@ class Filesystem:
     description: str = item(values.text(), default="", help="free text shown to users")
 
 
-@declared
-class SlurmRest:
+class SlurmRest(Declared):
     """Slurm's REST daemon, for ``type: slurm_rest``."""
 
     url: str = item(
@@ -189,8 +185,7 @@ class SlurmRest:
     )
 
 
-@declared
-class Scheduler:
+class Scheduler(Declared):
     """The batch system of a machine (Contract: config §4)."""
 
     type: str = item(
@@ -220,8 +215,7 @@ class Scheduler:
     rest: SlurmRest = section(SlurmRest, default=SlurmRest())
 
 
-@declared
-class SystemStorage:
+class SystemStorage(Declared):
     """How a machine appears in the tasks of the storage service (Contract: config §4)."""
 
     advertised_address: str = item(
@@ -229,8 +223,7 @@ class SystemStorage:
     )
 
 
-@declared
-class Xfer:
+class Xfer(Declared):
     """The jobs that move files inside the site (Contract: config §4)."""
 
     system: str | None = item(
@@ -255,8 +248,7 @@ class Xfer:
     )
 
 
-@declared
-class SystemUtilities:
+class SystemUtilities(Declared):
     """How the files of a machine are reached."""
 
     access: str = item(
@@ -266,8 +258,7 @@ class SystemUtilities:
     )
 
 
-@declared
-class Delegation:
+class Delegation(Declared):
     """What lets the gateway log in in the name of a user (Contract: auth §6)."""
 
     type: str = item(
@@ -301,8 +292,7 @@ class Delegation:
     )
 
 
-@declared
-class Addresses:
+class Addresses(Declared):
     """Other ways to a machine, each for one family of calls (Contract: config §4)."""
 
     status: Address | None = item(
@@ -319,8 +309,7 @@ class Addresses:
     )
 
 
-@declared
-class System:
+class System(Declared):
     """One machine (Contract: config §4)."""
 
     name: str = item(
@@ -358,11 +347,10 @@ class System:
     def serving(self, family: str) -> System:
         """The same, with the address for a family of calls."""
         place: Address | None = getattr(self.addresses, family, None)
-        return self if place is None else dataclasses.replace(self, address=place)
+        return self if place is None else replace(self, address=place)
 
 
-@declared
-class Settings:
+class Settings(Declared):
     """The whole configuration, as :func:`firecrest.config.load.load_settings` gives it."""
 
     server: Server = section(Server, default=Server())
@@ -387,5 +375,5 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.tasks.storage_expiration:
             life = self.storage.tempurl_expiration
-            tasks = dataclasses.replace(self.tasks, storage_expiration=life)
-            object.__setattr__(self, "tasks", tasks)
+            tasks = replace(self.tasks, storage_expiration=life)
+            force_setattr(self, "tasks", tasks)

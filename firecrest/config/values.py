@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields, validate
+from msgspec import Struct
 
 _ADDRESS = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9._-]*)))"
@@ -48,8 +48,7 @@ class Secret:
         return "Secret('…')" if self._text else "Secret('')"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where a server listens; ``host`` of an IPv6 address has no brackets."""
 
     host: str

@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import html
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 from string import Template
@@ -34,22 +34,19 @@ _KINDS = {
 _KEPT_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
-@dataclass(frozen=True)
 class Page:
     """One answer.
 
-    :param kind: its media type
+    :ivar kind: its media type
     """
 
-    body: bytes
-    kind: str
-    headers: dict[str, str]
-    compressed: bytes = field(init=False)
-    tag: str = field(init=False)
+    def __init__(self, body: bytes, kind: str, headers: dict[str, str]) -> None:
+        self.body, self.kind, self.headers = body, kind, headers
+        self.tag = hashlib.sha256(body).hexdigest()[:32]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "compressed", gzip.compress(self.body, mtime=0))
-        object.__setattr__(self, "tag", hashlib.sha256(self.body).hexdigest()[:32])
+    @cached_property
+    def compressed(self) -> bytes:
+        return gzip.compress(self.body, mtime=0)
 
 
 def pages(settings: Settings) -> dict[str, Page]:

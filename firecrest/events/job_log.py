@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 import orjson
+from msgspec import Struct
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError, ResponseError
 
@@ -36,16 +36,14 @@ class Fenced(Exception):
     """The writer's lease has passed to another one, whose writes count from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
+class Writer(Struct, frozen=True):
     """Who writes: the fence tells apart those who held the same lease one after another."""
 
     lease: str
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """The last change of a job.
 
     :param final: nothing will follow

@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
+from msgspec import Struct, field
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
@@ -36,8 +36,7 @@ _MAX_PART = 2**64 - 1
 Entry = tuple[bytes, dict[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEvent:
+class TaskEvent(Struct, frozen=True):
     """A transition of a task.
 
     :param id: grows strictly per user
@@ -48,11 +47,10 @@ class TaskEvent:
     id: str
     previous: Status | None
     document: Document
-    encoded: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    encoded: dict[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """Events that are kept no more.
 
     :param since: the id after which they are missing
@@ -65,8 +63,7 @@ class Gap:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A part of the log, oldest first.
 
     :param gap: what is missing before its first entry
@@ -78,8 +75,7 @@ class Page:
     end: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobEvent:
+class JobEvent(Struct, frozen=True):
     """A change of a watched job (Contract: events §2).
 
     :param id: grows strictly per user, together with the tasks' events

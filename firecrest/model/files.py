@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 
 class Entry(NamedTuple):
@@ -26,8 +27,7 @@ class Entry(NamedTuple):
     link_target: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileStatus:
+class FileStatus(Struct, frozen=True, kw_only=True):
     """The numbers of a file.
 
     :param mode: type and permissions
@@ -47,8 +47,7 @@ class FileStatus:
     ctime: int
 
 
-@dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(Struct, frozen=True):
     """The part of a file that ``head`` or ``tail`` prints.
 
     :param from_end: ``tail``
@@ -63,8 +62,7 @@ class Excerpt:
     beyond: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(Struct, frozen=True):
     """How much there is of a file.
 
     :param size: bytes; 0 for what has no size

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """A node; what the batch system does not tell is None."""
 
     name: str
@@ -15,8 +14,7 @@ class Node:
     state: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Partition:
+class Partition(Struct, frozen=True, kw_only=True):
     """A queue with the nodes behind it; all values are the batch system's own texts."""
 
     name: str
@@ -26,8 +24,7 @@ class Partition:
     default: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reservation:
+class Reservation(Struct, frozen=True, kw_only=True):
     """Nodes set aside for a time; start and end are local timestamps."""
 
     name: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, kw_only=True)
-class Submission:
+class Submission(Struct, frozen=True, kw_only=True):
     """A script to hand to the batch system.
 
     :param directory: working directory of the job on the machine, absolute
@@ -31,8 +31,7 @@ class Submission:
     guard_in_path: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JobDetails:
+class JobDetails(Struct, frozen=True, kw_only=True):
     """Where a job's files lie; paths are None where the batch system does not tell."""
 
     job_id: str
@@ -42,16 +41,14 @@ class JobDetails:
     stderr: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """A job that was queued, with its details where they were told in the same breath."""
 
     job_id: int
     details: JobDetails | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QueuedJob:
+class QueuedJob(Struct, frozen=True, kw_only=True):
     """A job that the batch system still holds. All values are its own texts.
 
     ``elapsed`` and ``time_left`` are durations (``4:14``), ``start`` a local timestamp
@@ -72,8 +69,7 @@ class QueuedJob:
     details: JobDetails | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AccountedJob:
+class AccountedJob(Struct, frozen=True, kw_only=True):
     """One job of the accounting; all values are the batch system's own texts."""
 
     job_id: str
@@ -90,8 +86,7 @@ class AccountedJob:
     elapsed: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class AccountingQuery:
+class AccountingQuery(Struct, frozen=True, kw_only=True):
     """What to look for in the accounting; empty ids mean all jobs of the user."""
 
     job_ids: tuple[str, ...] = ()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """A user or group of a machine; both are texts."""
 
     name: str
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A user of a machine with the groups."""
 
     user: Account
@@ -22,8 +20,7 @@ class Identity:
     groups: tuple[Account, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """A user whose token was verified (Contract: auth §2, §3).
 
     :param user: name on the machines; safe as a certificate principal and path component
@@ -38,5 +35,5 @@ class Principal:
     issuer: str
     client: str
     expires: float
-    issued: float = field(default=0.0, compare=False)
-    marks: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+    issued: float = 0.0
+    marks: tuple[tuple[str, str], ...] = ()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import md5
+
+from msgspec import Struct
 
 _MEBIBYTE = 1024 * 1024
 #: The most parts that S3 takes.
@@ -19,8 +20,7 @@ class Audience(Enum):
     MACHINE = "machine"
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(Struct, frozen=True):
     """Where a task's object lies: the user's bucket, then ``<task id>/<base name>``."""
 
     user: str
@@ -32,8 +32,7 @@ class Key:
         return f"{self.task_id}/{self.name}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Form:
+class Form(Struct, frozen=True, kw_only=True):
     """An HTML form that uploads one object.
 
     :param fields: to be sent before the part named ``file``
@@ -43,8 +42,7 @@ class Form:
     fields: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Staged:
+class Staged(Struct, frozen=True):
     """An object that lies in the staging area.
 
     :param size: bytes
@@ -64,8 +62,7 @@ MD5 = "md5"
 IN_PARTS = "md5-parts"
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """A piece of a file.
 
     :param number: from 1
@@ -78,8 +75,7 @@ class Part:
     size: int
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """How a file is cut into parts; all but the last are of one size.
 
     :param size: bytes of the file
@@ -109,8 +105,7 @@ class Cut:
         return [p for p in parts if p.number not in there or there[p.number].size != p.size]
 
 
-@dataclass(frozen=True)
-class StagedPart:
+class StagedPart(Struct, frozen=True):
     """A part that lies in the staging area.
 
     :param size: bytes

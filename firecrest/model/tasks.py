@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 
 class Status(StrEnum):
@@ -67,8 +68,7 @@ class Kind(StrEnum):
         return "storage" if self in (Kind.UPLOAD, Kind.DOWNLOAD) else "compute"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(Struct, frozen=True, kw_only=True):
     """A task as its workflow sees it.
 
     :param id: 32 lower-case hex digits

@@ -33,7 +33,7 @@ _SIGNALLED = range(129, 193)  # how shells and timeout report signals 1 to 64
 _JOB_ID = re.compile(r"\d+(\+\d+|_\d+|_\[\d+-\d+\])?", re.ASCII)
 
 
-class Tool(Command[T]):
+class Tool(Command[T], frozen=True):
     """A command of the batch system: what it says when it fails are its own words."""
 
     def failure(self, completed: Completed) -> FirecrestError:

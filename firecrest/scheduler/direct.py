@@ -24,10 +24,11 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
 from typing import TypeVar
+
+from msgspec import Struct
 
 from firecrest.commands.base import Argv, Completed
 from firecrest.commands.faults import clean
@@ -68,8 +69,7 @@ _COMPLETE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """A job as the machine records it.
 
     :param start: local timestamp
@@ -97,8 +97,7 @@ class Job:
         return self.state == "RUNNING"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """What the machine knows at one moment.
 
     :param now: its local time
@@ -112,15 +111,14 @@ class Snapshot:
     jobs: list[Job]
 
 
-class Program(Tool[T]):
+class Program(Tool[T], frozen=True):
     """One verb of ``direct.sh``; when it fails, it says why in the words of Slurm's tools."""
 
     def stdin(self) -> bytes:
         return _PROGRAM
 
 
-@dataclass(frozen=True)
-class Submit(Program[int]):
+class Submit(Program[int], frozen=True):
     """Start a script; the result is the job's id."""
 
     submission: Submission
@@ -145,8 +143,7 @@ class Submit(Program[int]):
         return left_open(completed, super().failure(completed))
 
 
-@dataclass(frozen=True)
-class Jobs(Program[Snapshot]):
+class Jobs(Program[Snapshot], frozen=True):
     """Report jobs, by id.
 
     :param job_ids: which; None: those that run, empty: all
@@ -178,8 +175,7 @@ class Jobs(Program[Snapshot]):
         return Snapshot(now=now, user=user, node=node, jobs=jobs)
 
 
-@dataclass(frozen=True)
-class Cancel(Program[str]):
+class Cancel(Program[str], frozen=True):
     """End jobs; the result is what scancel would say."""
 
     job_ids: tuple[str, ...]
@@ -191,7 +187,7 @@ class Cancel(Program[str]):
         return clean(stdout)
 
 
-class Processors(Tool[str]):
+class Processors(Tool[str], frozen=True):
     """How many processors the machine has."""
 
     def argv(self) -> Argv:
@@ -201,8 +197,7 @@ class Processors(Tool[str]):
         return clean(stdout)
 
 
-@dataclass(frozen=True)
-class Direct:
+class Direct(Struct, frozen=True):
     """The :class:`~firecrest.scheduler.base.Scheduler` of a machine without a batch system."""
 
     async def submit(self, on: Runner, submission: Submission) -> Accepted:

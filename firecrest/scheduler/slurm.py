@@ -5,7 +5,7 @@ Contract: rest-v1 §7.2 to §7.7, events §6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import SchedulerRefused
@@ -38,8 +38,7 @@ from firecrest.scheduler.slurm_tools import (
 )
 
 
-@dataclass(frozen=True)
-class Slurm:
+class Slurm(Struct, frozen=True):
     """The :class:`~firecrest.scheduler.base.Scheduler` of Slurm.
 
     :param submit_options: options added to every submission

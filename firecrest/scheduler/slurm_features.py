@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from firecrest.commands.base import Argv
 from firecrest.errors import CommandFailed, Fault, FirecrestError
@@ -33,8 +34,7 @@ _NOT_KNOWN = re.compile(
 Version = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Features:
+class Features(Struct, frozen=True):
     """How a Slurm can be asked.
 
     :param suffixes: squeue puts a text of the caller's choice behind a field of ``--Format``,
@@ -47,7 +47,7 @@ class Features:
 CURRENT = Features()
 
 
-class SlurmVersion(Tool[Version | None]):
+class SlurmVersion(Tool[Version | None], frozen=True):
     """The version of the tools, which no daemon is asked for; None if it is not told."""
 
     def argv(self) -> Argv:
@@ -58,16 +58,15 @@ class SlurmVersion(Tool[Version | None]):
         return None if found is None else (int(found[1]), int(found[2]))
 
 
-@dataclass
-class Detected:
+class Detected(Struct):
     """The features of one system; what nobody could tell is taken for current.
 
     Until there is a first answer everybody asks: what troubles one user holds up no other.
     """
 
     clock: Callable[[], float] = time.monotonic
-    _known: Features | None = field(default=None, init=False)
-    _until: float = field(default=0.0, init=False)
+    _known: Features | None = None
+    _until: float = 0.0
 
     async def of(self, on: Runner) -> Features:
         """What is known, or what a question says.

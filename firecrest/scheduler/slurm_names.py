@@ -7,7 +7,8 @@ not know a part.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 #: Up to the root from wherever a guard may lie, symbolic links on the way included.
 _UP = "../" * 64
@@ -19,8 +20,7 @@ _MAX_WIDTH = 10
 _MANY = 100_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileNames:
+class FileNames(Struct, frozen=True, kw_only=True):
     """What the names of one job's files may be made of.
 
     :param job_id: as in listings: ``31``, ``31_7`` for a task of an array, ``31_[8-9]`` for

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -26,6 +25,7 @@ from urllib.parse import quote
 import aiohttp
 import jwt
 import orjson
+from msgspec import Struct
 
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import TIMED_OUT, CommandFailed, ConfigError, Fault, SchedulerRefused
@@ -61,8 +61,7 @@ _BEING_ENDED = ("CANCELLED", "COMPLETING")
 INVALID_JOB_ID = f"slurm_load_jobs error: {_INVALID}"
 
 
-@dataclass
-class Daemon:
+class Daemon(Struct):
     """Speaks to slurmrestd in the name of users.
 
     Connections are kept for whoever asks next: each request says anew in whose name it comes.
@@ -73,9 +72,12 @@ class Daemon:
     """
 
     url: str
-    key: bytes = field(repr=False)
+    key: bytes
     lifetime: float
-    _session: aiohttp.ClientSession | None = field(default=None, init=False, repr=False)
+    _session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"  # without the key
 
     def token(self, user: str) -> str:
         """What proves to slurmctld that the bearer is this user."""
@@ -122,8 +124,7 @@ class Daemon:
         return self._session
 
 
-@dataclass(frozen=True)
-class SlurmRest:
+class SlurmRest(Struct, frozen=True):
     """The :class:`~firecrest.scheduler.base.Scheduler` of a Slurm with a REST daemon.
 
     :param commands: does what the daemon cannot

@@ -12,8 +12,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import ClassVar
+
+from msgspec.structs import replace
 
 from firecrest.commands.base import Argv, Completed
 from firecrest.commands.faults import clean
@@ -39,8 +40,7 @@ _OPTION = re.compile(r"^sbatch: (?=[a-z-]+ *: )([a-z -]{20}): ", re.MULTILINE)
 _LOADED = re.compile(r"^sbatch: \w+/\w+: (?:common_)?init: .*\n?", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Sbatch(Tool[Accepted]):
+class Sbatch(Tool[Accepted], frozen=True):
     """Queue a script; the result is the job's id, with where its files lie if sbatch told.
 
     :param user: who submits

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from firecrest.commands.base import Argv
@@ -38,7 +37,7 @@ _KEY = re.compile(
 _NO_RESERVATIONS = "No reservations in the system"
 
 
-class Timed(Tool[T]):
+class Timed(Tool[T], frozen=True):
     """A tool that prints timestamps; otherwise the site or the user chooses their form."""
 
     small: ClassVar[bool] = True
@@ -48,8 +47,7 @@ class Timed(Tool[T]):
         return {"SLURM_TIME_FORMAT": "standard"}
 
 
-@dataclass(frozen=True)
-class ScontrolShowJob(Timed[JobDetails]):
+class ScontrolShowJob(Timed[JobDetails], frozen=True):
     """State, script and output files of one job; of an array, those of its first row."""
 
     job_id: str
@@ -79,8 +77,7 @@ class ScontrolShowJob(Timed[JobDetails]):
         )
 
 
-@dataclass(frozen=True)
-class ScontrolShowNodes(Tool[list[Node]]):
+class ScontrolShowNodes(Tool[list[Node]], frozen=True):
     """The nodes, hidden ones included.
 
     :param names: which, as users write them (``n1,n[2-4]``); empty: all
@@ -103,7 +100,7 @@ class ScontrolShowNodes(Tool[list[Node]]):
         ]
 
 
-class ScontrolShowPartitions(Tool[list[Partition]]):
+class ScontrolShowPartitions(Tool[list[Partition]], frozen=True):
     """All partitions, hidden ones included."""
 
     def argv(self) -> Argv:
@@ -122,7 +119,7 @@ class ScontrolShowPartitions(Tool[list[Partition]]):
         ]
 
 
-class ScontrolShowReservations(Timed[list[Reservation]]):
+class ScontrolShowReservations(Timed[list[Reservation]], frozen=True):
     """All reservations."""
 
     def argv(self) -> Argv:

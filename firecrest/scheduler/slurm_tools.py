@@ -12,8 +12,9 @@ from __future__ import annotations
 import posixpath
 import re
 import secrets
-from dataclasses import KW_ONLY, dataclass, replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from firecrest.commands.base import Argv, Completed, Long
 from firecrest.commands.faults import clean
@@ -75,8 +76,7 @@ _FIND_SINCE = "now-30days"
 _NOT_OWN_JOB = 210
 
 
-@dataclass(frozen=True)
-class _Squeue(Timed[list[QueuedJob]], Long[list[QueuedJob]]):
+class _Squeue(Timed[list[QueuedJob]], Long[list[QueuedJob]], frozen=True):
     """The jobs that Slurm holds.
 
     :param separator: between fields; a word that occurs in no job (see :func:`separator`)
@@ -96,7 +96,7 @@ class _Squeue(Timed[list[QueuedJob]], Long[list[QueuedJob]]):
         return (*words, form, "--noheader")
 
 
-class Squeue(_Squeue):
+class Squeue(_Squeue, frozen=True):
     """With the files of a user's jobs, but not of everybody's."""
 
     def argv(self) -> Argv:
@@ -135,7 +135,7 @@ class Squeue(_Squeue):
         return replace(job, details=details)
 
 
-class SqueueByLetters(_Squeue):
+class SqueueByLetters(_Squeue, frozen=True):
     """Without files, which this form has no letter for: the way of Slurm before 20.02."""
 
     def argv(self) -> Argv:
@@ -155,8 +155,7 @@ def _queued_job(row: tuple[str, ...]) -> QueuedJob:
     return QueuedJob(**dict(zip(_QUEUED, values, strict=True)), details=None)
 
 
-@dataclass(frozen=True)
-class Sacct(Timed[list[AccountedJob]], Long[list[AccountedJob]]):
+class Sacct(Timed[list[AccountedJob]], Long[list[AccountedJob]], frozen=True):
     """The accounted jobs of the user.
 
     :param separator: between fields, see :class:`Squeue`
@@ -186,15 +185,13 @@ class Sacct(Timed[list[AccountedJob]], Long[list[AccountedJob]]):
         return each(found, lambda row: AccountedJob(**dict(zip(_ACCOUNTED, row, strict=True))))
 
 
-@dataclass(frozen=True)
-class _Search(Timed[int | None]):
+class _Search(Timed[int | None], frozen=True):
     """The newest of the user's jobs in a working directory, or with a comment.
 
     :param separator: between fields, see :class:`Squeue`
     """
 
     separator: str
-    _: KW_ONLY
     directory: str | None = None
     comment: str | None = None
 
@@ -216,8 +213,7 @@ class _Search(Timed[int | None]):
         return posixpath.normpath(value) == posixpath.normpath(self.directory)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SqueueSearch(_Search):
+class SqueueSearch(_Search, frozen=True, kw_only=True):
     """Look for it among the jobs Slurm holds, ended ones and hidden partitions included.
 
     :param user: whose they are: ``--me`` is of 20.02
@@ -237,7 +233,7 @@ class SqueueSearch(_Search):
         return super().result(completed)
 
 
-class SacctSearch(_Search):
+class SacctSearch(_Search, frozen=True):
     """Look for it in the accounting, which learns of a job seconds after the queue."""
 
     def argv(self) -> Argv:
@@ -252,8 +248,7 @@ class SacctSearch(_Search):
         )
 
 
-@dataclass(frozen=True)
-class Scancel(Tool[str]):
+class Scancel(Tool[str], frozen=True):
     """End jobs; the result is what scancel says, which it does on standard error.
 
     It may report an error and exit with 0 (Contract: rest-v1 §7.5).

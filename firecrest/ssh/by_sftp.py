@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import asyncssh
+from msgspec.structs import replace
 
 from firecrest.commands.base import Command
 from firecrest.commands.files import Stat

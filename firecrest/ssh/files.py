@@ -9,10 +9,10 @@ import secrets
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
 import asyncssh
+from msgspec import Struct
 
 from firecrest.config.settings import System
 from firecrest.errors import TIMED_OUT, CommandFailed, Fault, FirecrestError
@@ -247,8 +247,7 @@ def _is_directory(attributes: asyncssh.SFTPAttrs) -> bool:
     return stat.S_ISDIR(attributes.permissions or 0)
 
 
-@dataclass(frozen=True)
-class There:
+class There(Struct, frozen=True):
     """Where a file really goes, and what is known of the one that is there now, if one is."""
 
     path: str

@@ -17,11 +17,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 import asyncssh
+from msgspec import Struct
 
 from firecrest.commands.listing import Ls, LsNames
 from firecrest.errors import CommandFailed, Fault, SystemUnavailable
@@ -43,8 +43,7 @@ _LONG = re.compile(rb"\S+ +\S+ +(\S+) +(\S.*?) +(\d+) [A-Z][a-z]{2} [ \d]\d ", r
 _Found = tuple[list[asyncssh.SFTPName], list[bytes]]
 
 
-@dataclass(frozen=True)
-class Directory:
+class Directory(Struct, frozen=True):
     """What is known of a directory.
 
     :param permissions: its own, as ``ls`` prints them without a mark

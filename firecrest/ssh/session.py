@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
 import asyncssh
+from msgspec import Struct
 
 from firecrest.commands.base import Completed
 from firecrest.config.settings import System
@@ -27,8 +27,7 @@ _MOST_WORDS = 1 << 16
 _PAUSES = (0.0, 0.05, 0.25, None)
 
 
-@dataclass(frozen=True)
-class Small:
+class Small(Struct, frozen=True):
     """A command that a shell may run which is there already; it reads nothing.
 
     :param line: without a limit, for the shell has one

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
+from msgspec import Struct, field
 
 from firecrest.errors import StagingFailed
 from firecrest.model.staging import Key, Staged
@@ -22,8 +22,7 @@ _CROWDED = 60.0
 _FORGOTTEN = 2 * _CROWDED
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     """What is in a bucket.
 
     :param until: when it is looked at again
@@ -36,8 +35,7 @@ class _Seen:
     error: str = ""
 
 
-@dataclass
-class _User:
+class _User(Struct):
     """Somebody of whom objects are waited for.
 
     :param asked: when the last question was

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from firecrest.model.document import Document
 
@@ -28,8 +29,7 @@ class Listed(list[Document]):
         return self._texts[name]
 
 
-@dataclass(frozen=True)
-class _Kept:
+class _Kept(Struct, frozen=True):
     """A list.
 
     :param mark: id of the newest event of the user's log when it was read

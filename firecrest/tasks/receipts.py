@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 #: Seconds for which a client's key gets its first receipt again (Contract: events §6).
 RECEIPT_LIFE = 86_400
 
 
-@dataclass(frozen=True)
-class Once:
+class Once(Struct, frozen=True):
     """The mark of a request that makes one task however often it is sent.
 
     :param key: digest of the client's key and the route, the same for each repetition
@@ -20,8 +19,7 @@ class Once:
     request: str
 
 
-@dataclass(frozen=True)
-class Earlier:
+class Earlier(Struct, frozen=True):
     """The task that a request with the same key has made before.
 
     :param request: that request's digest

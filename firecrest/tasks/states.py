@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from firecrest.model.tasks import Kind, Status
 
@@ -26,8 +27,7 @@ class Payload(StrEnum):
     NOTHING = "empty text (tasks §8)"
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """A transition that exists: a row of the table."""
 
     origin: Status

@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 from redis import asyncio as aioredis
 from redis.exceptions import ResponseError
 
@@ -59,8 +60,7 @@ from firecrest.tasks.states import FINAL, Cause, check
 from firecrest.telemetry.trace import TRACE, Trace, parse
 
 
-@dataclass(frozen=True, kw_only=True)
-class Owned:
+class Owned(Struct, frozen=True, kw_only=True):
     """A task in the hands of its owner.
 
     :param fence: proves ownership; a write with an older one is refused
@@ -77,7 +77,7 @@ class Owned:
     checkpoint: str
     since: float
     trace: Trace | None
-    blob: bytes | None = field(default=None, repr=False)
+    blob: bytes | None = None
 
     @classmethod
     def created(cls, task_id: str, kind: Kind, *, user: str, system: str, spec: object) -> Owned:

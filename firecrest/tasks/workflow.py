@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from firecrest.model.tasks import Kind, Status, Task
 
 
-@dataclass(frozen=True)
-class To:
+class To(Struct, frozen=True):
     """Enter a state.
 
     :param data: the payload; None means the state's description
@@ -20,8 +20,7 @@ class To:
     data: Any = None
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Stay, and run the step again in so many seconds.
 
     :param patience: seconds that are as good where very many tasks wait

@@ -13,10 +13,10 @@ import codecs
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import orjson
+from msgspec import Struct
 
 from firecrest.background import end
 from firecrest.errors import (
@@ -45,8 +45,7 @@ _RETRY_DELAY = 2.0
 _ATTEMPTS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class OutputChunk:
+class OutputChunk(Struct, frozen=True):
     """A piece of output.
 
     :param offset: of its first byte in the file
@@ -75,8 +74,7 @@ K = TypeVar("K")
 P = TypeVar("P", bound=_Part)
 
 
-@dataclass
-class _Shared(Generic[P]):
+class _Shared(Struct, Generic[P]):
     """A part and how many use it."""
 
     part: P

@@ -21,10 +21,10 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from msgspec import Struct
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
 
@@ -42,8 +42,7 @@ Interest = tuple[str, str]
 """A user and the id of a job."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """What one watcher looks at.
 
     :param user: whose jobs; None: those of all who are interested
@@ -60,8 +59,7 @@ class Scope:
         return f"{{{self.user}}}:watch:{self.system}"
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """What came of renewing the interest.
 
     :param fence: of the lease this replica holds; None: another one does

@@ -15,8 +15,9 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 from firecrest.errors import FirecrestError
 from firecrest.events.job_log import UNKNOWN
@@ -50,8 +51,7 @@ Wanted = Mapping[str, Collection[str]]
 """Ids of jobs by user."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sighting:
+class Sighting(Struct, frozen=True, kw_only=True):
     """What the batch system says of a watched job."""
 
     user: str
@@ -61,8 +61,7 @@ class Sighting:
     final: bool = False
 
 
-@dataclass(kw_only=True)
-class Look:
+class Look(Struct, kw_only=True):
     """What came of one look.
 
     :param vanished: a job has left the queue since the last one: its end is near

@@ -12,7 +12,7 @@ from firecrest.errors import SchedulerRefused
 from firecrest.machines import Machine, Machines
 from firecrest.model.jobs import AccountingQuery
 from firecrest.model.tasks import Kind, Status
-from firecrest.schema import declared, item, load
+from firecrest.schema import Declared, item, load
 from firecrest.tasks.workflow import Run, Step, To, Wait
 from firecrest.workflows.shared import SharedAnswers, answered
 
@@ -23,8 +23,7 @@ _SHOWS_SHARE = 0.5
 _LOOK_AGAIN = 0.5
 
 
-@declared
-class CancelSpec:
+class CancelSpec(Declared):
     """Which jobs to end."""
 
     job_ids: tuple[str, ...] = item(fields.List(fields.String(), post_load=tuple))

@@ -24,7 +24,7 @@ from firecrest.errors import (
 from firecrest.machines import Machine, Machines
 from firecrest.model.staging import IN_PARTS, MD5, Audience, Cut, Key, StagedPart
 from firecrest.model.tasks import Kind, Status, Task
-from firecrest.schema import declared, item, load
+from firecrest.schema import Declared, item, load
 from firecrest.staging.base import Store
 from firecrest.tasks.workflow import Run, Step, To, Wait
 from firecrest.workflows import transfer
@@ -35,8 +35,7 @@ from firecrest.workflows.words import explain
 _log = logging.getLogger(__name__)
 
 
-@declared
-class DownloadSpec:
+class DownloadSpec(Declared):
     """What is kept of a download: the path on the machine, as sent."""
 
     source: str = item(fields.String())

@@ -11,15 +11,14 @@ from firecrest.config.settings import Compute
 from firecrest.machines import Machine, Machines
 from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.tasks import Kind, Status
-from firecrest.schema import declared, item, load
+from firecrest.schema import Declared, item, load
 from firecrest.tasks.workflow import Run, Step, To, Wait
 from firecrest.workflows.shared import SharedAnswers, answered
 
 NODES, PARTITIONS, RESERVATIONS = "nodes", "partitions", "reservations"
 
 
-@declared
-class InventorySpec:
+class InventorySpec(Declared):
     """What to list.
 
     :param names: joined by commas; empty: all. Those of nodes go to the batch system, which

@@ -15,7 +15,7 @@ from firecrest.machines import Machine, Machines
 from firecrest.model.job_rows import accounting_row, queue_row
 from firecrest.model.jobs import AccountingQuery, QueuedJob
 from firecrest.model.tasks import Kind, Status
-from firecrest.schema import declared, item, load, section
+from firecrest.schema import Declared, item, load, section
 from firecrest.tasks.workflow import Run, Step, To, Wait
 from firecrest.workflows.jobs import has_output, job_files, known_files, no_files, quiet_files
 from firecrest.workflows.shared import SharedAnswers, answered
@@ -41,16 +41,14 @@ def _ids() -> fields.List[str]:
     return fields.List(fields.String(), post_load=tuple)
 
 
-@declared
-class Page:
+class Page(Declared):
     """Part of a list; ``size`` None means all of it. Pages are counted from 0."""
 
     size: int | None = item(fields.Integer(), default=None)
     number: int = item(fields.Integer(), default=0)
 
 
-@declared
-class ListJobsSpec:
+class ListJobsSpec(Declared):
     """Which jobs to list; no ids means all."""
 
     job_ids: tuple[str, ...] = item(_ids(), default=())
@@ -58,8 +56,7 @@ class ListJobsSpec:
     page: Page = section(Page, default=Page())
 
 
-@declared
-class AccountingSpec:
+class AccountingSpec(Declared):
     """Which jobs to look up; times as the batch system reads them."""
 
     job_ids: tuple[str, ...] = item(_ids(), default=())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import posixpath
 import time
@@ -10,6 +9,8 @@ from collections.abc import Mapping
 
 import orjson
 from marshmallow import fields
+from msgspec import json
+from msgspec.structs import replace
 
 from firecrest.commands.base import longest
 from firecrest.config.settings import Settings
@@ -24,7 +25,7 @@ from firecrest.errors import (
 from firecrest.machines import Machine, Machines
 from firecrest.model.jobs import Accepted
 from firecrest.model.tasks import Kind, Status
-from firecrest.schema import declared, item, load
+from firecrest.schema import Declared, item, load
 from firecrest.tasks.workflow import Run, Step, To, Wait
 from firecrest.workflows.jobs import job_files, quiet_files
 from firecrest.workflows.journal import ByPath, Journal, Uploaded
@@ -38,8 +39,7 @@ _LOOK_AGAIN = 1.0
 _MARGIN = 2.0
 
 
-@declared
-class SubmitSpec:
+class SubmitSpec(Declared):
     """What is kept of a submission; an uploaded script is the task's blob.
 
     :param file_name: of an uploaded script
@@ -52,8 +52,7 @@ class SubmitSpec:
     environment: Mapping[str, str] = item(fields.Dict(keys=fields.String(), values=fields.String()))
 
 
-@declared
-class Attempt:
+class Attempt(Declared):
     """The checkpoint: a submission that has been, or is about to be, sent.
 
     :param number: from 1
@@ -105,11 +104,11 @@ class SubmitWorkflow:
         try:
             submission = await journal.prepare(attempt.number)
             marked = submission.comment is not None
-            attempt = await _mark(run, dataclasses.replace(attempt, marked=marked))
+            attempt = await _mark(run, replace(attempt, marked=marked))
             uncertain = True
             accepted = await machine.scheduler.submit(
                 machine,
-                dataclasses.replace(submission, account=spec.account, environment=spec.environment),
+                replace(submission, account=spec.account, environment=spec.environment),
             )
         except (StaleTask, TaskStoreUnavailable):
             raise
@@ -129,7 +128,7 @@ class SubmitWorkflow:
         """
         now = time.time()
         if attempt.searched is None:
-            attempt = await _mark(run, dataclasses.replace(attempt, searched=now))
+            attempt = await _mark(run, replace(attempt, searched=now))
         over = now - (attempt.searched or now) >= self._settings.compute.task_deadline
         patience = longest(self._settings.utilities.timeout) + _MARGIN
         settled = attempt.moved is not None and now - attempt.moved >= patience
@@ -138,7 +137,7 @@ class SubmitWorkflow:
             job_id = await journal.find(attempt.number, marked=attempt.marked)
             if job_id is None and attempt.moved is None:
                 await journal.stop(attempt.number)
-                await _mark(run, dataclasses.replace(attempt, moved=time.time()))
+                await _mark(run, replace(attempt, moved=time.time()))
         except (StaleTask, TaskStoreUnavailable):
             raise
         except FirecrestError as error:
@@ -188,7 +187,7 @@ def _journal(run: Run, machine: Machine) -> Journal:
 
 
 async def _mark(run: Run, attempt: Attempt) -> Attempt:
-    await run.mark(orjson.dumps(dataclasses.asdict(attempt)).decode())
+    await run.mark(json.encode(attempt).decode())
     return attempt
 
 

@@ -7,7 +7,6 @@ and what is given up cannot begin late, because its directory is gone.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,8 @@ from typing import Any
 
 import orjson
 from marshmallow import fields
+from msgspec import json
+from msgspec.structs import replace
 
 from firecrest.commands.fetch import (
     Attached,
@@ -30,7 +31,7 @@ from firecrest.commands.files import Remove
 from firecrest.errors import CommandFailed, Fault, FirecrestError, SystemUnavailable
 from firecrest.machines import Machine
 from firecrest.model.staging import IN_PARTS, Cut, checksum_of_parts
-from firecrest.schema import declared, item, load
+from firecrest.schema import Declared, item, load
 from firecrest.tasks.workflow import Run, Wait
 
 _log = logging.getLogger(__name__)
@@ -50,8 +51,7 @@ _SHORTEST, _LONGEST = 0.25, 5.0
 _FIRST_RETRY = 1.0
 
 
-@declared
-class Attempt:
+class Attempt(Declared):
     """The checkpoint of a copy.
 
     :param number: of the attempt, from 1; 0 before the first
@@ -122,8 +122,8 @@ def attempt_of(run: Run) -> Attempt:
 
 async def keep(run: Run, attempt: Attempt, **changes: Any) -> Attempt:
     """Write an attempt down; only the task's owner can."""
-    attempt = dataclasses.replace(attempt, **changes)
-    await run.mark(orjson.dumps(dataclasses.asdict(attempt)).decode())
+    attempt = replace(attempt, **changes)
+    await run.mark(json.encode(attempt).decode())
     return attempt
 
 

@@ -25,7 +25,7 @@ from firecrest.errors import (
 from firecrest.machines import Machine, Machines
 from firecrest.model.staging import IN_PARTS, MD5, Audience, Cut, Form, Key, Staged
 from firecrest.model.tasks import Kind, Status, Task
-from firecrest.schema import declared, item, load
+from firecrest.schema import Declared, item, load
 from firecrest.staging.base import Store
 from firecrest.tasks.workflow import Run, Step, To, Wait
 from firecrest.telemetry.trace import trace_id
@@ -42,8 +42,7 @@ _SHORTEST_PAUSE = 1.0
 _PAUSE_SHARE = 1 / 30
 
 
-@declared
-class UploadSpec:
+class UploadSpec(Declared):
     """What is kept of an upload.
 
     :param source: path on the client's machine, exactly as sent

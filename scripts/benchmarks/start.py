@@ -7,12 +7,16 @@ interpreter, aiohttp and the Redis client take alone.
 
 from __future__ import annotations
 
+import compileall
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from redis import asyncio as aioredis
 
+import firecrest
+import scripts
 from scripts.benchmarks import bare
 from scripts.benchmarks.load import Client
 from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds
@@ -21,6 +25,8 @@ from scripts.benchmarks.servers import USER, free_port, process, surroundings
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
     """Case ``cold``."""
+    for package in (firecrest, scripts):  # pip does, with what it installs
+        compileall.compile_dir(Path(package.__file__ or "").parent, quiet=2)
     async with surroundings(bench.directory) as around:
         redis = aioredis.Redis(port=around.redis_port)
         await redis.set(bare.KEY, b"{}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from firecrest.config.services import Compute
 from firecrest.errors import SchedulerRefused
@@ -59,7 +59,7 @@ async def step(scheduler: Scheduler, run: Any, deadline: float = 20.0) -> To:
     machine = SimpleNamespace(
         user="alice", system=SimpleNamespace(name="cluster"), scheduler=scheduler
     )
-    settings = dataclasses.replace(Compute(), task_deadline=deadline)
+    settings = replace(Compute(), task_deadline=deadline)
     machines: Any = SimpleNamespace(open=lambda *_: machine)
     workflow = CancelWorkflow(machines, SharedAnswers(settings), settings)
     done = await workflow.steps[Status.QUEUED](run)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from redis import asyncio as aioredis
 
 from firecrest.config.settings import Events, Redis, Tasks

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from firecrest.config.services import Compute
 from firecrest.errors import SchedulerRefused
@@ -44,7 +44,7 @@ def batch() -> Batch:
 
 @pytest.fixture
 async def shared() -> AsyncIterator[SharedAnswers]:
-    answers = SharedAnswers(dataclasses.replace(Compute(), share=3600))
+    answers = SharedAnswers(replace(Compute(), share=3600))
     yield answers
     await answers.stop()
 
@@ -73,7 +73,7 @@ async def test_another_user_system_or_question_is_another_matter(
 
 
 async def test_an_answer_gets_old(batch: Batch) -> None:
-    shared = SharedAnswers(dataclasses.replace(Compute(), share=0.05))
+    shared = SharedAnswers(replace(Compute(), share=0.05))
     batch.open.set()
     assert await shared.ask(machine(), "q", batch) == 1
 
@@ -85,7 +85,7 @@ async def test_an_answer_gets_old(batch: Batch) -> None:
 
 
 async def test_nothing_is_shared_if_so_configured(batch: Batch) -> None:
-    shared = SharedAnswers(dataclasses.replace(Compute(), share=0.0))
+    shared = SharedAnswers(replace(Compute(), share=0.0))
     batch.open.set()
     assert [await shared.ask(machine(), "q", batch) for _ in range(3)] == [1, 2, 3]
 

@@ -6,11 +6,11 @@ import asyncio
 import secrets
 import time
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from firecrest.config.settings import Pool as PoolSettings
 from firecrest.config.settings import Ssh

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from firecrest.config.settings import Pool as PoolSettings
 from firecrest.errors import AccessDenied, CommandFailed, Fault, FirecrestError

@@ -12,7 +12,7 @@ from firecrest.scheduler.slurm import Slurm
 SECONDS = 2.0
 
 
-class Slow(Slurm):
+class Slow(Slurm, frozen=True):
     """Slurm, whose queue is asked slowly."""
 
     async def queue(self, *args: Any, **options: Any) -> list[QueuedJob]:

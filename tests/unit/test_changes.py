@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from firecrest.config.changes import FIXED, effective
 from firecrest.config.load import load_settings

@@ -6,13 +6,13 @@ import shlex
 import shutil
 import stat
 import subprocess
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import field
 
 from firecrest.commands.base import Argv, Command, Completed, Silent, line
 from firecrest.commands.content import ReadFrom
@@ -39,8 +39,7 @@ nasty = st.text(st.sampled_from("'\"\\$`;&|<>(){}[]*?~!#=% \n\t\r-"), max_size=2
 word = words | nasty
 
 
-@dataclass(frozen=True)
-class Echo(Command[list[str]]):
+class Echo(Command[list[str]], frozen=True):
     """Gives back its arguments, one per NUL-ended word."""
 
     arguments: tuple[str, ...]
@@ -74,8 +73,7 @@ def test_every_word_reaches_the_program_as_it_is(program: str, arguments: list[s
 @given(value=word)
 @settings(max_examples=40, deadline=None)
 def test_every_value_reaches_the_environment_as_it_is(program: str, value: str) -> None:
-    @dataclass(frozen=True)
-    class Show(Command[str]):
+    class Show(Command[str], frozen=True):
         limited = False
 
         @property
@@ -99,8 +97,7 @@ def test_the_line_splits_into_the_argument_vector(arguments: list[str]) -> None:
 
 
 def test_an_unlimited_command_has_no_time_limit() -> None:
-    @dataclass(frozen=True)
-    class Long(Silent):
+    class Long(Silent, frozen=True):
         limited = False
 
         def argv(self) -> Argv:
@@ -110,8 +107,7 @@ def test_an_unlimited_command_has_no_time_limit() -> None:
 
 
 def test_the_time_limit_ends_a_command() -> None:
-    @dataclass(frozen=True)
-    class Sleep(Silent):
+    class Sleep(Silent, frozen=True):
         def argv(self) -> Argv:
             return ("sleep", "60")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import asyncssh
 import pytest
+from msgspec.structs import replace
 
 from firecrest.config.load import load_settings
 from firecrest.config.settings import Filesystem, Settings

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from firecrest.commands.fetch import Progress, Report
 from firecrest.errors import CommandFailed

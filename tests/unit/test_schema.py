@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 from marshmallow import ValidationError, fields
 
-from firecrest.schema import MISSING, SchemaError, declared, item, items, listing, load, section
+from firecrest.schema import MISSING, Declared, SchemaError, item, items, listing, load, section
 
 
 def no_blank(value: str) -> None:
@@ -16,14 +15,12 @@ def no_blank(value: str) -> None:
         raise ValidationError("has invalid char")
 
 
-@declared
-class Point:
+class Point(Declared):
     x: int = item(fields.Integer(), help="column")
     label: str = item(fields.String(validate=no_blank), name="theLabel", default="-")
 
 
-@declared
-class Drawing:
+class Drawing(Declared):
     title: str = item(fields.String(error_messages={"required": "not specified"}))
     origin: Point = section(Point, default=Point(x=0))
     points: tuple[Point, ...] = listing(Point, minimum=1)
@@ -44,7 +41,7 @@ def test_values_are_converted_and_defaults_filled_in() -> None:
 
 def test_a_declared_class_is_frozen_keyword_only_and_without_dict() -> None:
     point = Point(x=1)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         point.x = 2  # type: ignore[misc]
     with pytest.raises(TypeError):
         Point(1)  # type: ignore[call-arg]
@@ -117,8 +114,7 @@ def test_errors_carry_no_data() -> None:
 def test_one_field_object_may_serve_several_items() -> None:
     shared = fields.Integer()
 
-    @declared
-    class Range:
+    class Range(Declared):
         low: int = item(shared, name="from")
         high: int = item(shared, default=9)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from firecrest.commands.base import Command, Completed
 from firecrest.errors import SchedulerRefused

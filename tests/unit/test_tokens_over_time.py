@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from firecrest.auth import issuers, tokens
 from firecrest.auth.keys import PublishedKeys
@@ -268,7 +268,7 @@ def test_signed_garbage_is_refused_or_names_a_safe_user(
         principal = by.verify(token)
     except Unauthenticated:
         return
-    *told, marks = dataclasses.astuple(principal)
+    *told, marks = astuple(principal)
     assert all(isinstance(value, str | float) for value in told)
     assert all(isinstance(value, str) for _, value in marks)
     assert principal.user.isascii()

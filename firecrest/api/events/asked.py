@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 from marshmallow import ValidationError, fields
 
 from firecrest.events.log import is_event_id
-from firecrest.schema import declared, item, section
+from firecrest.schema import Declared, item, section
 from firecrest.watch.output import STREAMS
 
 ALL = "*"
@@ -120,8 +120,7 @@ class Position(Strict[str]):
         return str(value)
 
 
-@declared
-class EventsQuery:
+class EventsQuery(Declared):
     """Query of the stream."""
 
     tasks: str = item(
@@ -137,8 +136,7 @@ class EventsQuery:
     )
 
 
-@declared
-class TasksAsked:
+class TasksAsked(Declared):
     """Subscribe to transitions of tasks."""
 
     tasks: frozenset[str] | None = item(
@@ -146,23 +144,20 @@ class TasksAsked:
     )
 
 
-@declared
-class JobsOfSystem:
+class JobsOfSystem(Declared):
     """Jobs of one machine."""
 
     system: str = item(Text("cluster"), help="public name of the machine")
     ids: tuple[str, ...] = item(JobIds(), help="ids of the jobs to watch")
 
 
-@declared
-class JobsAsked:
+class JobsAsked(Declared):
     """Subscribe to changes of batch jobs."""
 
     jobs: JobsOfSystem = section(JobsOfSystem, help="the jobs")
 
 
-@declared
-class OutputOfJob:
+class OutputOfJob(Declared):
     """One stream of one job."""
 
     system: str = item(Text("cluster"), help="public name of the machine")
@@ -171,20 +166,17 @@ class OutputOfJob:
     offset: int = item(Offset(), default=0, help="byte of the file to begin with")
 
 
-@declared
-class OutputAsked:
+class OutputAsked(Declared):
     """Subscribe to what a job writes."""
 
     output: OutputOfJob = section(OutputOfJob, help="the stream to follow")
 
 
-@declared
-class End:
+class End(Declared):
     """End the subscription that has this ``ref``."""
 
 
-@declared
-class Renew:
+class Renew(Declared):
     """Let the connection live as long as a fresh token of the same user."""
 
     token: str = item(Text("eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl"), help="the fresh JWT")

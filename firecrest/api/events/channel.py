@@ -8,8 +8,9 @@ names them all.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
+
+from msgspec import Struct
 
 from firecrest.api.events.messages import Message
 from firecrest.api.http.parts import Parts
@@ -57,8 +58,7 @@ class Channel(Protocol):
 Open = Callable[[Listener, Any, Any], Awaitable[Channel]]
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A channel, as it is offered.
 
     :param asked: declared class of the action that subscribes to it

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from firecrest.api.events.told import Hello, Told
 from firecrest.api.task_view import view
@@ -15,8 +15,7 @@ from firecrest.model.document import Document
 from firecrest.model.tasks import Status
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One message as JSON text.
 
     :param event: its kind

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import parse_qsl
 
@@ -18,6 +17,7 @@ from aiohttp import (
     web,
 )
 from aiohttp.http_exceptions import HttpProcessingError
+from msgspec import Struct, field
 
 from firecrest.errors import InvalidInput, TooLarge
 
@@ -66,8 +66,7 @@ class FilePart:
             return await self._part.read_chunk(_CHUNK)
 
 
-@dataclass
-class Form:
+class Form(Struct):
     """Fields of a form, and its file part if there is one.
 
     Fields that follow the file part are there once it was read.

@@ -6,15 +6,15 @@ The router, ``firecrest-server routes`` and the tests read the same rows.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from firecrest.api.http.call import Call
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """What a handler answers.
 
     :param body: a JSON value, ready bytes, or None for no body at all
@@ -34,8 +34,7 @@ class Refusal(Exception):
         self.reply = Reply(status, body, headers or {})
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(Struct, frozen=True):
     """A header, as it is described.
 
     :param about: its meaning
@@ -46,8 +45,7 @@ class Header:
     required: bool = False
 
 
-@dataclass(frozen=True)
-class Failing:
+class Failing(Struct, frozen=True):
     """One way in which requests fail, as it is described.
 
     :param name: of its example
@@ -64,8 +62,7 @@ Handler = Callable[["Call", Any], Awaitable[Any]]
 Declare = Callable[[Handler], Handler]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Family:
+class Family(Struct, frozen=True, kw_only=True):
     """What the endpoints of one service have in common (Contract: rest-v1 §2.1, §4.5).
 
     :param machine: whether ``X-Machine-Name`` is required, optional, or not used
@@ -83,8 +80,7 @@ class Family:
     answer: Any = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, kw_only=True):
     """One operation.
 
     :param params: declared class of its parameters, or None if the handler reads none

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from aiohttp import web
+from msgspec import Struct, field
 
 from firecrest.api.http.rate import RateLimits
 from firecrest.api.seen import Seen
@@ -23,8 +22,7 @@ from firecrest.watch.jobs import JobWatch
 from firecrest.watch.output import OutputWatch
 
 
-@dataclass(kw_only=True)
-class Parts:
+class Parts(Struct, kw_only=True):
     """The running machinery beneath the API; a reload puts others in their places."""
 
     settings: Settings

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from firecrest.api.http.endpoint import Reply
 from firecrest.config.settings import RateLimit

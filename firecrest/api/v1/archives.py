@@ -12,7 +12,7 @@ from firecrest.api.v1.errors import UTILITIES
 from firecrest.api.v1.failures import TWO_PATHS
 from firecrest.commands.archives import Compress, Extract, Format
 from firecrest.errors import InvalidInput
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 
 endpoints = Endpoints(UTILITIES)
 
@@ -29,8 +29,7 @@ _FORMATS = {
 }
 
 
-@declared
-class CompressParams:
+class CompressParams(Declared):
     """Form of compress."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="archive to write")
@@ -38,8 +37,7 @@ class CompressParams:
     dereference: bool = item(Flag(), default=False, help="whether links are followed")
 
 
-@declared
-class ExtractParams:
+class ExtractParams(Declared):
     """Form of extract."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="directory to unpack into")

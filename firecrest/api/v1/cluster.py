@@ -13,7 +13,7 @@ from firecrest.api.v1.compute import ask
 from firecrest.api.v1.errors import COMPUTE
 from firecrest.api.v1.reachable import check_reachable
 from firecrest.model.tasks import Kind
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 from firecrest.workflows.inventory import NODES, PARTITIONS, RESERVATIONS, InventorySpec
 
 endpoints = Endpoints(COMPUTE)
@@ -22,8 +22,7 @@ _FAILED = "Failed to retrieve account information"
 _JOBS_FAILED = "Failed to retrieve jobs information"
 
 
-@declared
-class NodesParams:
+class NodesParams(Declared):
     """Query of the nodes."""
 
     names: str = item(
@@ -34,8 +33,7 @@ class NodesParams:
     )
 
 
-@declared
-class PartitionsParams:
+class PartitionsParams(Declared):
     """Query of the partitions."""
 
     names: str = item(
@@ -46,8 +44,7 @@ class PartitionsParams:
     )
 
 
-@declared
-class ReservationsParams:
+class ReservationsParams(Declared):
     """Query of the reservations."""
 
     names: str = item(

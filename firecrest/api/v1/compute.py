@@ -34,7 +34,7 @@ from firecrest.errors import (
 )
 from firecrest.model.tasks import Kind
 from firecrest.scheduler.base import is_job_id
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 from firecrest.workflows.cancel import CancelSpec
 from firecrest.workflows.query import AccountingSpec, ListJobsSpec, Page
 from firecrest.workflows.submit import SubmitSpec
@@ -54,8 +54,7 @@ _UNSAFE_VALUE = re.compile(r"[,'\"\\\x00-\x1f\x7f]")
 _DEFAULT_PAGE = 25
 
 
-@declared
-class Paged:
+class Paged(Declared):
     """Which page of a list of jobs (Contract: rest-v1 §7.4, §7.6)."""
 
     page_size: int | None = item(
@@ -79,7 +78,6 @@ class Paged:
         return Page(size=size, number=number or 0)
 
 
-@declared
 class JobsParams(Paged):
     """Query of the job list."""
 
@@ -91,7 +89,6 @@ class JobsParams(Paged):
     )
 
 
-@declared
 class AccountingParams(Paged):
     """Query of the accounting; empty values equal absent ones."""
 
@@ -106,8 +103,7 @@ class AccountingParams(Paged):
     )
 
 
-@declared
-class SubmissionForm:
+class SubmissionForm(Declared):
     """What a submission may say beside its script; the errors have an order of their own."""
 
     account: str = item(Unchecked("proj01"), default="", help="project to charge")
@@ -118,8 +114,7 @@ class SubmissionForm:
     )
 
 
-@declared
-class PathForm:
+class PathForm(Declared):
     """Form of a submission by path."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="script on the machine")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Header, Refusal, Reply
@@ -17,7 +17,7 @@ from firecrest.api.v1.headers import FILE
 from firecrest.api.v1.sending import send
 from firecrest.errors import CommandFailed, Fault, FirecrestError, InvalidInput
 from firecrest.model.files import Excerpt
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 
 endpoints = Endpoints(UTILITIES)
 
@@ -35,8 +35,7 @@ _NO_MATCH = "pattern not found"
 _DEFAULT_LINES = 10
 
 
-@declared
-class HeadParams:
+class HeadParams(Declared):
     """Query of head."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="the file")
@@ -50,8 +49,7 @@ class HeadParams:
     grep: str = item(Pattern(), default="", help="only lines that contain this text")
 
 
-@declared
-class TailParams:
+class TailParams(Declared):
     """Query of tail."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="the file")
@@ -65,15 +63,13 @@ class TailParams:
     grep: str = item(Pattern(), default="", help="only lines that contain this text")
 
 
-@declared
-class ViewParams:
+class ViewParams(Declared):
     """Query of view."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="the file")
 
 
-@declared
-class DownloadParams:
+class DownloadParams(Declared):
     """Query of download."""
 
     source_path: str = item(RemotePath(), name="sourcePath", help="the file")

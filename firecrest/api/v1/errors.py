@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from firecrest.api.http.endpoint import Endpoint, Family, Reply
 from firecrest.api.v1.answers import Described, Receipt
@@ -54,8 +54,7 @@ UNKNOWN_MACHINE = {
 _UNNAMED_IS_ERROR = {"/compute/jobs/path"}
 
 
-@dataclass(frozen=True)
-class Wording:
+class Wording(Struct, frozen=True):
     """Header and value; ``{path}`` stands for the caller's path, ``{message}`` for the text."""
 
     header: str

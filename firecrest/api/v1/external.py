@@ -37,7 +37,7 @@ from firecrest.errors import (
 from firecrest.machines import Machine
 from firecrest.model.staging import Cut, Key
 from firecrest.model.tasks import Kind, Status, Task
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 from firecrest.tasks.states import targets
 from firecrest.workflows import sending
 from firecrest.workflows.download import DownloadSpec, stop_push
@@ -59,8 +59,7 @@ _STARTED = {"success": "Starting download to File System"}
 _UNUSABLE = (CommandFailed, AccessDenied, SystemUnavailable)
 
 
-@declared
-class UploadParams:
+class UploadParams(Declared):
     """Form of an upload."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="directory or file to write")
@@ -76,8 +75,7 @@ class UploadParams:
     )
 
 
-@declared
-class PartsParams:
+class PartsParams(Declared):
     """Which missing parts are asked for."""
 
     after: int | None = item(Number(), default=0, help="only parts with a higher number")
@@ -86,8 +84,7 @@ class PartsParams:
     )
 
 
-@declared
-class DownloadParams:
+class DownloadParams(Declared):
     """Form of a download."""
 
     source_path: str = item(RemotePath(), name="sourcePath", help="file to fetch")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Any
 
 from marshmallow import ValidationError
+from msgspec import to_builtins
+from msgspec.structs import asdict
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Refusal
@@ -29,8 +30,7 @@ from firecrest.commands.files import (
 )
 from firecrest.commands.identity import Id, WhoAmI
 from firecrest.errors import CommandFailed, Fault, InvalidInput
-from firecrest.model.files import FileStatus
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 
 endpoints = Endpoints(UTILITIES)
 
@@ -38,7 +38,6 @@ _OCTAL = re.compile(r"[0-7]{1,4}", re.ASCII)
 _SYMBOLIC = re.compile(r"[ugoa]*([-+=][rwxXst]*)+(,[ugoa]*([-+=][rwxXst]*)+)*", re.ASCII)
 _ACCOUNT = re.compile(r"[A-Za-z0-9_.$@][A-Za-z0-9_.$@-]*", re.ASCII)
 _NO = {"false", "no", "0"}
-_NUMBERS = tuple(field.name for field in dataclasses.fields(FileStatus))
 
 
 class PresentFlag(Flag):
@@ -48,15 +47,13 @@ class PresentFlag(Flag):
         return str(value).lower() not in _NO
 
 
-@declared
-class PathParams:
+class PathParams(Declared):
     """One path."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
 
 
-@declared
-class MkdirParams:
+class MkdirParams(Declared):
     """Form of mkdir."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="directory to make")
@@ -65,16 +62,14 @@ class MkdirParams:
     )
 
 
-@declared
-class TwoPathsParams:
+class TwoPathsParams(Declared):
     """From where and to where."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="the new path")
     source_path: str = item(RemotePath(), name="sourcePath", help="what there is")
 
 
-@declared
-class ChmodParams:
+class ChmodParams(Declared):
     """Form of chmod."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
@@ -83,8 +78,7 @@ class ChmodParams:
     )
 
 
-@declared
-class ChownParams:
+class ChownParams(Declared):
     """Form of chown; one of the names is needed."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
@@ -92,16 +86,14 @@ class ChownParams:
     group: str = item(Unchecked("users"), default="", help="name or number of the new group")
 
 
-@declared
-class SymlinkForm:
+class SymlinkForm(Declared):
     """Form of symlink; what is wrong with ``linkPath`` has words of its own."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="what the link points to")
     link_path: str = item(RemotePath(), name="linkPath", help="the new link")
 
 
-@declared
-class StatParams:
+class StatParams(Declared):
     """Query of stat; ``sourcePath`` serves where ``targetPath`` is absent."""
 
     target_path: str | None = item(
@@ -113,8 +105,7 @@ class StatParams:
     dereference: bool = item(Flag(), default=False, help="tell of what a link points to")
 
 
-@declared
-class WhoAmIParams:
+class WhoAmIParams(Declared):
     """Query of whoami."""
 
     groups: bool = item(Flag(), default=False, help="tell ids and groups as well")
@@ -256,8 +247,7 @@ async def stat(call: Call, params: StatParams) -> dict[str, Any]:
     if path is None:
         raise InvalidInput("'targetPath' not specified")
     found = await call.machine.run(Stat(path, params.dereference))
-    # what asdict would give, which copies each number
-    return _success("stat", {name: getattr(found, name) for name in _NUMBERS})
+    return _success("stat", asdict(found))
 
 
 @endpoints.get(
@@ -296,5 +286,5 @@ async def whoami(call: Call, params: WhoAmIParams) -> dict[str, Any]:
     """Tell who the caller is on the machine."""
     if params.groups:
         identity = await call.machine.run(Id())
-        return {"description": "User information", "output": dataclasses.asdict(identity)}
+        return {"description": "User information", "output": to_builtins(identity)}
     return {"description": "User information", "output": await call.machine.run(WhoAmI())}

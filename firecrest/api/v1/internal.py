@@ -27,7 +27,7 @@ from firecrest.errors import FirecrestError
 from firecrest.machines import Machine
 from firecrest.model.tasks import Kind
 from firecrest.scheduler.base import is_job_id
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 from firecrest.workflows.submit import SubmitSpec
 
 endpoints = Endpoints(STORAGE)
@@ -43,23 +43,20 @@ _TIME = re.compile(
 _NOT_CREATED = {"error": "Error creating task"}
 
 
-@declared
-class Paths:
+class Paths(Declared):
     """Paths of most operations."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="the new path")
     source_path: str = item(RemotePath(), name="sourcePath", help="what there is")
 
 
-@declared
-class Target:
+class Target(Declared):
     """The path of rm."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="the file or directory")
 
 
-@declared
-class Packing:
+class Packing(Declared):
     """Paths of compress, and how to treat links."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="archive to write")
@@ -67,8 +64,7 @@ class Packing:
     dereference: bool = item(Flag(), default=False, help="whether links are followed")
 
 
-@declared
-class JobOptions:
+class JobOptions(Declared):
     """What any transfer job may be told; the errors have an order of their own."""
 
     job_name: str = item(Unchecked("cp-job"), name="jobName", default="", help="name of the job")
@@ -84,8 +80,7 @@ class JobOptions:
     account: str = item(Unchecked("proj01"), default="", help="project to charge")
 
 
-@declared
-class Unpacking:
+class Unpacking(Declared):
     """The format of what is unpacked."""
 
     type: str = item(Unchecked(".zip"), default="", help="format; must be a known one, or auto")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
 from typing import Any
+
+from msgspec import Struct
 
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Handler, Header, Refusal, Reply
@@ -37,7 +38,7 @@ from firecrest.errors import (
     UnknownSystem,
 )
 from firecrest.machines import Machine
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 
 endpoints = Endpoints(RESERVATIONS)
 
@@ -46,16 +47,14 @@ _COUNT = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}", re.ASCII)
 
 
-@declared
-class NameForm:
+class NameForm(Declared):
     """Who reserves what, and under which name; the errors have a form of their own."""
 
     reservation: str = item(Unchecked("course"), help="name of the reservation")
     account: str = item(Unchecked("proj01"), help="project that may use it")
 
 
-@declared
-class NodesForm:
+class NodesForm(Declared):
     """What is reserved, and when."""
 
     nodes: str = item(Unchecked("2"), name="numberOfNodes", help="how many nodes")
@@ -168,8 +167,7 @@ async def delete(call: Call) -> Reply:
     return Reply(204)
 
 
-@dataclass(frozen=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     """What is to be reserved, and when: local times of the machine."""
 
     nodes: int

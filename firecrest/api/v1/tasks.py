@@ -12,7 +12,7 @@ from firecrest.api.v1.failures import FOREIGN, NO_TASK
 from firecrest.api.v1.headers import PREFERENCE
 from firecrest.api.v1.held import preferred_wait, read_held
 from firecrest.model.document import Document, listing
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 from firecrest.tasks.lists import Listed
 
 endpoints = Endpoints(TASKS)
@@ -22,8 +22,7 @@ _PREFERENCE = {
 }
 
 
-@declared
-class TasksParams:
+class TasksParams(Declared):
     """Query of the list."""
 
     tasks: str | None = item(
@@ -38,8 +37,7 @@ class TasksParams:
     )
 
 
-@declared
-class TaskParams:
+class TaskParams(Declared):
     """Query of the single view."""
 
     view: str | None = item(

@@ -26,7 +26,7 @@ from firecrest.errors import (
     TooLarge,
 )
 from firecrest.model.files import Entry
-from firecrest.schema import declared, item
+from firecrest.schema import Declared, item
 from firecrest.turns import PIECE, Pieces
 
 endpoints = Endpoints(UTILITIES)
@@ -51,8 +51,7 @@ _PATH_FAULTS = {
 }
 
 
-@declared
-class LsParams:
+class LsParams(Declared):
     """Query of ls."""
 
     target_path: str = item(
@@ -80,8 +79,7 @@ class LsParams:
     )
 
 
-@declared
-class UploadForm:
+class UploadForm(Declared):
     """Form of an upload, beside the file; its errors have an order of their own."""
 
     target_path: str = item(RemotePath(), name="targetPath", help="directory to write into")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from firecrest.commands.base import Command
 from firecrest.commands.files import (
@@ -99,7 +100,7 @@ async def test_any_change_of_any_tree(
     root = workdir / "root"
     fields = {
         name: value.replace("ROOT", str(root), 1) if value.startswith("ROOT/") else value
-        for name, value in vars(command).items()
+        for name, value in asdict(command).items()
     }
     seen = []
     for machine in (ways.exec, ways.sftp):

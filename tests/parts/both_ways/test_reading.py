@@ -6,13 +6,13 @@ import os
 import socket
 import stat
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from firecrest.commands.files import Stat
 from firecrest.machines import Machine

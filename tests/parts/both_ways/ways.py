@@ -7,9 +7,10 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from firecrest.config.settings import Settings, SystemUtilities
 from firecrest.config.values import Address

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import secrets
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from firecrest.errors import SchedulerRefused
 from firecrest.model.jobs import AccountingQuery, Submission
@@ -148,7 +148,7 @@ class TestScheduler:
     async def test_variables_arrive_as_they_are(self, cluster: Cluster) -> None:
         wanted = {"PLAIN": "1", "BLANKS": " b 1 ", "ODD": "$(touch pwned) `id` ; & | * é = <>"}
         script = cluster.write('#!/bin/sh\nprintf "%s|" "$PLAIN" "$BLANKS" "$ODD"; id -un; pwd\n')
-        submission = dataclasses.replace(script, environment=wanted)
+        submission = replace(script, environment=wanted)
         job_id = str((await cluster.scheduler.submit(cluster.on, submission)).job_id)
         await cluster.ended(job_id)
         output = (cluster.home / f"slurm-{job_id}.out").read_text()
@@ -205,7 +205,7 @@ class TestScheduler:
 
     async def test_finding_by_the_comment(self, cluster: Cluster) -> None:
         comment = f"mark {secrets.token_hex(6)}"
-        submission = dataclasses.replace(cluster.write("#!/bin/sh\n"), comment=comment)
+        submission = replace(cluster.write("#!/bin/sh\n"), comment=comment)
         job_id = (await cluster.scheduler.submit(cluster.on, submission)).job_id
         assert await cluster.scheduler.find_marked(cluster.on, comment) == job_id
         await cluster.accounted(str(job_id))
@@ -214,7 +214,7 @@ class TestScheduler:
 
     async def test_nothing_is_submitted_without_its_guard(self, cluster: Cluster) -> None:
         guard = cluster.home / "guard's place"
-        submission = dataclasses.replace(cluster.write(WAITING), guard=str(guard))
+        submission = replace(cluster.write(WAITING), guard=str(guard))
         with pytest.raises(SchedulerRefused, match="cannot change directory"):
             await cluster.scheduler.submit(cluster.on, submission)
         assert await cluster.scheduler.find(cluster.on, submission.directory) is None
