@@ -37,7 +37,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from redis import asyncio as aioredis
 
 from tests.harness.client import Client
 from tests.harness.daemons import RedisServer
@@ -47,7 +46,7 @@ from tests.harness.gateway import Config, Gateway, config_for, running_gateway
 from tests.harness.network import Wire, wire_to
 from tests.harness.producer import Producer, producer_for
 from tests.harness.sshd import SshServer, ssh_server
-from tests.harness.testbed import Testbed, claimed_database
+from tests.harness.testbed import Testbed, emptied_database
 from tests.harness.tokens import TokenMint
 from tests.harness.topologies import RedisCluster, WatchedRedis
 from tests.harness.topologies import redis_cluster as running_cluster
@@ -71,10 +70,7 @@ def mint() -> TokenMint:
 @pytest.fixture(scope="session")
 async def redis_db(testbed: Testbed) -> AsyncIterator[int]:
     """An emptied database for this worker."""
-    with claimed_database() as number:
-        redis = aioredis.Redis(host=testbed.redis_host, port=testbed.redis_port, db=number)
-        await redis.flushdb()
-        await redis.aclose()
+    async with emptied_database(testbed) as number:
         yield number
 
 

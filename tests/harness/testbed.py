@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from redis import asyncio as aioredis
 
 _REDIS_DATABASES = 64
 
@@ -52,9 +54,18 @@ class Testbed:
         )
 
 
+@asynccontextmanager
+async def emptied_database(testbed: Testbed) -> AsyncIterator[int]:
+    """The number of a Redis database that nobody else uses, in any test session."""
+    with _claimed_database() as number:
+        redis = aioredis.Redis(host=testbed.redis_host, port=testbed.redis_port, db=number)
+        await redis.flushdb()
+        await redis.aclose()
+        yield number
+
+
 @contextmanager
-def claimed_database() -> Iterator[int]:
-    """The number of a Redis database that no other worker uses, in any test session."""
+def _claimed_database() -> Iterator[int]:
     for number in range(1, _REDIS_DATABASES):
         with Path(tempfile.gettempdir(), f"firecrest-test-redis-{number}").open("w") as lock:
             try:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway, running_gateway
-from tests.harness.testbed import Testbed
+from tests.harness.testbed import Testbed, emptied_database
 from tests.harness.tokens import TokenMint
 from tests.hostile.corpus import Canaries, given_to
 from tests.hostile.targets import SCRIPT
@@ -26,7 +26,10 @@ async def hostile_gateway(
     config = deepcopy(base_config)
     config["reservations"] = {"enabled": True, "command": str(testbed.reservation_tool)}
     config["tasks"]["hold"] = 0
-    async with running_gateway(config, tmp_path_factory.mktemp("hostile")) as running:
+    async with (
+        emptied_database(testbed) as config["redis"]["db"],  # or each list has all tests' tasks
+        running_gateway(config, tmp_path_factory.mktemp("hostile")) as running,
+    ):
         yield running
 
 
