@@ -6,6 +6,7 @@ gc.disable()  # nothing of what is loaded now is garbage, and looking for some t
 
 from firecrest.cli import main  # noqa: E402
 
+gc.freeze()  # nor will it ever be, but for half a MiB
 gc.enable()
 
 

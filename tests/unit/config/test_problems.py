@@ -43,7 +43,7 @@ colour: red
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ("a: [1", "config.yaml:1: expected …"),
+            ("a: [1", "config.yaml:2: did not find expected …"),
             ("- 1", "config.yaml: not a mapping of keys to values"),
             ("word", "config.yaml: not a mapping of keys to values"),
             ("a: \0", "config.yaml: a character YAML does not allow"),
@@ -52,7 +52,8 @@ colour: red
             ("a: !!binary aGk=", "config.yaml:1: a: not a text, number, boolean or null"),
             ("a: !!int x", "config.yaml:1: a: not a text, number, boolean or null"),
             ("a: !made_up x", "config.yaml:1: a: not a text, number, boolean or null"),
-            ("[" * 5000, "config.yaml: nested too deeply"),
+            ("[" * 900 + "]" * 900, "config.yaml: nested too deeply"),
+            ("[" * 5000, "config.yaml:1: exceeded maximum nesting depth"),
         ],
     )
     def test_files_that_are_not_a_configuration(
