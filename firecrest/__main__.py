@@ -11,7 +11,7 @@ gc.enable()
 
 
 def run() -> None:
-    """What the command does."""
+    """Run the command line."""
     main(prog_name="firecrest-server")
 
 

@@ -9,8 +9,7 @@
     params = load(LsParams, request.query)   # LsParams(target_path=…, show_hidden=…)
 
 Instances are frozen, and made with keywords only; the marshmallow schema is built once, when it is
-first needed. The settings and the
-parameters of every endpoint are declared this way.
+first needed. The settings and the parameters of every endpoint are declared this way.
 """
 
 from __future__ import annotations
