@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
@@ -48,24 +51,67 @@ def once_more() -> Retry:
     return Retry(ConstantBackoff(PAUSE), 1)
 
 
+class TimeLimit:
+    """One limit for many waits, nearly all of which end at once.
+
+    A timer for the eldest: one for each would take as long as half of what is waited for.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        #: By what is waited for, the eldest first: when it is over, and what then ends it.
+        self._waits: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, wait: object, end: Callable[[], None]) -> None:
+        """Have a wait ended that lasts too long.
+
+        :param end: called in that case
+        """
+        loop = asyncio.get_running_loop()
+        self._waits[wait] = loop.time() + self._seconds, end
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._look, loop)
+
+    def over(self, wait: object) -> None:
+        """It has ended."""
+        self._waits.pop(wait, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        while self._waits:
+            wait, (due, end) = next(iter(self._waits.items()))
+            if due > now:
+                self._timer = loop.call_at(due, self._look, loop)
+                return
+            del self._waits[wait]
+            end()
+
+
 class SharedConnections(ConnectionPool):
     """Connections for so many callers at once; the others wait for their turn.
 
     The library's own pool that lets callers wait takes as long to lend a connection as Redis
     to answer: it sets a time limit, and asks a lock and a condition, whether or not anybody has
     to wait.
+
+    :ivar time_limit: of whatever is waited for
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._turns = asyncio.Semaphore(self.max_connections)
+        self.time_limit = TimeLimit(TIMEOUT)
+        self._free = self.max_connections
+        #: Whether each of those who wait gets a turn, the first one first.
+        self._waiting: deque[asyncio.Future[bool]] = deque()
 
-    async def get_connection(self, *_: Any, **__: Any) -> AbstractConnection:
-        if self._turns.locked():
-            await self._turn()
+    async def get_connection(self, *_: Any, **__: Any) -> OneConnects:
+        if self._free:
+            self._free -= 1
         else:
-            await self._turns.acquire()
-        connection: AbstractConnection = self.get_available_connection()  # type: ignore[no-untyped-call]
+            await self._turn()
+        connection: OneConnects = self.get_available_connection()  # type: ignore[no-untyped-call]
         try:
             await self.ensure_connection(connection)
         except BaseException:
@@ -74,11 +120,27 @@ class SharedConnections(ConnectionPool):
         return connection
 
     async def _turn(self) -> None:
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self.time_limit.begin(turn, partial(_give_up, turn))
         try:
-            async with asyncio.timeout(TIMEOUT):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise RedisConnectionError("No connection available.") from None
+            if not await turn:
+                raise RedisConnectionError("No connection available.")
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                self._pass_on()
+            raise
+        finally:
+            self.time_limit.over(turn)
+
+    def _pass_on(self) -> None:
+        """A turn is over: it is the next one's."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(True)
+                return
+        self._free += 1
 
     async def release(self, connection: AbstractConnection) -> None:
         self._in_use_connections.remove(connection)
@@ -87,7 +149,12 @@ class SharedConnections(ConnectionPool):
                 await connection.disconnect()
         finally:
             self._available_connections.append(connection)
-            self._turns.release()
+            self._pass_on()
+
+
+def _give_up(turn: asyncio.Future[bool]) -> None:
+    if not turn.done():
+        turn.set_result(False)
 
 
 class OneConnects(AbstractConnection):

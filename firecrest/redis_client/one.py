@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 from hiredis import pack_command
 from redis import asyncio as aioredis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from firecrest.redis_client.connections import PAUSE, TIMEOUT, OneConnects
+from firecrest.redis_client.connections import PAUSE, OneConnects, SharedConnections
 from firecrest.telemetry.metrics import Metrics
 
 T = TypeVar("T")
@@ -27,8 +26,9 @@ class One(aioredis.Redis):
     The library's own way of a call serves more kinds of clients, and costs half as much again.
     """
 
-    def __init__(self, pool: ConnectionPool, metrics: Metrics) -> None:
+    def __init__(self, pool: SharedConnections, metrics: Metrics) -> None:
         super().__init__(connection_pool=pool)
+        self._connections = pool
         self.auto_close_connection_pool = True
         self._metrics = metrics
 
@@ -38,17 +38,18 @@ class One(aioredis.Redis):
             return await _answer(self, connection, args[0], options)
 
         with self._metrics.redis_call(command_name(args)):
-            return await _asked(self.connection_pool, ask)
+            return await _asked(self._connections, ask)
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         made = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-        made.metrics = self._metrics
+        made.connections, made.metrics = self._connections, self._metrics
         return made
 
 
 class _Pipeline(Pipeline):
     """Commands that are sent together, counted as one call."""
 
+    connections: SharedConnections
     metrics: Metrics
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
@@ -56,7 +57,7 @@ class _Pipeline(Pipeline):
             if self.is_transaction or raise_on_error:
                 return await super().execute(raise_on_error)
             try:
-                return await _asked(self.connection_pool, self._ask_all)
+                return await _asked(self.connections, self._ask_all)
             finally:
                 await self.reset()  # type: ignore[no-untyped-call]
 
@@ -82,30 +83,32 @@ async def _answer(client: Any, connection: OneConnects, name: Any, options: Any)
     return answer if made is None else made(answer)
 
 
-async def _asked(pool: ConnectionPool, ask: Callable[[OneConnects], Awaitable[T]]) -> T:
+async def _asked(pool: SharedConnections, ask: Callable[[OneConnects], Awaitable[T]]) -> T:
     """What is answered on a connection of the pool, or once more on a new one if it is lost."""
-    connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+    connection = await pool.get_connection()
     try:
         try:
-            return await _in_time(connection, ask)
+            return await _in_time(pool, connection, ask)
         except (RedisConnectionError, RedisTimeoutError):
             await connection.disconnect()
             await asyncio.sleep(PAUSE)
-            return await _in_time(connection, ask)
+            return await _in_time(pool, connection, ask)
     finally:
         await pool.release(connection)
 
 
-async def _in_time(connection: OneConnects, ask: Callable[[OneConnects], Awaitable[T]]) -> T:
+async def _in_time(
+    pool: SharedConnections, connection: OneConnects, ask: Callable[[OneConnects], Awaitable[T]]
+) -> T:
     """What is answered within the time limit; when that is over the connection is cut.
 
     The library limits each answer by itself, which costs as much as to read it.
     """
-    limit = asyncio.get_running_loop().call_later(TIMEOUT, connection.cut)
+    pool.time_limit.begin(connection, connection.cut)
     try:
         return await ask(connection)
     finally:
-        limit.cancel()
+        pool.time_limit.over(connection)
 
 
 def _packed(words: tuple[Any, ...]) -> bytes:
