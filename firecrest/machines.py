@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from firecrest.commands.base import Command
@@ -100,9 +100,16 @@ class Machine:
         """See :meth:`firecrest.ssh.access.Files.run`."""
         return await self._files.run(command, seconds=seconds)
 
-    def asked(self, program: str, operand: str) -> AbstractContextManager[None]:
+    @asynccontextmanager
+    async def asked(self, program: str, operand: str) -> AsyncIterator[None]:
         """See :meth:`firecrest.scheduler.base.Runner.asked`."""
-        return self._audited(program, operand)
+        with self._audited(program, operand):
+            await self.check_permitted()
+            yield
+
+    async def check_permitted(self) -> None:
+        """Fail unless something may be done in the name of the user; nothing is."""
+        await self._pool.check_permitted(self.user, self.system.name)
 
     async def compute(self, work: Pieces[T]) -> T:
         """See :meth:`firecrest.ssh.commands.RemoteCommands.compute`."""

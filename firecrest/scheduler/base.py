@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -73,8 +73,11 @@ class Runner(Protocol):
 
     async def run(self, command: Command[T]) -> T: ...
 
-    def asked(self, program: str, operand: str) -> AbstractContextManager[None]:
-        """Write down a question that is asked another way, for as long as it takes."""
+    def asked(self, program: str, operand: str) -> AbstractAsyncContextManager[None]:
+        """Ask another way, as long as the context lasts: that is written down.
+
+        Entering it raises ``AccessDenied`` and ``CommandFailed`` as running a command does.
+        """
 
 
 class Scheduler(Protocol):

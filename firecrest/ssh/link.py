@@ -33,7 +33,7 @@ class Link:
         self._runs_shells = True
         self._steps: set[asyncio.Task[Any]] = set()
         self._ended = False
-        self._retired = False
+        self.retired = False
         self.connection: asyncssh.SSHClientConnection
         #: What is sent in the place of a command, if not the command itself.
         self.spoken = ""
@@ -43,7 +43,9 @@ class Link:
     @property
     def alive(self) -> bool:
         """Whether it can be used; of a loss :meth:`gone` tells only a turn of the loop later."""
-        return not self._ended and self.connection.get_extra_info("socket") is not None
+        if self._ended or self.retired:
+            return False
+        return self.connection.get_extra_info("socket") is not None
 
     async def sftp(self) -> asyncssh.SFTPClient:
         """The file-transfer session of this connection, begun on first use."""
@@ -151,14 +153,15 @@ class Link:
 
         What is going on may end; then the connection closes.
         """
-        self._retired = True
-        self.gone()
+        self.retired = True
+        if not self.busy:
+            self.close()
 
     def released(self) -> None:
         """A channel was given back."""
         self.busy -= 1
         self.idle_since = time.monotonic()
-        if self._retired and not self.busy:
+        if self.retired and not self.busy:
             self.close()
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 from firecrest.background import end
 from firecrest.config.settings import Pool as PoolLimits
@@ -32,6 +32,10 @@ _SWEEP_INTERVAL = 5.0
 #: not open another tries again.
 _LONGEST_WAIT = 60.0
 _RETRY_PAUSE = 1.0
+
+
+#: User, name of the system and address: a family of calls may have one of its own.
+_Key = tuple[str, str, Address]
 
 
 class _Lane:
@@ -56,6 +60,15 @@ class _Lane:
     @property
     def empty(self) -> bool:
         return not (self._links or self._opening or self._waiters)
+
+    @property
+    def in_use(self) -> bool:
+        return bool(self._waiters) or any(link.busy for link in self._links)
+
+    @property
+    def _serving(self) -> list[Link]:
+        """Without those that take no new work: their work goes on, and may have to be ended."""
+        return [link for link in self._links if not link.retired]
 
     def limit(self, limits: PoolLimits) -> None:
         """Open no more from now on; the share of long work stays as it began."""
@@ -114,10 +127,10 @@ class _Lane:
             link.close()
         for link in self._links:
             link.end_shells(idle_since)
-        for link in [link for link in self._links if link.since < made_before]:
-            link.retire()
-            if not link.busy:
-                link.close()
+        for link in self._serving:
+            if link.since < made_before:
+                link.retire()
+        self._serve()
 
     def close(self, error: FirecrestError) -> None:
         """End all that is going on, and let nobody in any more."""
@@ -152,7 +165,7 @@ class _Lane:
         expected = len(self._opening) * self._channels
         if self._failing or self._pause or expected >= len(self._waiters):
             return
-        if len(self._links) + len(self._opening) >= self._max_links:
+        if len(self._serving) + len(self._opening) >= self._max_links:
             return
         opening = self._connect(self._forget)
         self._opening.add(opening)
@@ -168,11 +181,11 @@ class _Lane:
         if error is None:
             self._links.append(opening.result())
         # of several attempts at once the last decides; none is begun until then
-        self._failing = not self._links and bool(self._opening)
-        if error is not None and self._links and self._pause is None:
+        self._failing = not self._serving and bool(self._opening)
+        if error is not None and self._serving and self._pause is None:
             # those it has serve on; to try again at once would only keep everybody busy
             self._pause = asyncio.get_running_loop().call_later(_RETRY_PAUSE, self._resume)
-        if error is not None and not self._links and not self._opening:
+        if error is not None and not self._serving and not self._opening:
             self._tell(error)
         self._serve()
 
@@ -232,8 +245,9 @@ class Pool:
         self.metrics = metrics or Metrics()
         self._settings = settings
         self._connector = self.connector(settings, delegations)
-        #: by user, name of the system and address: a family of calls may have one of its own
-        self._lanes: dict[tuple[str, str, Address], _Lane | Singles] = {}
+        self._lanes: dict[_Key, _Lane | Singles] = {}
+        #: Those whose last work goes on while what is new is done otherwise.
+        self._leaving: list[tuple[_Key, _Lane | Singles]] = []
         self._denied: frozenset[str] = frozenset()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -244,7 +258,7 @@ class Pool:
     async def stop(self) -> None:
         """Close every connection."""
         await end(self._sweeper)
-        for lane in self._lanes.values():
+        for _, lane in self._all():
             lane.close(SystemUnavailable("gateway is stopping"))
 
     def connector(self, settings: Ssh, delegations: Mapping[str, Delegation]) -> Connector:
@@ -279,7 +293,7 @@ class Pool:
             if isinstance(lane, _Lane) and key[1:] in pooled:
                 lane.limit(settings.pool)
             else:
-                del self._lanes[key]
+                self._leaving.append((key, self._lanes.pop(key)))
                 lane.tend(math.inf, math.inf)
 
     def deny(self, users: Iterable[str]) -> None:
@@ -288,10 +302,18 @@ class Pool:
         for user in self._denied:
             self.end_for(user)
 
-    def end_for(self, user: str) -> None:
-        """Close what a user has open, whose delegation is withdrawn; what is new asks anew."""
-        for key in [key for key in self._lanes if key[0] == user]:
-            self._lanes.pop(key).close(_denial(user, key[1]))
+    def end_for(self, user: str, system: str | None = None) -> None:
+        """Close what a user has open, whose delegation is withdrawn; what is new asks anew.
+
+        :param system: None: on all of them
+        """
+        for key, lane in self._all():
+            if key[0] == user and system in (None, key[1]):
+                self._lanes.pop(key, None)
+                lane.close(_denial(user, key[1]))
+
+    def _all(self) -> list[tuple[_Key, _Lane | Singles]]:
+        return [*self._lanes.items(), *self._leaving]
 
     def channel(
         self, user: str, system: System, *, line: str | None = None, long: bool = False
@@ -313,20 +335,24 @@ class Pool:
         :raises AccessDenied: the policy refuses the user
         :raises CommandFailed: the policy cannot be asked
         """
-        await self._permitted(user, system.name)
+        await self.check_permitted(user, system.name)
         key = (user, system.name, system.address)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = self._new_lane(user, system)
         return lane
 
-    async def _permitted(self, user: str, system: str) -> None:
+    async def check_permitted(self, user: str, system: str) -> None:
+        """Fail unless something may be done in the name of the user now; a refusal ends the rest.
+
+        :raises AccessDenied: the policy refuses the user, or the configuration does
+        :raises CommandFailed: the policy cannot be asked
+        """
         if self.permit is not None:
             try:
                 await self.permit(user, system)
-            except AccessDenied as error:
-                for key in [key for key in self._lanes if key[:2] == (user, system)]:
-                    self._lanes.pop(key).close(error)  # the delegation is withdrawn
+            except AccessDenied:
+                self.end_for(user, system)
                 raise
         if user in self._denied:  # by now: it may have been said meanwhile
             raise _denial(user, system)
@@ -349,11 +375,19 @@ class Pool:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_INTERVAL)
+            now = time.monotonic()
             for key, lane in list(self._lanes.items()):
-                now = time.monotonic()
                 lane.tend(now - self._settings.pool.idle, now - self._settings.pool.max_age)
                 if lane.empty:
                     del self._lanes[key]
+            self._leaving = [(key, lane) for key, lane in self._leaving if not lane.empty]
+            at_work = {key[:2] for key, lane in self._all() if lane.in_use}
+            await asyncio.gather(*(self._ask_again(*one) for one in at_work))
+
+    async def _ask_again(self, user: str, system: str) -> None:
+        """End work that the policy has come to refuse; one that cannot be asked ends nothing."""
+        with suppress(FirecrestError):
+            await self.check_permitted(user, system)
 
 
 def _denial(user: str, system: str) -> AccessDenied:

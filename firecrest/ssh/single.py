@@ -41,6 +41,10 @@ class Singles:
     def empty(self) -> bool:
         return not self._users
 
+    @property
+    def in_use(self) -> bool:
+        return not self.empty
+
     async def take(self, line: str | None, *, long: bool) -> Link:
         """A connection for one command line.
 

@@ -126,12 +126,14 @@ class JobWatch:
 
         :raises UnknownSystem: no such system
         :raises InvalidInput: something is no job id
+        :raises AccessDenied, CommandFailed: the policy does not permit it, or cannot be asked
         :raises TaskStoreUnavailable: Redis cannot be reached; nothing is watched
         """
-        self._machines.open(user, system)
+        machine = self._machines.open(user, system)
         for job_id in job_ids:
             if not is_job_id(job_id):
                 raise InvalidInput(f"{job_id} is not a valid job ID")
+        await machine.check_permitted()
         wanted = list(dict.fromkeys(job_ids))
         rows = await self._job_log.known(user, system, wanted)
         known = [rows[job_id].event for job_id in wanted if job_id in rows]
@@ -271,12 +273,20 @@ class JobWatch:
         system = scope.system
         last: dict[Interest, tuple[str, bool]] = {}
         wanted: dict[str, set[str]] = {}
+        trouble: FirecrestError | None = None
         for user, job_ids in (await self._roster.wanted(scope)).items():
+            try:
+                await self._machines.open(user, system).check_permitted()
+            except FirecrestError as error:  # others may watch on
+                trouble = error
+                continue
             known = await self._job_log.begin(user, system, job_ids, writer)
             last |= {(user, job_id): (row.state, row.final) for job_id, row in known.items()}
             if open_ones := {i for i in job_ids if i not in known or not known[i].final}:
                 wanted[user] = open_ones
         if not wanted:
+            if trouble is not None:
+                raise trouble
             return False
         look = await survey.look(wanted)
         news = look.vanished
@@ -291,8 +301,8 @@ class JobWatch:
                     final=seen.final,
                     writer=writer,
                 )
-        if look.trouble is not None:
-            raise look.trouble
+        if trouble := trouble or look.trouble:
+            raise trouble
         return news
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 
 class Unseen:
     """Base of stand-ins for a machine."""
 
-    def asked(self, program: str, operand: str) -> AbstractContextManager[None]:
+    def asked(self, program: str, operand: str) -> AbstractAsyncContextManager[None]:
         """See :meth:`firecrest.scheduler.base.Runner.asked`."""
         return nullcontext()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
+from tests.harness.daemons import RedisServer
 from tests.harness.gateway import Config
+from tests.harness.services import served
 from tests.harness.waiting import eventually
 
 
@@ -108,3 +112,38 @@ async def test_a_daemon_that_is_not_there_is_told(
     words = "Slurm's REST daemon cannot be reached"
     assert await asked(client, "GET", "jobs") == ("400", words)
     assert (await asked(client, "GET", "acct"))[0] == "200"
+
+
+async def test_nothing_is_asked_of_the_daemon_that_the_policy_has_come_to_refuse(
+    config: Config, gateways: Gateways, connect: Connect, redis_server: RedisServer
+) -> None:
+    """What was begun while it was permitted ends, too: here, a job would be cancelled."""
+    came: list[str] = []
+    looked, refused = asyncio.Event(), asyncio.Event()
+
+    async def daemon(request: web.Request) -> web.StreamResponse:
+        came.append(request.method)
+        looked.set()
+        await refused.wait()
+        job = {"job_id": 7, "job_state": "RUNNING", "user_name": "alice", "name": "a"}
+        files = dict.fromkeys(("standard_output", "standard_error", "command"), "/f")
+        return web.json_response({"jobs": [{**job, **files, "current_working_directory": "/"}]})
+
+    async def policy(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"result": {"allow": not refused.is_set()}})
+
+    async with served(daemon) as url, served(policy) as opa:
+        settings = {"url": url, "key_path": os.environ["TESTBED_SLURM_JWT_KEY"]}
+        config["systems"][0]["scheduler"] |= {"type": "slurm_rest", "rest": settings}
+        # another gateway, which asks nobody, would take the tasks of this one over
+        config["redis"] = {"port": redis_server.port}
+        config["opa"] = {"enabled": True, "url": opa, "remember": 0}
+        client = connect(await gateways(config))
+        receipt = await client.request("DELETE", "/compute/jobs/7")
+        await looked.wait()
+        refused.set()
+        assert (await client.finished(receipt))["status"] == "400"
+        async with client.events() as events:
+            await events.send(action="subscribe", jobs={"system": "cluster", "ids": ["7"]})
+            assert (await events.next())["event"] == "error"
+    assert came == ["GET"]

@@ -14,7 +14,7 @@ from firecrest.scheduler.slurm import Slurm
 from firecrest.watch.jobs import JobWatch
 from firecrest.watch.roster import Roster
 from tests.harness.testbed import Testbed
-from tests.parts.job_watch.watched import Replica, Told
+from tests.parts.job_watch.watched import Permit, Replica, Told
 from tests.parts.scripted import ScriptedScheduler
 from tests.parts.watching import machines_for, settings_for
 
@@ -32,10 +32,15 @@ async def replica(
     async with AsyncExitStack() as stack:
 
         def make(
-            *, lease: float = 3.0, scheduler: ScriptedScheduler | Slurm | None = None, **events: Any
+            *,
+            lease: float = 3.0,
+            scheduler: ScriptedScheduler | Slurm | None = None,
+            permit: Permit | None = None,
+            **events: Any,
         ) -> JobWatch:
             settings = settings_for(testbed, lease=lease, **events)
             pool, machines = machines_for(settings, scheduler or batch)
+            pool.permit = permit
             stack.push_async_callback(pool.stop)
             roster = Roster(redis, lease, settings.events.max_age)
             watch = JobWatch(machines, roster, JobLog(redis, settings.events), settings)

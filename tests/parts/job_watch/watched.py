@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -17,6 +17,8 @@ from tests.parts.scripted import ScriptedScheduler
 from tests.parts.watching import SHORTEST
 
 Replica = Callable[..., JobWatch]
+#: Asked for a user and a system before anything is done.
+Permit = Callable[[str, str], Awaitable[None]]
 
 
 class Told:
