@@ -11,8 +11,12 @@ from typing import Any
 import aiohttp
 import jwt
 import orjson
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from marshmallow import ValidationError
 
 from firecrest.config.settings import Issuer
+from firecrest.config.values import secure_url
 from firecrest.streams import whole
 
 _log = logging.getLogger(__name__)
@@ -21,7 +25,7 @@ Keys = tuple[tuple[str, Any], ...]
 
 _SECONDS = 5.0
 _MAX_BYTES = 1024 * 1024
-#: Seconds between two questions, however many tokens name a key that nobody knows.
+#: Seconds between two questions, however many tokens nobody's known key has signed.
 _PAUSE = 10.0
 
 
@@ -38,10 +42,6 @@ class PublishedKeys:
         self._asked = -_PAUSE
         self._asking: asyncio.Task[bool] | None = None
         self.keys: Keys = ()
-
-    def knows(self, kid: object) -> bool:
-        """Whether a key of this id is known."""
-        return any(known == kid for known, _ in self.keys)
 
     def inherit(self, former: PublishedKeys) -> None:
         """Take over what is known, if it came from the same place."""
@@ -67,15 +67,22 @@ class PublishedKeys:
     async def _ask(self) -> bool:
         name = self._issuer.issuer
         try:
-            found = [key for document in await self._documents() if (key := self._key(document))]
+            return self._take(await self._documents())
         except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as error:
             _log.error("the keys of %s cannot be had: %s", name, error or type(error).__name__)
-            return False
+        except Exception:  # noqa: BLE001  neither other issuers nor a request are to suffer from it
+            _log.exception("the keys of %s cannot be had", name)
+        return False
+
+    def _take(self, documents: list[Any]) -> bool:
+        """Trust these keys from now on; whether there are others among them."""
+        name = self._issuer.issuer
+        found = tuple(key for document in documents if (key := self._key(document)))
         if not found:
             _log.error("%s publishes no key for %s", name, self._issuer.algorithm)
             return False
-        before, after = {kid for kid, _ in self.keys}, {kid for kid, _ in found}
-        self.keys = tuple(found)
+        before, after = _marks(self.keys), _marks(found)
+        self.keys = found
         if before - after:
             self._changed()
         if before != after:
@@ -90,21 +97,38 @@ class PublishedKeys:
                 about = await _read(session, f"{base}/.well-known/openid-configuration")
                 if about["issuer"] != self._issuer.issuer:
                     raise ValueError("its discovery speaks of another issuer")
-                url = about["jwks_uri"]
-            keys: list[Any] = (await _read(session, url))["keys"]
+                url = str(about["jwks_uri"])
+                try:
+                    secure_url(url)  # as the configuration demands of jwks_url
+                except ValidationError:
+                    raise ValueError("its discovery names no https URL for them") from None
+            keys = (await _read(session, url))["keys"]
+            if not isinstance(keys, list):
+                raise ValueError("they are no list")
             return keys
 
     def _key(self, document: Any) -> tuple[str, Any] | None:
-        """A key for signatures of the issuer's algorithm; others are published beside it."""
+        """A key for signatures of the issuer's algorithm; others are published beside it.
+
+        With its private part (``d``) public, anybody can sign with it: that is none.
+        """
+        if not isinstance(document, dict) or "d" in document:
+            return None
         if document.get("use", "sig") != "sig":
             return None
         if document.get("alg", self._issuer.algorithm) != self._issuer.algorithm:
             return None
         try:
             key = jwt.PyJWK.from_dict(document, self._issuer.algorithm)
-        except (jwt.PyJWTError, ValueError, TypeError):
+        except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError):
             return None
         return str(document.get("kid", "")), key.key
+
+
+def _marks(keys: Keys) -> set[tuple[str, bytes]]:
+    """What tells keys apart: an id may be given to another key, and a key may have none."""
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    return {(kid, key.public_bytes(*form)) for kid, key in keys}
 
 
 async def _read(session: aiohttp.ClientSession, url: str) -> Any:
