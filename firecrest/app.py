@@ -40,7 +40,7 @@ from firecrest.probes import ServiceProbes, SystemProbes
 from firecrest.redis_client.connect import connect_redis
 from firecrest.reload import Reloading, permission
 from firecrest.scheduler.base import resolve
-from firecrest.ssh.connecting import read_known_hosts
+from firecrest.ssh.connecting import offered, read_known_hosts
 from firecrest.ssh.delegations import delegations, own_keys
 from firecrest.ssh.pool import Pool
 from firecrest.staging import s3
@@ -95,7 +95,8 @@ def check(settings: Settings) -> None:
     """What can be known to be wrong before anything is connected.
 
     :raises ConfigError: unusable keys of an issuer, an unknown scheduler, a certificate or CA key
-        that is none, host keys that are none, traces without what sends them
+        that is none, host keys that are none, an unknown algorithm of SSH, traces without what
+        sends them
     """
     TokenVerifier(settings.auth)
     Certificate.of(settings.server.tls)
@@ -104,6 +105,7 @@ def check(settings: Settings) -> None:
     check_tracing(settings.tracing)
     own_keys(settings)
     read_known_hosts(settings.ssh.known_hosts)
+    offered(settings.ssh.algorithms)
 
 
 def _running(

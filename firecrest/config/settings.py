@@ -49,6 +49,7 @@ __all__ = [
     "S3",
     "SESSION_MODES",
     "Addresses",
+    "Algorithms",
     "Auth",
     "Compat",
     "Compute",
@@ -108,6 +109,24 @@ class Pool(Declared):
     )
 
 
+class Algorithms(Declared):
+    """Which algorithms connections to the machines may use, in OpenSSH's notation.
+
+    Names joined by commas, best first; ``^`` before them puts them before the usual ones, ``+``
+    adds them, ``-`` leaves them out. Empty: the usual ones.
+    """
+
+    ciphers: str = item(
+        values.text(), default="", help="of encryption; empty: the usual ones, AES-GCM first"
+    )
+    key_exchange: str = item(values.text(), default="", help="to agree on the session's keys")
+    macs: str = item(values.text(), default="", help="of integrity, where the cipher has none")
+    host_keys: str = item(
+        values.text(), default="", help="of the machines' keys; empty: as ssh.known_hosts has them"
+    )
+    signatures: str = item(values.text(), default="", help="of the gateway's own key")
+
+
 class Ssh(Declared):
     """How the machines are reached (Contract: config §3, auth §6)."""
 
@@ -147,6 +166,7 @@ class Ssh(Declared):
         default=False,
         help="with per-command: send the certificate's text to a wrapper on the machine",
     )
+    algorithms: Algorithms = section(Algorithms, default=Algorithms())
     pool: Pool = section(Pool, default=Pool())
 
     def per_command(self, system: System) -> bool:

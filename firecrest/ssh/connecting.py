@@ -6,10 +6,11 @@ import errno
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
-from firecrest.config.settings import Ssh, System
+from firecrest.config.settings import Algorithms, Ssh, System
 from firecrest.errors import AccessDenied, ConfigError, FirecrestError, SystemUnavailable
 from firecrest.ssh.delegation import Delegation
 from firecrest.ssh.gathering import Tunnel
@@ -30,7 +31,7 @@ class Connector:
     """Connects to machines whose host key is known.
 
     :param delegations: what lets the gateway in, by system name
-    :raises ConfigError: the known host keys cannot be read
+    :raises ConfigError: the known host keys cannot be read, or an algorithm is not known
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Connector:
         self._metrics = metrics
         self._delegations = delegations
         self._known_hosts = read_known_hosts(settings.known_hosts)
+        self._offered = offered(settings.algorithms)
 
     async def connect(
         self, user: str, system: System, lost: Callable[[Link], None], line: str | None = None
@@ -73,7 +75,7 @@ class Connector:
                 agent_path=None,
                 config=None,
                 preferred_auth="publickey",
-                encryption_algs=_CIPHERS,
+                **self._offered,
                 connect_timeout=self._settings.connect_timeout,
                 login_timeout=self._settings.connect_timeout,
                 # silence for as long as connecting may take means the same
@@ -96,6 +98,27 @@ def read_known_hosts(path: Path) -> asyncssh.SSHKnownHosts:
         return asyncssh.read_known_hosts([str(path)])
     except (ValueError, OSError, asyncssh.Error) as error:
         raise ConfigError([f"ssh.known_hosts: {path}: {error}"]) from error
+
+
+def offered(chosen: Algorithms) -> dict[str, Any]:
+    """The algorithms a connection may use, as asyncssh takes them (Contract: auth §6).
+
+    :raises ConfigError: one is not known
+    """
+    named = {
+        "encryption_algs": chosen.ciphers or _CIPHERS,
+        "kex_algs": chosen.key_exchange,
+        "mac_algs": chosen.macs,
+        "server_host_key_algs": chosen.host_keys,
+        "signature_algs": chosen.signatures,
+    }
+    options: dict[str, Any] = {option: names for option, names in named.items() if names}
+    nobody: dict[str, Any] = dict.fromkeys(("config", "agent_path", "client_keys", "known_hosts"))
+    try:
+        asyncssh.SSHClientConnectionOptions(**nobody, **options)
+    except ValueError as error:
+        raise ConfigError([f"ssh.algorithms: {error}"]) from error
+    return options
 
 
 def translate(error: Exception) -> FirecrestError:

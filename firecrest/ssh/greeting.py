@@ -7,6 +7,7 @@ import asyncssh
 from firecrest.config.settings import Ssh
 from firecrest.config.values import Address
 from firecrest.errors import SystemUnavailable
+from firecrest.ssh.connecting import offered
 
 #: Nobody's name: the exchange ends before it would be asked for anything.
 _USER = "firecrest-check"
@@ -27,6 +28,7 @@ async def greet(place: Address, settings: Ssh, known_hosts: asyncssh.SSHKnownHos
             agent_path=None,
             config=None,
             preferred_auth="none",
+            **offered(settings.algorithms),
             connect_timeout=settings.connect_timeout,
             login_timeout=settings.connect_timeout,
         ):

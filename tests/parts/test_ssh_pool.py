@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from firecrest.config.settings import Algorithms, Ssh
 from firecrest.config.settings import Pool as PoolSettings
-from firecrest.config.settings import Ssh
 from firecrest.config.values import Address
-from firecrest.errors import AccessDenied, CommandFailed, Fault, SystemUnavailable
+from firecrest.errors import AccessDenied, CommandFailed, ConfigError, Fault, SystemUnavailable
 from firecrest.ssh import pool as pool_module
 from firecrest.ssh.certificates import CertificateAuthority
+from firecrest.ssh.connecting import offered
 from firecrest.ssh.link import Link
 from firecrest.ssh.pool import Pool
 from tests.harness.network import Wire
@@ -292,6 +293,22 @@ async def test_who_is_denied_while_the_policy_is_asked_does_not_get_in(bench: Be
     with pytest.raises(AccessDenied):
         await call
     assert bench.wire.connections == 0
+
+
+async def test_a_site_chooses_its_algorithms(bench: Bench, testbed: Testbed) -> None:
+    chosen = Algorithms(ciphers="aes256-ctr", macs="hmac-sha2-512", key_exchange="-curve448-sha512")
+    settings = replace(bench.pool._settings, algorithms=chosen)
+    pool = Pool(settings, {"cluster": CertificateAuthority(testbed.ca_key, 300, "")})
+    async with pool.channel("alice", bench.system) as link:
+        assert link.connection.get_extra_info("send_cipher") == "aes256-ctr"
+        assert link.connection.get_extra_info("recv_mac") == "hmac-sha2-512"
+    await pool.stop()
+
+
+@pytest.mark.parametrize("field", ["ciphers", "macs", "key_exchange", "host_keys", "signatures"])
+def test_an_algorithm_that_nobody_knows_is_a_mistake(field: str) -> None:
+    with pytest.raises(ConfigError, match=r"ssh\.algorithms: .rot13. matches no valid"):
+        offered(Algorithms(**{field: "rot13"}))
 
 
 async def test_the_cipher_is_one_the_processor_computes(bench: Bench) -> None:
