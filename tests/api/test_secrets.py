@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import aiohttp
 import jwt
 import pytest
 from redis import asyncio as aioredis
@@ -21,6 +23,7 @@ from tests.api.v1.external import DOWNLOAD, UPLOAD, fetch, offered, send
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway
+from tests.harness.stream import PROTOCOL, stream, subscribe
 from tests.harness.testbed import Testbed
 from tests.harness.tokens import TokenMint
 
@@ -39,6 +42,7 @@ SHAPES = re.compile(
 async def talkative(config: Config, gateways: Gateways, testbed: Testbed) -> Gateway:
     """It writes all it can, and has a secret of every kind."""
     config["logging"] = {"level": "debug", "audit_json": True}
+    config["storage"]["part_size_mb"] = 5
     config["auth"]["issuers"].append({"issuer": SHARING, "algorithm": "HS256", "secret": SHARED})
     # what only the cluster uses has another host than what users are given
     private = testbed.s3_url.replace("127.0.0.1", "localhost")
@@ -132,6 +136,31 @@ async def files_are_moved(client: Client, workdir: Path) -> list[str]:
     return [form["x-amz-signature"], query["X-Amz-Signature"]]
 
 
+async def a_file_is_sent_in_parts(client: Client, workdir: Path) -> list[str]:
+    """Its first part; the secrets that went to the user."""
+    size = 6 << 20
+    form = {"sourcePath": "p", "targetPath": str(workdir), "fileSize": str(size)}
+    task = await client.reached(await client.post(UPLOAD, data=form), {"111"})
+    parts = task["data"]["msg"]["parts"]
+    assert len(parts) == 2
+    async with aiohttp.ClientSession() as session:
+        content = io.BytesIO(secrets.token_bytes(parts[0]["size"]))
+        async with session.put(parts[0]["url"], data=content) as answer:
+            assert answer.status == 200
+    return [dict(parse_qsl(urlsplit(part["url"]).query))["X-Amz-Signature"] for part in parts]
+
+
+async def a_stream_is_listened_to(gateway: Gateway, mint: TokenMint) -> list[str]:
+    """The tokens it was opened with and lived on with."""
+    first, second = mint.token("alice"), mint.token("alice", life=700)
+    async with stream(gateway, protocols=(PROTOCOL, f"bearer.{first}")) as events:
+        assert (await events.next())["event"] == "hello"
+        await subscribe(events, "*")
+        await events.send(action="token", token=second)
+        assert (await events.next())["event"] == "token"
+    return [first, second]
+
+
 async def test_no_secret_is_written_down(
     *,
     talkative: Gateway,
@@ -148,6 +177,8 @@ async def test_no_secret_is_written_down(
     used = [token, shared, SHARED, NOTIFY, VARIABLE, testbed.s3_secret_key]
     await jobs_are_run(client, rest)
     given = await files_are_moved(client, workdir)
+    given += await a_file_is_sent_in_parts(client, workdir)
+    used += await a_stream_is_listened_to(talkative, mint)
     used += [one async for one in refused_tokens(talkative, mint)]
     async with Client(talkative.url, None) as store:
         wrong = secrets.token_urlsafe(24)
