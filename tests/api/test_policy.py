@@ -57,6 +57,7 @@ async def gateway(
     # another gateway, which asks nobody, would take the tasks of this one over
     config["redis"] = {"port": redis_server.port}
     config["opa"] = {"enabled": True, "url": opa.url, "remember": 0, "timeout": 1}
+    config["reservations"] = {"enabled": True}
     return await gateways(config)
 
 
@@ -112,6 +113,8 @@ async def test_a_refusal(alice: Client, opa: Opa, workdir: Path, answer: Any) ->
     assert (found.status, found.headers["X-Permission-Denied"]) == (404, HEADER)
     found = await alice.post("/storage/xfer-external/download", data={"sourcePath": "/etc/passwd"})
     assert (found.status, found.headers["X-Permission-Denied"]) == (400, HEADER)
+    found = await alice.get("/reservations")
+    assert (found.status, found.headers["X-Permission-Denied"]) == (404, HEADER)
     found = await alice.get("/status/systems/cluster")
     assert found.json["out"]["status"] == "not available"
 
@@ -128,6 +131,17 @@ async def test_no_answer_is_a_refusal(alice: Client, opa: Opa, workdir: Path, an
         {"description": "Failed to retrieve jobs information"},
     )
     assert "X-Error" not in found.headers
+    form = {"targetPath": f"{workdir}/b", "sourcePath": f"{workdir}/a"}
+    for found in (
+        await alice.post("/storage/xfer-internal/cp", data=form),
+        await alice.get("/reservations"),
+    ):
+        assert (found.status, found.error_headers) == (400, {})
+    for found in (
+        await alice.post("/storage/xfer-external/download", data={"sourcePath": "/etc/passwd"}),
+        await alice.post("/storage/xfer-external/upload", data=form),
+    ):
+        assert (found.status, found.headers["X-Error"]) == (400, FAILED)
     found = await alice.get("/status/systems/cluster")
     assert found.json["out"]["status"] == "not available"
 
