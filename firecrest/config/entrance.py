@@ -36,6 +36,9 @@ class ServiceRates(Declared):
     storage: float = item(values.rate(10), default=20.0, help="to /storage")
     tasks: float = item(values.rate(10), default=100.0, help="to /tasks")
     reservations: float = item(values.rate(10), default=10.0, help="to /reservations")
+    events: float = item(
+        values.rate(1), default=20.0, help="to /events, and messages on its connections"
+    )
 
 
 class RateLimit(Declared):

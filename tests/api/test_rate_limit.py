@@ -17,7 +17,7 @@ async def gateway(config: Config, gateways: Gateways) -> Gateway:
     config["server"]["rate_limit"] = {
         "enabled": True,
         "burst": BURST,
-        "per_service": {"compute": 1, "status": 10},
+        "per_service": {"compute": 1, "status": 10, "events": 1},
     }
     return await gateways(config)
 
@@ -64,3 +64,14 @@ async def test_by_default_nothing_is_counted(
     client = connect(await gateways(config))
     for _ in range(200):
         assert (await client.get("/compute/status")).status == 200
+
+
+async def test_messages_on_a_stream_count(gateway: Gateway, connect: Connect) -> None:
+    async with connect(gateway).events() as events:
+        for count in range(10 * BURST):
+            await events.send(action="unsubscribe", ref=count)
+            told = await events.next()
+            if "rate limit" in told["error"]:
+                break
+        assert count >= BURST - 1  # the connection itself is one
+        assert (told["event"], told["ref"]) == ("error", count)

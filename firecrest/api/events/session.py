@@ -16,6 +16,7 @@ from firecrest.api.events.messages import Message, error, gap, hello, logged, me
 from firecrest.api.events.output import open_output
 from firecrest.api.events.tasks import open_tasks
 from firecrest.api.events.told import JobMessage, OutputMessage, Renewed, TaskMessage
+from firecrest.api.http.counting import EVENTS_PATH
 from firecrest.api.http.parts import Parts
 from firecrest.errors import Unauthenticated
 from firecrest.events.log import Gap
@@ -134,6 +135,8 @@ class Session:
             if isinstance(action.get("ref"), (dict, list)):
                 raise BadAction("'ref' must be a scalar")
             ref = action.get("ref")
+            if self.parts.rates.refusal(self.user, EVENTS_PATH) is not None:
+                raise BadAction("API rate limit exceeded")
             match action.get("action"):
                 case "subscribe":
                     await self._subscribe(ref, action)
