@@ -34,17 +34,19 @@ async def test_a_downloaded_page_is_no_page(alice: Client) -> None:
 
 
 def audit_lines(gateway: Gateway) -> list[dict[str, Any]]:
+    """What the audit lines hold, whatever is written before it."""
     return [
-        found
+        json.loads(line[line.rindex('{"') :])
         for line in gateway.log.splitlines()
-        if line.startswith("{") and "argv" in (found := json.loads(line))
+        if '"argv": [' in line
     ]
 
 
+@pytest.mark.parametrize("form", [{}, {"audit_json": True}, {"format": "json"}])
 async def test_the_audit_says_who_did_what_where_and_how_it_ended(
-    config: Config, gateways: Gateways, connect: Connect, mint: TokenMint
+    config: Config, gateways: Gateways, connect: Connect, mint: TokenMint, form: dict[str, Any]
 ) -> None:
-    config["logging"]["audit_json"] = True
+    config["logging"] |= form
     config["server"]["trusted_proxies"] = ["127.0.0.1"]
     gateway = await gateways(config)
     client = connect(gateway, token=mint.token("alice", azp="the-portal"))
@@ -57,19 +59,20 @@ async def test_the_audit_says_who_did_what_where_and_how_it_ended(
     line = audit_lines(gateway)[-1]
     assert line["argv"][0] == line["action"] == "stat"
     assert line["argv"][-1] == line["operand"] == "/no\u2028 such place"
-    assert len(line["trace_id"]) == 32
-    del line["argv"], line["operand"], line["time"], line["trace_id"]
-    assert line == {
-        "user": "alice",
-        "system": "cluster",
-        "service": "utilities",
-        "action": "stat",
-        "outcome": "CommandFailed",
-        "id": "the-request",
-        "issuer": ISSUER,
-        "client": "the-portal",
-        "address": "192.0.2.7",
-    }
+    assert (
+        line.items()
+        >= {
+            "user": "alice",
+            "system": "cluster",
+            "service": "utilities",
+            "action": "stat",
+            "outcome": "CommandFailed",
+            "id": "the-request",
+            "issuer": ISSUER,
+            "client": "the-portal",
+            "address": "192.0.2.7",
+        }.items()
+    )
 
 
 async def test_values_of_variables_are_written_down_nowhere(
