@@ -148,7 +148,7 @@ class Machine:
 
     async def begin(self, target: str, place: str) -> None:
         """See :meth:`firecrest.ssh.access.Files.begin`."""
-        with self._audited("begin", target):
+        with self._audited("begin", target, ("begin", target, place)):
             await self._files.begin(target, place)
 
     def follow(self, path: str) -> FollowedFile:
@@ -162,12 +162,12 @@ class Machine:
 
     async def rename(self, source: str, target: str) -> None:
         """Give ``source`` the name ``target``, replacing what is there."""
-        with self._audited("rename", target):
+        with self._audited("rename", target, ("rename", source, target)):
             await self._files.rename(source, target)
 
     async def move(self, source: str, target: str) -> None:
         """Give ``source`` the name ``target``, which must be free."""
-        with self._audited("move", target):
+        with self._audited("move", target, ("move", source, target)):
             await self._files.move(source, target)
 
     async def remove(self, path: str) -> None:
