@@ -24,7 +24,7 @@ from firecrest.ssh.commands import RemoteCommands
 from firecrest.ssh.excerpt import Readable
 from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
-from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
+from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF, TASK
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans, Untold
 from firecrest.turns import Pieces, Turns
@@ -229,6 +229,7 @@ class Machine:
                     "operand": operand,
                     "outcome": outcome,
                     "id": ON_BEHALF_OF.get(),
+                    "task": TASK.get(),
                     "argv": list(argv),
                     "issuer": caller.issuer,
                     "client": caller.client,

@@ -17,6 +17,8 @@ AUDIT = logging.getLogger("firecrest.audit")
 ACCESS = logging.getLogger("firecrest.access")
 #: Id of the request or task for which something is done; in all lines and in certificates.
 ON_BEHALF_OF: ContextVar[str] = ContextVar("on_behalf_of", default="-")
+#: Id of the task that is worked on, for audit lines; empty where it is none.
+TASK: ContextVar[str] = ContextVar("task", default="")
 
 FILE_NAME = "firecrest.log"
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s [%(request_id)s %(trace_id)s]"

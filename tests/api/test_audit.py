@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.api.uploading import copied, stage, uploading
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway
@@ -91,3 +93,21 @@ async def test_values_of_variables_are_written_down_nowhere(
     ]
     assert [line["service"] for line in submitted] == ["compute"]
     assert secret not in gateway.log
+
+
+async def test_the_copy_of_an_upload_is_told_with_who_asked_for_it(
+    gateway: Gateway, connect: Connect, mint: TokenMint, workdir: Path
+) -> None:
+    client = connect(gateway, token=mint.token("alice", azp="the-portal"))
+    task_id = await uploading(client, workdir)
+    await stage(client, task_id)
+    await copied(client, task_id)
+    lines = [line for line in audit_lines(gateway) if line["task"] == task_id]
+    assert {line["action"] for line in lines} >= {"begin", "rename"}
+    told = {(line["issuer"], line["client"], line["address"]) for line in lines}
+    assert told == {(ISSUER, "the-portal", "127.0.0.1")}
+    (request,) = {line["id"] for line in lines}
+    (access,) = [
+        line for line in gateway.log.splitlines() if "firecrest.access" in line and request in line
+    ]
+    assert "POST /storage/xfer-external/upload 201" in access
