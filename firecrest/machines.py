@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import TypeVar
 
 from firecrest.commands.base import Command
@@ -79,8 +79,9 @@ class Machine:
         self._pool = pool
         self._metrics = metrics
         self._limit = settings.utilities.max_file_size
+        self._per_command = settings.ssh.per_command(system)
         # where SFTP is not offered, a wrapper may permit no shell either
-        alone = system.utilities.access == "exec" or settings.ssh.per_command(system)
+        alone = system.utilities.access == "exec" or self._per_command
         self._commands = RemoteCommands(
             *(pool, settings, system, user, self._audited, turns), shells=not alone
         )
@@ -144,7 +145,8 @@ class Machine:
 
     async def destination(self, target: str) -> str:
         """See :meth:`firecrest.ssh.access.Files.destination`."""
-        return await self._files.destination(target)
+        with self._audited("destination", target):
+            return await self._files.destination(target)
 
     async def begin(self, target: str, place: str) -> None:
         """See :meth:`firecrest.ssh.access.Files.begin`."""
@@ -158,7 +160,8 @@ class Machine:
 
     async def size(self, path: str) -> int:
         """Bytes of a file."""
-        return await self._files.size(path)
+        with self._audited("size", path):
+            return await self._files.size(path)
 
     async def rename(self, source: str, target: str) -> None:
         """Give ``source`` the name ``target``, replacing what is there."""
@@ -192,8 +195,10 @@ class Machine:
 
     async def check_reachable(self) -> None:
         """Fail unless the user can log in (rest-v1 §4.5); a pooled connection is proof."""
-        async with self._pool.channel(self.user, self.system, line=_NOTHING):
-            pass
+        # where connections are kept, that is no action: one comes after it
+        with self._audited("log-in", None) if self._per_command else nullcontext():
+            async with self._pool.channel(self.user, self.system, line=_NOTHING):
+                pass
 
     @contextmanager
     def _audited(

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from firecrest.commands.base import Command
 from firecrest.commands.files import ChangeMode, MakeDirectory, Move, Symlink
-from tests.parts.both_ways.ways import Ways
+from tests.harness.testbed import Testbed
+from tests.parts.both_ways.ways import Ways, both
+from tests.parts.watching import settings_for
 
 
 class Written:
@@ -58,3 +61,28 @@ async def test_who_gives_a_name_is_told_with_the_old_one(
         ["rename", second, third],
         ["begin", third, f"{workdir}/place"],
     ]
+
+
+async def test_looks_that_serve_a_copy_are_told_too(
+    ways: Ways, workdir: Path, written: Written
+) -> None:
+    (workdir / "a").write_text("content")
+    (workdir / "link").symlink_to("a")
+    path, link = f"{workdir}/a", f"{workdir}/link"
+    assert await ways.sftp.size(path) == 7
+    assert await ways.sftp.destination(link) == path
+    assert [*zip(written.all("action"), written.all("operand"), strict=True)] == [
+        ("size", path),
+        ("destination", link),
+    ]
+
+
+async def test_a_login_for_its_own_sake_is_told_where_each_action_has_its_own(
+    testbed: Testbed, written: Written
+) -> None:
+    found = settings_for(testbed)
+    strict = replace(found, ssh=replace(found.ssh, session_mode="per-command"))
+    for chosen in (found, strict):
+        async with both(chosen) as ways:
+            await ways.sftp.check_reachable()
+    assert written.all("action") == ["log-in"]
