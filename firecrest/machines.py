@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TypeVar
 
 from firecrest.commands.base import Command
@@ -24,7 +24,7 @@ from firecrest.ssh.commands import RemoteCommands
 from firecrest.ssh.excerpt import Readable
 from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
-from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF
+from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF, TASK
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans, Untold
 from firecrest.turns import Pieces, Turns
@@ -79,8 +79,9 @@ class Machine:
         self._pool = pool
         self._metrics = metrics
         self._limit = settings.utilities.max_file_size
+        self._per_command = settings.ssh.per_command(system)
         # where SFTP is not offered, a wrapper may permit no shell either
-        alone = system.utilities.access == "exec" or settings.ssh.per_command(system)
+        alone = system.utilities.access == "exec" or self._per_command
         self._commands = RemoteCommands(
             *(pool, settings, system, user, self._audited, turns), shells=not alone
         )
@@ -151,11 +152,12 @@ class Machine:
 
     async def destination(self, target: str) -> str:
         """See :meth:`firecrest.ssh.access.Files.destination`."""
-        return await self._files.destination(target)
+        with self._audited("destination", target):
+            return await self._files.destination(target)
 
     async def begin(self, target: str, place: str) -> None:
         """See :meth:`firecrest.ssh.access.Files.begin`."""
-        with self._audited("begin", target):
+        with self._audited("begin", target, ("begin", target, place)):
             await self._files.begin(target, place)
 
     def follow(self, path: str) -> FollowedFile:
@@ -165,16 +167,17 @@ class Machine:
 
     async def size(self, path: str) -> int:
         """Bytes of a file."""
-        return await self._files.size(path)
+        with self._audited("size", path):
+            return await self._files.size(path)
 
     async def rename(self, source: str, target: str) -> None:
         """Give ``source`` the name ``target``, replacing what is there."""
-        with self._audited("rename", target):
+        with self._audited("rename", target, ("rename", source, target)):
             await self._files.rename(source, target)
 
     async def move(self, source: str, target: str) -> None:
         """Give ``source`` the name ``target``, which must be free."""
-        with self._audited("move", target):
+        with self._audited("move", target, ("move", source, target)):
             await self._files.move(source, target)
 
     async def remove(self, path: str) -> None:
@@ -199,8 +202,10 @@ class Machine:
 
     async def check_reachable(self) -> None:
         """Fail unless the user can log in (rest-v1 §4.5); a pooled connection is proof."""
-        async with self._pool.channel(self.user, self.system, line=_NOTHING):
-            pass
+        # where connections are kept, that is no action: one comes after it
+        with self._audited("log-in", None) if self._per_command else nullcontext():
+            async with self._pool.channel(self.user, self.system, line=_NOTHING):
+                pass
 
     @contextmanager
     def _audited(
@@ -236,6 +241,7 @@ class Machine:
                     "operand": operand,
                     "outcome": outcome,
                     "id": ON_BEHALF_OF.get(),
+                    "task": TASK.get(),
                     "argv": list(argv),
                     "issuer": caller.issuer,
                     "client": caller.client,

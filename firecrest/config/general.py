@@ -40,8 +40,8 @@ class Logging(Declared):
     audit_json: bool = item(
         fields.Boolean(),
         default=False,
-        help="one JSON line per remote command, whatever the form of the others: machine, service,"
-        " user, command word, ids of request and trace",
+        help="audit lines, one per action on a machine, are JSON and no more, whatever the form of"
+        " the others; if false, those of text end with the same JSON",
     )
 
 

@@ -243,7 +243,7 @@ class SlurmRest(Struct, frozen=True):
                 raise
 
     async def _ask(self, on: Runner, path: str, method: str = "GET") -> dict[str, Any]:
-        async with on.asked("slurmrestd", path):
+        async with on.asked("slurmrestd", f"{method} {path}"):
             return await self.daemon.ask(on.user, path, method)
 
 

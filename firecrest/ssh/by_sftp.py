@@ -59,7 +59,7 @@ class BySftp(RemoteContent, RemoteListings, RemotePlaces):
         change = change_of(command)
         if change is not None:
             try:
-                with self._audited(command.argv()[0], command.operand):
+                with self._audited(command.argv()[0], command.operand, command.shown()):
                     return await self._do(command.operand or "", change)
             except CommandFailed as error:
                 if error.fault is Fault.TIMEOUT:

@@ -15,7 +15,7 @@ local version = have[3] + 1
 redis.call('HSET', KEYS[1], 'status', ARGV[10], 'version', version)
 -- it tells how far a state has come
 if ARGV[10] ~= ARGV[9] then redis.call('HSET', KEYS[1], 'checkpoint', '') end
-if ARGV[11] == '1' then redis.call('HDEL', KEYS[1], 'spec', 'blob', 'checkpoint') end
+if ARGV[11] == '1' then redis.call('HDEL', KEYS[1], 'spec', 'blob', 'checkpoint', 'origin') end
 record(ARGV[1], tonumber(ARGV[2]), version, have[2], ARGV[7], have[4],
        {ARGV[3], ARGV[4], ARGV[5], ARGV[6]})
 return version

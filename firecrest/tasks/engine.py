@@ -23,7 +23,6 @@ from firecrest.tasks.receipts import Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check, failure
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import Step, To, Wait, Workflow
-from firecrest.telemetry.logs import ON_BEHALF_OF
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans, Untold
 from firecrest.telemetry.trace import TRACE
@@ -240,8 +239,7 @@ class Engine:
     async def _steps(self, run: InWork) -> None:
         user, task_id = run.task.user, run.task.id
         TRACE.set(run.owned.trace)
-        if ON_BEHALF_OF.get() == "-":  # it was begun in another process, or long ago
-            ON_BEHALF_OF.set(task_id)
+        run.owned.origin.goes_on(run.task)
         try:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
                 async with self._turns.turn(user, behind=True):

@@ -8,7 +8,8 @@ key                          type     holds
 ``fc:{user}:work:<id>``      hash     what the engine needs: ``status``, ``version``,
                                       ``fence`` (who may write), ``kind``, ``system``,
                                       ``spec`` (what to do), ``blob`` (script),
-                                      ``checkpoint`` (how far inside a state), ``trace``
+                                      ``checkpoint`` (how far inside a state), ``trace``,
+                                      ``origin`` (whose request made it)
 ``fc:{user}:events``         stream   every transition; entry ids are the public event ids
 ``fc:{user}:marks``          hash     what outlives the log: its ``last`` id, and the last id
                                       that was ``lost``
@@ -55,6 +56,7 @@ from firecrest.model.tasks import Kind, Status, Task
 from firecrest.redis_turn import Call, in_turn
 from firecrest.tasks.keys import owner_key, receipt_key, record_keys, work_key
 from firecrest.tasks.lists import Listed, Lists
+from firecrest.tasks.origin import Origin
 from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
 from firecrest.telemetry.trace import TRACE, Trace, parse
@@ -68,6 +70,7 @@ class Owned(Struct, frozen=True, kw_only=True):
     :param checkpoint: how far inside the current state, ``""`` at its beginning
     :param since: when the task was created, seconds since 1970
     :param trace: what it belongs to, whoever works on it
+    :param origin: the request that made it
     :param blob: the bytes stored with the spec, if they are at hand
     """
 
@@ -77,6 +80,7 @@ class Owned(Struct, frozen=True, kw_only=True):
     checkpoint: str
     since: float
     trace: Trace | None
+    origin: Origin
     blob: bytes | None = None
 
     @classmethod
@@ -92,7 +96,13 @@ class Owned(Struct, frozen=True, kw_only=True):
             data=Status.QUEUED.description,
         )
         return cls(
-            task=task, fence=1, spec=spec, checkpoint="", since=time.time(), trace=TRACE.get()
+            task=task,
+            fence=1,
+            spec=spec,
+            checkpoint="",
+            since=time.time(),
+            trace=TRACE.get(),
+            origin=Origin.present(user),
         )
 
 
@@ -139,7 +149,7 @@ class TaskStore:
         work: list[str | bytes] = [
             *("status", task.status, "kind", kind, "system", system),
             *("spec", orjson.dumps(spec), "checkpoint", "", "blob", blob),
-            *("trace", str(owned.trace or "")),
+            *("trace", str(owned.trace or ""), "origin", owned.origin.kept()),
         ]
         receipt = f"{task_id} {once.request}" if once else ""
         keys = [*record_keys(task), receipt_key(user, once.key) if once else work_key(task)]
@@ -232,6 +242,7 @@ class TaskStore:
             checkpoint=work.get(b"checkpoint", b"").decode(),
             since=_moment(work[b"created"]),
             trace=parse(work.get(b"trace", b"").decode()),
+            origin=Origin.read(work.get(b"origin", b"")),
         )
 
     async def blob(self, owned: Owned) -> bytes:

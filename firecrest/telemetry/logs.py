@@ -17,6 +17,8 @@ AUDIT = logging.getLogger("firecrest.audit")
 ACCESS = logging.getLogger("firecrest.access")
 #: Id of the request or task for which something is done; in all lines and in certificates.
 ON_BEHALF_OF: ContextVar[str] = ContextVar("on_behalf_of", default="-")
+#: Id of the task that is worked on, for audit lines; empty where it is none.
+TASK: ContextVar[str] = ContextVar("task", default="")
 
 FILE_NAME = "firecrest.log"
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s [%(request_id)s %(trace_id)s]"
@@ -50,7 +52,7 @@ class _Origin(logging.Filter):
 
 
 class _Lines(logging.Formatter):
-    """A record as one line: of text, or of JSON.
+    """A record as one line: of text, or of JSON. An audit record always tells all it holds.
 
     :param as_json: a mapping among the record's arguments becomes keys of their own
     :param audit_json: an audit record is JSON of its own fields only
@@ -62,12 +64,15 @@ class _Lines(logging.Formatter):
         self._audit_json = audit_json
 
     def format(self, record: logging.LogRecord) -> str:
-        if self._audit_json and record.name == AUDIT.name:
+        audit = record.name == AUDIT.name
+        if audit and self._audit_json:
             return json.dumps(
                 {"time": self._time(record), **_fields(record), "trace_id": _trace(record)}
             )
         if not self._as_json:
-            return super().format(record)
+            text = super().format(record)
+            # within the JSON quotes are escaped, so no path can pass for the beginning of it
+            return f"{text} {json.dumps(_fields(record))}" if audit else text
         line = {
             "time": self._time(record),
             "level": record.levelname.lower(),

@@ -66,7 +66,7 @@ async def test_what_the_work_needs_survives_until_the_end(
     done = await store.advance(taken, Status.DONE, {"result": "ok"})
     assert await store.blob(done) == b""
     kept = await redis.hkeys(f"fc:{{alice}}:work:{owned.task.id}")
-    assert not {b"spec", b"blob", b"checkpoint"} & set(kept)
+    assert not {b"spec", b"blob", b"checkpoint", b"origin"} & set(kept)
 
 
 async def test_what_is_shown_meanwhile_is_an_event_and_costs_no_checkpoint(

@@ -87,6 +87,17 @@ def test_audit_lines_can_be_json_among_text(lines: Any) -> None:
     assert "written" in other
 
 
+def test_audit_lines_of_text_end_with_all_they_hold(lines: Any) -> None:
+    lines.configure()
+    held = {"user": "alice", "operand": '/a\nb\u2028 {"user": "bob"}', "argv": ["ls", "\ud800"]}
+    logs.AUDIT.info("%(user)s %(operand)r", held)
+    (line,) = lines.read()
+    assert "firecrest.audit: alice '/a\\nb\\u2028 " in line
+    text, _, rest = line.rpartition(' {"user": ')
+    assert text.endswith(f"[the-request {TRACED.trace_id}]")
+    assert json.loads('{"user": ' + rest) == held
+
+
 def test_the_level_can_be_changed(lines: Any) -> None:
     lines.configure(level="warning")
     logging.getLogger("firecrest.x").info("before")
