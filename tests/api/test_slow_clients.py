@@ -121,6 +121,27 @@ async def test_who_drips_a_body_is_told_and_cut_off(
     assert answer.status == 400
 
 
+async def test_who_never_ends_a_form_is_told_and_cut_off(opened: Opened, mint: TokenMint) -> None:
+    head = upload_head(mint, 1 << 40, "/utilities/mkdir").replace(
+        b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=b"
+    )
+    part = b"--b\r\nContent-Disposition: form-data%s\r\n\r\n1\r\n"
+    field = part % b'; name="x"'
+
+    async def told(piece: bytes, status: int) -> None:
+        connection = await opened()
+        connection.writer.write(head)
+        said = await connection.drip(piece * (1 + (1 << 16) // len(piece)))
+        assert said.startswith(b"HTTP/1.1 %d " % status), (piece[:80], said)
+
+    await asyncio.gather(
+        *(told(piece, 400) for piece in (field, part % b"", part % b'; name="file"; filename="f"')),
+        told(b"no boundary yet\r\n", 413),
+        told(field.replace(b"1", b"1" * 60_000), 413),
+        told(part.replace(b"1", b"1\r\n" * 60_000) % b"", 413),
+    )
+
+
 async def test_who_is_slow_but_gets_on_is_served(opened: Opened, mint: TokenMint) -> None:
     connection = await opened()
     body = b"targetPath=&x=" + b"y" * 400_000
