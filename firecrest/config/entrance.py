@@ -92,7 +92,9 @@ class Timeouts(Declared):
         values.seconds(), default=10.0, help="seconds for a handshake, and for line and headers"
     )
     body: float = item(
-        values.seconds(), default=30.0, help="seconds in which 1 KiB of a body must come"
+        values.seconds(),
+        default=30.0,
+        help="seconds in which 1 KiB of a body must come, and something of a download be taken",
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -62,6 +64,41 @@ async def test_a_preflight_needs_no_token(gateway: Gateway, path: str) -> None:
         *("Accept", "X-Machine-Name", "X-Task-Id", "Authorization", "Content-Type"),
         *("Idempotency-Key", "Prefer", "Last-Event-ID", "X-Request-ID"),
     }
+
+
+async def test_a_page_may_send_the_header_that_carries_the_token(
+    config: Config, gateways: Gateways
+) -> None:
+    config["auth"]["header_name"] = "X-Site-Token"
+    gateway = await gateways(config)
+    async with Client(gateway.url, None, None) as client:
+        asked = {"Origin": "https://page.example.org", "Access-Control-Request-Method": "GET"}
+        answer = await client.request("OPTIONS", "/tasks", headers=asked)
+    headers = answer.headers["Access-Control-Allow-Headers"].split(", ")
+    assert {"X-Site-Token", "Authorization", "X-Machine-Name"} <= set(headers)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /tasks HTTP/1.1\r\nHost: x\r\nX-Bad\r\n\r\n", b"400"),
+        (b"GET /tasks?" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"431"),
+    ],
+)
+async def test_what_is_no_request_is_answered_with_the_same_headers(
+    alice: Client, gateway: Gateway, head: bytes, status: bytes
+) -> None:
+    usual = await alice.get("/nowhere")
+    address = urlsplit(gateway.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(head)
+    async with asyncio.timeout(20):
+        said = await reader.read()
+    writer.close()
+    assert said.split(b" ")[1] == status
+    names = {line.partition(b":")[0].decode() for line in said.split(b"\r\n")}
+    assert {"Content-Security-Policy", "Cache-Control", "Referrer-Policy"} <= names
+    assert set(usual.headers) - {"X-Request-ID"} <= names
 
 
 async def test_web_pages_may_read_what_says_why(alice: Client) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from copy import deepcopy
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from tests.api.v1.test_utilities_content import open_copies
 from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway, running_gateway
 from tests.harness.tokens import TokenMint
@@ -27,6 +30,7 @@ async def impatient(
 ) -> AsyncIterator[Gateway]:
     config = deepcopy(base_config)
     config["server"]["timeouts"] = {"headers": HEADERS, "body": BODY}
+    config["utilities"] = {"max_file_size_mb": 200}
     async with running_gateway(config, tmp_path_factory.mktemp("impatient")) as running:
         yield running
 
@@ -121,6 +125,27 @@ async def test_who_drips_a_body_is_told_and_cut_off(
     assert answer.status == 400
 
 
+async def test_who_never_ends_a_form_is_told_and_cut_off(opened: Opened, mint: TokenMint) -> None:
+    head = upload_head(mint, 1 << 40, "/utilities/mkdir").replace(
+        b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=b"
+    )
+    part = b"--b\r\nContent-Disposition: form-data%s\r\n\r\n1\r\n"
+    field = part % b'; name="x"'
+
+    async def told(piece: bytes, status: int) -> None:
+        connection = await opened()
+        connection.writer.write(head)
+        said = await connection.drip(piece * (1 + (1 << 16) // len(piece)))
+        assert said.startswith(b"HTTP/1.1 %d " % status), (piece[:80], said)
+
+    await asyncio.gather(
+        *(told(piece, 400) for piece in (field, part % b"", part % b'; name="file"; filename="f"')),
+        told(b"no boundary yet\r\n", 413),
+        told(field.replace(b"1", b"1" * 60_000), 413),
+        told(part.replace(b"1", b"1\r\n" * 60_000) % b"", 413),
+    )
+
+
 async def test_who_is_slow_but_gets_on_is_served(opened: Opened, mint: TokenMint) -> None:
     connection = await opened()
     body = b"targetPath=&x=" + b"y" * 400_000
@@ -138,6 +163,55 @@ async def test_who_is_slow_but_gets_on_is_served(opened: Opened, mint: TokenMint
     await eventually(all_sent, "the body is sent in twice the time a pause may take", limit=LIMIT)
     said = await connection.reader.readuntil(b"\r\n\r\n")
     assert said.startswith(b"HTTP/1.1 400 "), said
+
+
+async def begun_download(connection: Connection, mint: TokenMint, path: Path) -> None:
+    """Ask for the file, and take no more than the headers."""
+    head = (
+        f"GET /utilities/download?sourcePath={path} HTTP/1.1\r\nHost: x\r\n"
+        f"X-Machine-Name: cluster\r\nAuthorization: Bearer {mint.token('alice')}\r\n\r\n"
+    )
+    connection.writer.write(head.encode())
+    said = await connection.reader.readuntil(b"\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 200 "), said
+
+
+async def test_who_takes_nothing_of_a_download_lets_go_of_the_file(
+    impatient: Gateway, opened: Opened, mint: TokenMint, workdir: Path
+) -> None:
+    path, size = workdir / "large", 100 << 20
+    path.touch()
+    os.truncate(path, size)
+    connection = await opened()
+    await begun_download(connection, mint, path)
+    assert await asyncio.to_thread(open_copies, path) == 1
+
+    async def closed() -> bool:
+        return await asyncio.to_thread(open_copies, path) == 0
+
+    await eventually(closed, "the file is closed on the cluster", limit=LIMIT)
+    assert "a download was not taken in time" in impatient.log
+    assert len(await connection.answer()) < size
+
+
+async def test_who_takes_a_download_slowly_gets_all_of_it(
+    opened: Opened, mint: TokenMint, workdir: Path
+) -> None:
+    path, size = workdir / "large", 50 << 20
+    path.touch()
+    os.truncate(path, size)
+    connection = await opened()
+    await begun_download(connection, mint, path)
+    loop = asyncio.get_running_loop()
+    began, got = loop.time(), 0
+
+    async def all_taken() -> bool:
+        nonlocal got
+        due = min(size, int((loop.time() - began) / (2 * BODY) * size))
+        got += len(await connection.reader.readexactly(due - got))
+        return got == size
+
+    await eventually(all_taken, "it is taken in twice the time a pause may take", limit=LIMIT)
 
 
 async def test_an_idle_connection_is_none_of_this(opened: Opened) -> None:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from firecrest.cli import main
+from tests.harness.client import Client
 from tests.harness.gateway import Config, Gateway, running_gateway
 from tests.harness.tokens import TokenMint
 from tests.harness.waiting import eventually
@@ -159,6 +160,24 @@ async def test_a_new_certificate_is_shown_to_new_clients_and_cuts_nobody_off(
         await stream.send_json({"action": "nonsense"})
         assert (await stream.receive_json(timeout=10))["event"] == "error"
         await stream.close()
+
+
+async def test_browsers_are_told_to_stay_with_tls(
+    secured: Secured, alice: Client, mint: TokenMint
+) -> None:
+    async with client(secured, await secured.replace(), mint) as session:
+        for path in ("/tasks", "/nowhere", "/health/live"):
+            async with session.get(path) as answer:
+                assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection("127.0.0.1", secured.port, ssl=context)
+    writer.write(b"no request\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert b"\r\nStrict-Transport-Security: " in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert "Strict-Transport-Security" not in (await alice.get("/tasks")).headers
 
 
 async def test_broken_files_change_nothing_and_are_told(secured: Secured) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import cast
 from urllib.parse import parse_qsl
 
 from aiohttp import (
     BodyPartReader,
     MultipartReader,
+    StreamReader,
     content_disposition_filename,
     hdrs,
     parse_content_disposition,
@@ -21,7 +23,7 @@ from msgspec import Struct, field
 
 from firecrest.errors import InvalidInput, TooLarge
 
-_MAX_FIELDS = 64
+_MAX_PARTS = 64
 _MAX_FIELD_BYTES = 64 * 1024
 _CHUNK = 1 << 16
 #: Quoted backslashes, each by another.
@@ -32,14 +34,12 @@ class FilePart:
     """The part named ``file``, to be read once.
 
     :param name: the file name sent with the part, None if it had none
-    :param rest: reads what follows the part in the form
+    :param parts: those of the form, of which this is one
     """
 
-    def __init__(
-        self, name: str | None, part: BodyPartReader, rest: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, name: str | None, part: BodyPartReader, parts: _Parts) -> None:
         self._part = part
-        self._rest = rest
+        self._parts = parts
         self.name = name
 
     async def chunks(self, limit: int) -> AsyncIterator[bytes]:
@@ -50,20 +50,16 @@ class FilePart:
         :raises TooLarge: as soon as there is more; the rest is not read
         """
         seen = 0
-        while chunk := await self._next():
+        while chunk := await self._parts.content(self._part):
             seen += len(chunk)
             if seen > limit:
                 raise TooLarge(limit)
             yield chunk
-        await self._rest()
+        await self._parts.read()
 
     async def read(self, limit: int) -> bytes:
         """All of its content."""
         return b"".join([chunk async for chunk in self.chunks(limit)])
-
-    async def _next(self) -> bytes:
-        with _well_formed():
-            return await self._part.read_chunk(_CHUNK)
 
 
 class Form(Struct):
@@ -80,12 +76,13 @@ async def read_form(request: web.Request) -> Form:
     """Read a form up to its file part.
 
     :raises InvalidInput: the body is not what its Content-Type says
-    :raises TooLarge: a field, or the fields together, are larger than any real form's
+    :raises TooLarge: a field, or all but the file, is larger than any real form's
     """
     if request.content_type == "multipart/form-data":
         form = Form()
         with _well_formed():
-            await _read_parts(form, await request.multipart())
+            parts = _Parts(form, request)
+        await parts.read()
         return form
     if request.content_type == "application/x-www-form-urlencoded":
         try:
@@ -110,26 +107,82 @@ def first_values(encoded: str) -> dict[str, str]:
     return values
 
 
-async def _read_parts(form: Form, reader: MultipartReader) -> None:
-    """Read fields up to the first file part, or, behind it, up to the end."""
+class _Parts:
+    """The parts of a form, read within limits, which aiohttp's reader has not.
 
-    async def rest() -> None:
+    :param form: gets what is read
+    :raises ValueError, AssertionError: no boundary is named
+    """
+
+    def __init__(self, form: Form, request: web.Request) -> None:
+        self._form = form
+        self._body = _Body(request.content, request.client_max_size)
+        self._reader = MultipartReader(request.headers, cast(StreamReader, self._body))
+        self._count = 0
+
+    async def read(self) -> None:
+        """Read fields up to the first file part, or, behind it, up to the end."""
+        form = self._form
         with _well_formed():
-            await _read_parts(form, reader)
+            while (part := await self._reader.next()) is not None:
+                if not isinstance(part, BodyPartReader):
+                    raise InvalidInput("Malformed multipart body")
+                self._count += 1
+                if self._count > _MAX_PARTS:
+                    raise InvalidInput("Too many form fields")
+                name, file_name = _names(part.headers.get(hdrs.CONTENT_DISPOSITION, ""))
+                if name == "file" and _is_file(part):
+                    if form.file is None:
+                        form.file = FilePart(file_name, part, self)
+                        return
+                elif name is not None:
+                    form.fields.setdefault(name, await _text(part))
 
-    while (part := await reader.next()) is not None:
-        if not isinstance(part, BodyPartReader):
-            raise InvalidInput("Malformed multipart body")
-        name, file_name = _names(part.headers.get(hdrs.CONTENT_DISPOSITION, ""))
-        if name == "file" and _is_file(part):
-            if form.file is None:
-                form.file = FilePart(file_name, part, rest)
-                return
-            await part.release()
-        elif name is not None:
-            form.fields.setdefault(name, await _text(part))
-            if len(form.fields) > _MAX_FIELDS:
-                raise InvalidInput("Too many form fields")
+    async def content(self, part: BodyPartReader) -> bytes:
+        """The next piece of a file, of which the form's limit is not asked."""
+        self._body.counts = False
+        try:
+            with _well_formed():
+                return await part.read_chunk(_CHUNK)
+        finally:
+            self._body.counts = True
+
+
+class _Body:
+    """As much of a request's body as aiohttp's reader of forms knows, counted.
+
+    Without a limit, what it skips (a preamble, parts nobody asks for) might go on for ever.
+
+    :param limit: bytes
+    :ivar counts: whether what is read now counts
+    """
+
+    def __init__(self, body: StreamReader, limit: int) -> None:
+        self._body = body
+        self._limit = limit
+        self._seen = 0
+        self.counts = True
+
+    async def read(self, size: int) -> bytes:
+        return self._counted(await self._body.read(size))
+
+    async def readline(self, *, max_line_length: int | None = None) -> bytes:
+        return self._counted(await self._body.readline(max_line_length=max_line_length))
+
+    def unread_data(self, data: bytes) -> None:
+        if self.counts:
+            self._seen -= len(data)
+        self._body.unread_data(data)
+
+    def at_eof(self) -> bool:
+        return self._body.at_eof()
+
+    def _counted(self, data: bytes) -> bytes:
+        if self.counts:
+            self._seen += len(data)
+            if self._seen > self._limit:
+                raise TooLarge(self._limit)
+        return data
 
 
 @contextmanager

@@ -15,6 +15,8 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
+from firecrest.api.http.parts import PARTS
+from firecrest.api.http.pipeline import add_headers
 from firecrest.config.settings import Server
 
 _log = logging.getLogger(__name__)
@@ -28,11 +30,15 @@ _MALFORMED = (400, {"error": "The request is not well-formed HTTP"})
 class _Connection(web.RequestHandler):
     """One connection of a client.
 
+    :param app: what it leads to
     :param seconds: how long the line and headers of one request may take to arrive
     """
 
-    def __init__(self, manager: web.Server, seconds: float, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, app: web.Application, seconds: float, **options: Any
+    ) -> None:
         super().__init__(manager, **options)
+        self._app = app
         self._seconds = seconds
         self._overdue: asyncio.TimerHandle | None = None
 
@@ -67,6 +73,8 @@ class _Connection(web.RequestHandler):
             status=code, body=orjson.dumps(body), content_type="application/json"
         )
         response.force_close()
+        # no signal of the application is sent for what is no request
+        add_headers(request, response, self._app[PARTS].settings.server)
         return response
 
     def _expect(self) -> None:
@@ -87,17 +95,16 @@ class _Connection(web.RequestHandler):
 class _Connections(web.Server):
     """Makes connections; see :class:`_Connection`."""
 
-    def __init__(self, like: web.Server, seconds: float, **options: Any) -> None:
+    def __init__(self, like: web.Server, **options: Any) -> None:
         super().__init__(
             like.request_handler,
             request_factory=like.request_factory,
             handler_cancellation=like.handler_cancellation,
         )
-        self._seconds = seconds
         self._options = options
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, self._seconds, loop=asyncio.get_running_loop(), **self._options)
+        return _Connection(self, loop=asyncio.get_running_loop(), **self._options)
 
 
 class Runner(web.AppRunner):
@@ -115,4 +122,10 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         # aiohttp has no setting for the class of its connections
         plain = await super()._make_server()
-        return _Connections(plain, self._seconds, access_log=None, keepalive_timeout=_KEEP_ALIVE)
+        return _Connections(
+            plain,
+            app=self.app,
+            seconds=self._seconds,
+            access_log=None,
+            keepalive_timeout=_KEEP_ALIVE,
+        )

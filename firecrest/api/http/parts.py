@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from aiohttp import web
 from msgspec import Struct, field
 
@@ -23,7 +25,10 @@ from firecrest.watch.output import OutputWatch
 
 
 class Parts(Struct, kw_only=True):
-    """The running machinery beneath the API; a reload puts others in their places."""
+    """The running machinery beneath the API; a reload puts others in their places.
+
+    :param held: how many polls of each user are held
+    """
 
     settings: Settings
     tokens: TokenVerifier
@@ -41,6 +46,7 @@ class Parts(Struct, kw_only=True):
     spans: Spans
     turns: Turns
     seen: Seen = field(default_factory=Seen)
+    held: Counter[str] = field(default_factory=Counter)
 
 
 PARTS = web.AppKey("parts", Parts)

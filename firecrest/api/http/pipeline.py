@@ -19,7 +19,7 @@ from firecrest.api.http.origin import client_address
 from firecrest.api.http.parts import PARTS
 from firecrest.api.http.slow import progress_expected
 from firecrest.auth.tokens import TokenVerifier
-from firecrest.config.settings import Cors
+from firecrest.config.settings import Server, Settings
 from firecrest.errors import FirecrestError, Unauthenticated
 from firecrest.model.principal import Principal
 from firecrest.telemetry.logs import ACCESS, CALLER, ON_BEHALF_OF, Caller
@@ -58,6 +58,12 @@ _PROTECTING = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     "Referrer-Policy": "no-referrer",
 }
+
+#: What a web page may send, beside the header of the token.
+_ALLOWED = (
+    *("Accept", "X-Machine-Name", "X-Task-Id", "Authorization", "Content-Type"),
+    *("Idempotency-Key", "Prefer", "Last-Event-ID", "X-Request-ID"),
+)
 
 _INTERNAL_METHODS = {"POST", "PUT", "DELETE"}
 _INTERNAL_TASKS = (["taskslist"], ["expire"])
@@ -179,7 +185,7 @@ async def _answer(request: web.Request, handler: Responder) -> web.StreamRespons
         return respond(_INVALID)
     asks_for = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
     if request.method == hdrs.METH_OPTIONS and asks_for:
-        return preflight(parts.settings.server.cors)
+        return preflight(parts.settings)
     try:
         if request.path in request.app[OPEN_PATHS]:
             with progress_expected(request, parts.settings.server.timeouts.body):
@@ -254,19 +260,27 @@ def is_internal(method: str, path: str) -> bool:
 
 
 async def cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Headers of every response, just before it is sent."""
+    """Headers of every response to a request, just before it is sent."""
     request[STATUS] = response.status
     app, headers = request.app, response.headers
     if request_id := request.get(REQUEST_ID):
         headers["X-Request-ID"] = request_id
-    for name, value in _PROTECTING.items():
-        headers.setdefault(name, value)
     if app[STOPPING].is_set() and response.status != _SWITCHED:
         response.force_close()
         headers["Connection"] = "close"
+    add_headers(request, response, app[PARTS].settings.server)
+
+
+def add_headers(request: web.BaseRequest, response: web.StreamResponse, server: Server) -> None:
+    """Headers of every response, also of that to what is no request."""
+    headers = response.headers
+    for name, value in _PROTECTING.items():
+        headers.setdefault(name, value)
+    if server.tls.cert is not None:
+        headers["Strict-Transport-Security"] = "max-age=31536000"
     if response.content_type != "application/json":  # which no browser takes for anything else
         headers["X-Content-Type-Options"] = "nosniff"
-    allowed = app[PARTS].settings.server.cors.origins
+    allowed = server.cors.origins
     origin = request.headers.get(hdrs.ORIGIN, "")
     if "*" in allowed:
         headers["Access-Control-Allow-Origin"] = "*"
@@ -277,15 +291,13 @@ async def cors_headers(request: web.Request, response: web.StreamResponse) -> No
         headers["Access-Control-Expose-Headers"] = _EXPOSED
 
 
-def preflight(cors: Cors) -> web.Response:
+def preflight(settings: Settings) -> web.Response:
     """The answer to a browser's question what it may send (Contract: rest-v1 §1.4)."""
+    names = {name.lower(): name for name in (settings.auth.header_name, *_ALLOWED)}
     return web.Response(
         headers={
             "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
-            "Access-Control-Allow-Headers": (
-                "Accept, X-Machine-Name, X-Task-Id, Authorization, Content-Type,"
-                " Idempotency-Key, Prefer, Last-Event-ID, X-Request-ID"
-            ),
-            "Access-Control-Max-Age": str(cors.max_age),
+            "Access-Control-Allow-Headers": ", ".join(names.values()),
+            "Access-Control-Max-Age": str(settings.server.cors.max_age),
         }
     )

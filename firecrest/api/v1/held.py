@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from firecrest.api.http.call import Call
 from firecrest.api.seen import SETTLED
@@ -45,12 +47,13 @@ async def read_held(
     seconds = call.parts.settings.tasks.hold if wait is None else wait
     explicit = wait is not None
     if seconds > 0 and _may_be_held(call, wanted, explicit=explicit):
-        # heard before it is read, so that nothing falls between
-        async with call.parts.hub.subscribe(user, heed=_transitions(wanted)) as events:
-            found = await read()
-            if _is_no_news(call, found, wanted, explicit=explicit):
-                found = await _changed(events, read, found, wanted, seconds)
-                call.parts.tokens.check_still(call.principal)
+        with _counted(call.parts.held, user):
+            # heard before it is read, so that nothing falls between
+            async with call.parts.hub.subscribe(user, heed=_transitions(wanted)) as events:
+                found = await read()
+                if _is_no_news(call, found, wanted, explicit=explicit):
+                    found = await _changed(events, read, found, wanted, seconds)
+                    call.parts.tokens.check_still(call.principal)
     else:
         found = await read()
     if wanted is not None:
@@ -59,11 +62,28 @@ async def read_held(
 
 
 def _may_be_held(call: Call, wanted: frozenset[str] | None, *, explicit: bool) -> bool:
-    """Whether it depends on the tasks if the caller is made to wait."""
+    """Whether it depends on the tasks if the caller is made to wait.
+
+    Each who waits costs a connection and a listener, of which a user may have so many streams:
+    who has as many polls is answered at once, which is always allowed.
+    """
+    if call.parts.held[call.user] >= call.parts.settings.events.max_connections_per_user:
+        return False
     if explicit or wanted is None:
         return explicit
     user, client, is_open = call.user, call.principal.client, call.parts.seen.is_open
     return all(is_open(user, client, task_id) for task_id in wanted)
+
+
+@contextmanager
+def _counted(held: Counter[str], user: str) -> Iterator[None]:
+    held[user] += 1
+    try:
+        yield
+    finally:
+        held[user] -= 1
+        if not held[user]:
+            del held[user]
 
 
 def _is_no_news(

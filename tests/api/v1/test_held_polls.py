@@ -356,6 +356,26 @@ async def test_holding_can_be_switched_off(
         assert statuses(await prompt(client.get(path))) == {"100"}
 
 
+@pytest.mark.parametrize("prefer", [None, "wait=60"])
+async def test_a_poll_beyond_those_a_user_may_have_held_is_answered_at_once(
+    config: Config, gateways: Gateways, connect: Connect, producer: Producer, prefer: str | None
+) -> None:
+    config["tasks"]["hold"] = HELD
+    config["events"] = {"max_connections_per_user": 2}
+    client = connect(await gateways(config))
+    headers = {"Prefer": prefer} if prefer else {}
+    for _ in range(2):  # who was answered has given its place back
+        owned = await producer.create()
+        path = f"/tasks/{owned.task.id}"
+        await prompt(client.get(path))
+        polls = [asyncio.create_task(client.get(path, headers=headers)) for _ in range(3)]
+        answered, held = await asyncio.wait(polls, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+        assert [statuses(one.result()) for one in answered] == [{"100"}]
+        await producer.advance(owned, Status.DONE)
+        for one in held:
+            assert statuses(await prompt(one)) == {"200"}
+
+
 async def test_a_hold_ends_with_its_time(
     config: Config, gateways: Gateways, connect: Connect, producer: Producer
 ) -> None:

@@ -121,6 +121,20 @@ async def test_the_file_may_precede_its_target_in_the_form(alice: Client, workdi
     assert (workdir / "early.bin").read_bytes() == EVERY_BYTE
 
 
+async def test_a_file_leaves_the_fields_beside_it_their_own_room(
+    alice: Client, workdir: Path
+) -> None:
+    """Of repeated ones the first counts; together they are just less than such a form may have."""
+    content = EVERY_BYTE * 8192
+    fields = [field("x", bytes(60_000)) for _ in range(17)]
+    parts = (*fields[:9], file("f", content), field("targetPath", str(workdir)), *fields[9:])
+    answer = await alice.post(URL, **form(*parts, field("targetPath", "/nowhere")))
+    assert (answer.status, answer.json) == (201, SUCCESS)
+    assert (workdir / "f").read_bytes() == content
+    answer = await alice.post(URL, **form(*parts, *fields[:1]))
+    assert answer.status == 413
+
+
 @pytest.mark.parametrize(
     "name", ["-rf", "with blank", "$HOME", "*", "ünï ☃", ".hidden", "a%22b", "~", "x" * 255]
 )
