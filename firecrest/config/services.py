@@ -227,7 +227,7 @@ class Events(Declared):
         values.whole(1), default=1000, help="events a slow client may lag behind before the cut"
     )
     max_connections_per_user: int = item(
-        values.whole(1), default=50, help="event connections of one user"
+        values.whole(1), default=50, help="event connections of one user, and as many held polls"
     )
     job_interval: JobInterval = section(JobInterval, default=JobInterval())
     job_grace: float = item(
