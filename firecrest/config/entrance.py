@@ -94,7 +94,7 @@ class Timeouts(Declared):
     body: float = item(
         values.seconds(),
         default=30.0,
-        help="seconds in which 1 KiB of a body must come, and something of a download be taken",
+        help="seconds in which 1 KiB of a body must come, and something of an answer be taken",
     )
 
 

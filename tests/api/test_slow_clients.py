@@ -51,6 +51,11 @@ class Connection:
                     said += part
         return said
 
+    async def refused(self) -> bool:
+        """Whether the server takes no more; the reader, which is full, does not see it."""
+        self.writer.write(b"x")
+        return self.writer.transport.is_closing()
+
     async def drip(self, piece: bytes) -> bytes:
         """Send a piece now and then until the server closes; what it said."""
         said = asyncio.create_task(self.answer())
@@ -166,9 +171,13 @@ async def test_who_is_slow_but_gets_on_is_served(opened: Opened, mint: TokenMint
 
 
 async def begun_download(connection: Connection, mint: TokenMint, path: Path) -> None:
-    """Ask for the file, and take no more than the headers."""
+    await begun(connection, mint, f"/utilities/download?sourcePath={path}")
+
+
+async def begun(connection: Connection, mint: TokenMint, path: str) -> None:
+    """Ask, and take no more than the headers of the answer."""
     head = (
-        f"GET /utilities/download?sourcePath={path} HTTP/1.1\r\nHost: x\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: x\r\n"
         f"X-Machine-Name: cluster\r\nAuthorization: Bearer {mint.token('alice')}\r\n\r\n"
     )
     connection.writer.write(head.encode())
@@ -190,7 +199,19 @@ async def test_who_takes_nothing_of_a_download_lets_go_of_the_file(
         return await asyncio.to_thread(open_copies, path) == 0
 
     await eventually(closed, "the file is closed on the cluster", limit=LIMIT)
-    assert "a download was not taken in time" in impatient.log
+    assert "an answer was not taken in time" in impatient.log
+    assert len(await connection.answer()) < size
+
+
+async def test_who_takes_nothing_of_a_long_answer_is_cut_off(
+    opened: Opened, mint: TokenMint, workdir: Path
+) -> None:
+    size = 30 << 20
+    (workdir / "text").write_bytes(b"x" * size)
+    connection = await opened()
+    await begun(connection, mint, f"/utilities/view?targetPath={workdir}/text")
+    # until something is sent that is refused, nothing tells this side of it
+    await eventually(connection.refused, "the server gives up", limit=LIMIT)
     assert len(await connection.answer()) < size
 
 

@@ -1,14 +1,18 @@
-"""The connections of clients, before and between requests.
+"""The connections of clients, before and between requests, and while an answer is not taken.
 
-A client that sends its request line and headers too slowly is cut off, and one that sends what
-is no HTTP is answered without a word of what it sent: neither the answer nor the log repeats
-it, since half a header may hold a token.
+A client that sends its request line and headers too slowly is cut off, and so is one that takes
+nothing of an answer: it holds what that comes from. One that sends what is no HTTP is answered
+without a word of what it sent: neither the answer nor the log repeats it, since half a header may
+hold a token.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import sys
+import termios
 from typing import Any
 
 import orjson
@@ -41,6 +45,8 @@ class _Connection(web.RequestHandler):
         self._app = app
         self._seconds = seconds
         self._overdue: asyncio.TimerHandle | None = None
+        self._untaken = 0
+        self._taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -48,6 +54,7 @@ class _Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._arrived()
+        self._taken()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -57,6 +64,14 @@ class _Connection(web.RequestHandler):
             self._arrived()
         elif self._waiter is not None and self._overdue is None:
             self._expect()  # the first bytes of a further request
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        self._taken()
+        super().resume_writing()
 
     def handle_error(
         self,
@@ -90,6 +105,35 @@ class _Connection(web.RequestHandler):
         peer = self.transport.get_extra_info("peername") if self.transport else None
         _log.info("a request did not come in time from %s", peer[0] if peer else "-")
         self.force_close()
+
+    def _watch(self) -> None:
+        """Look again when something should have been taken."""
+        seconds = self._app[PARTS].settings.server.timeouts.body
+        self._untaken = _untaken(self.transport)
+        self._taking = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _taken(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
+    def _look(self) -> None:
+        if self.transport is None:
+            return
+        if _untaken(self.transport) < self._untaken:
+            self._watch()
+            return
+        _log.info("an answer was not taken in time")
+        self.transport.abort()
+
+
+def _untaken(transport: asyncio.Transport | None) -> int:
+    """Bytes that the client's machine has not acknowledged: the kernel's buffers are large, so that
+    the gateway's own tells nothing of a slow line for minutes."""
+    if transport is None:
+        return 0
+    waiting = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+    return transport.get_write_buffer_size() + int.from_bytes(waiting, sys.byteorder)
 
 
 class _Connections(web.Server):

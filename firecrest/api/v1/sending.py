@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 import re
@@ -21,17 +20,15 @@ from firecrest.ssh.excerpt import Readable
 _log = logging.getLogger(__name__)
 
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
-#: Bytes, of which each must be taken in time; the machine is read in larger pieces.
-_PIECE = 1 << 16
 _SHA256 = re.compile(r"sha-256", re.IGNORECASE)
 
 
 async def send(call: Call, file: Readable, path: str) -> web.StreamResponse:
     """Answer with the file, or with the range of it that is asked for.
 
-    A file that has become shorter, a machine that fails, or a client that takes nothing for
-    ``server.timeouts.body``, ends the connection before the promised length: nobody takes such
-    an answer for the file.
+    A file that has become shorter, or a machine that fails, ends the connection before the
+    promised length: nobody takes such an answer for the file. A client that takes nothing is
+    cut off by its connection.
     """
     request = call.request
     size = file.extent.size
@@ -64,35 +61,19 @@ async def _stream(
 ) -> bool:
     """Whether all of it was sent."""
     left = stop - start
-    patience = call.parts.settings.server.timeouts.body
     try:
         async with aclosing(file.chunks(start, stop)) as parts:
             async for part in parts:
                 left -= len(part)
                 call.machine.transferred("download", len(part))
-                if not await _taken(response, part, patience):
-                    return False
+                try:
+                    await response.write(part)
+                except ConnectionError:
+                    return False  # the client has gone
     except FirecrestError as error:
         _log.warning("a download ended before its end: %s", error)
         return False
     return left == 0
-
-
-async def _taken(response: web.StreamResponse, part: bytes, seconds: float) -> bool:
-    """Whether the client takes it, a little of it at least within so many seconds.
-
-    While it does not, it holds a channel and an open file on the machine.
-    """
-    try:
-        for offset in range(0, len(part), _PIECE):
-            async with asyncio.timeout(seconds):
-                await response.write(part[offset : offset + _PIECE])
-    except ConnectionError:
-        return False  # it has gone
-    except TimeoutError:
-        _log.info("a download was not taken in time")
-        return False
-    return True
 
 
 def disposition(name: str) -> str:
