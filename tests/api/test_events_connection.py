@@ -46,9 +46,9 @@ async def test_a_fresh_token_lets_the_connection_live_on(gateway: Gateway, mint:
 
 
 async def test_a_renewed_token_ends_in_its_turn(gateway: Gateway, mint: TokenMint) -> None:
-    async with stream(gateway, mint.token("alice", life=1)) as events:
+    async with stream(gateway, mint.token("alice", life=3)) as events:
         await events.next()
-        await events.send(action="token", token=mint.token("alice", life=3))
+        await events.send(action="token", token=mint.token("alice", life=5))
         assert (await events.next())["event"] == "token"
         assert await events.closed() == 4401
 
