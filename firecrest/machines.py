@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from typing import TypeVar
 
 from firecrest.commands.base import Command
 from firecrest.config.settings import Settings, System
-from firecrest.errors import FirecrestError, UnknownSystem
+from firecrest.errors import UnknownSystem
 from firecrest.model.files import Excerpt
 from firecrest.scheduler.base import Closing, Scheduler, resolve
 from firecrest.ssh.access import Files
@@ -24,7 +24,7 @@ from firecrest.ssh.commands import RemoteCommands
 from firecrest.ssh.excerpt import Readable
 from firecrest.ssh.listing import Directories
 from firecrest.ssh.pool import Pool
-from firecrest.telemetry.logs import AUDIT, CALLER, NOBODY, ON_BEHALF_OF, TASK
+from firecrest.telemetry.audit import Auditor
 from firecrest.telemetry.metrics import Metrics
 from firecrest.telemetry.spans import Spans, Untold
 from firecrest.turns import Pieces, Turns
@@ -74,10 +74,9 @@ class Machine:
         metrics: Metrics,
         spans: Spans,
     ) -> None:
-        self._spans = spans
-        self._service = service
         self._pool = pool
         self._metrics = metrics
+        self._audited = Auditor(user, system.name, service, metrics, spans).action
         self._limit = settings.utilities.max_file_size
         self._per_command = settings.ssh.per_command(system)
         # where SFTP is not offered, a wrapper may permit no shell either
@@ -206,48 +205,6 @@ class Machine:
         with self._audited("log-in", None) if self._per_command else nullcontext():
             async with self._pool.channel(self.user, self.system, line=_NOTHING):
                 pass
-
-    @contextmanager
-    def _audited(
-        self, action: str, operand: str | None, argv: Sequence[str] = ()
-    ) -> Iterator[None]:
-        """Write down an action.
-
-        :param argv: its arguments, see :meth:`firecrest.commands.base.Command.shown`
-        """
-        outcome, caller = "ok", CALLER.get()
-        if caller.user != self.user:  # what is done for somebody may have been begun by another
-            caller = NOBODY
-        try:
-            with (
-                self._metrics.command(self.system.name, action),
-                self._spans.asked(f"ssh {action}", system=self.system.name),
-            ):
-                yield
-        except FirecrestError as error:
-            outcome = type(error).__name__
-            raise
-        except BaseException:
-            outcome = "aborted"
-            raise
-        finally:
-            AUDIT.info(
-                "%(user)s@%(system)s %(action)s %(operand)r: %(outcome)s",
-                {
-                    "user": self.user,
-                    "system": self.system.name,
-                    "service": self._service,
-                    "action": action,
-                    "operand": operand,
-                    "outcome": outcome,
-                    "id": ON_BEHALF_OF.get(),
-                    "task": TASK.get(),
-                    "argv": list(argv),
-                    "issuer": caller.issuer,
-                    "client": caller.client,
-                    "address": caller.address,
-                },
-            )
 
 
 class _Served:

@@ -64,6 +64,26 @@ class RedisCall:
         self._metrics.redis_duration.observe(time.perf_counter() - self._begun)
 
 
+class CommandCall:
+    """A context that counts and times an action on a machine; no generator either."""
+
+    __slots__ = ("_begun", "_command", "_metrics", "_system")
+
+    def __init__(self, metrics: Metrics, system: str, command: str) -> None:
+        self._metrics, self._system, self._command = metrics, system, command
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        outcome = "ok" if error is None else _outcome(error)
+        self._metrics.commands[self._system, self._command, outcome].inc()
+        taken = time.perf_counter() - self._begun
+        self._metrics.command_duration[self._system, self._command].observe(taken)
+
+
 class ChannelWait:
     """A context that counts and times who waits for an SSH channel; no generator either."""
 
@@ -171,22 +191,12 @@ class Metrics:
         """All of it, as :data:`CONTENT_TYPE` says."""
         return generate_latest(self._registry)
 
-    @contextmanager
-    def command(self, system: str, program: str) -> Iterator[None]:
+    def command(self, system: str, program: str) -> CommandCall:
         """Count and time an action on a machine.
 
         :param program: its name or path
         """
-        command = program.rpartition("/")[2]
-        begun, outcome = time.perf_counter(), "ok"
-        try:
-            yield
-        except BaseException as error:
-            outcome = _outcome(error)
-            raise
-        finally:
-            self.commands[system, command, outcome].inc()
-            self.command_duration[system, command].observe(time.perf_counter() - begun)
+        return CommandCall(self, system, program.rpartition("/")[2])
 
     def channel_wait(self, system: str) -> ChannelWait:
         """Count and time a wait for an SSH channel."""
