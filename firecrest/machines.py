@@ -108,7 +108,7 @@ class Machine:
             yield
 
     async def check_permitted(self) -> None:
-        """Fail unless something may be done in the name of the user; nothing is."""
+        """Fail unless the policy permits it; a refusal ends what is going on, too."""
         await self._pool.check_permitted(self.user, self.system.name)
 
     async def compute(self, work: Pieces[T]) -> T:

@@ -10,6 +10,7 @@ lane is one of ``single``.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
@@ -26,6 +27,8 @@ from firecrest.ssh.delegation import Delegation
 from firecrest.ssh.link import Link
 from firecrest.ssh.single import Singles
 from firecrest.telemetry.metrics import Metrics
+
+_log = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL = 5.0
 #: Seconds a caller waits for a channel, and after which a lane with connections that could
@@ -386,8 +389,11 @@ class Pool:
 
     async def _ask_again(self, user: str, system: str) -> None:
         """End work that the policy has come to refuse; one that cannot be asked ends nothing."""
-        with suppress(FirecrestError):
-            await self.check_permitted(user, system)
+        try:
+            with suppress(FirecrestError):  # the work has been ended, or the log has the reason
+                await self.check_permitted(user, system)
+        except Exception:  # noqa: BLE001  connections are to be tended whatever it is
+            _log.exception("whether %s may still use %s is not known", user, system)
 
 
 def _denial(user: str, system: str) -> AccessDenied:

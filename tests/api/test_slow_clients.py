@@ -170,7 +170,10 @@ async def test_who_is_slow_but_gets_on_is_served(opened: Opened, mint: TokenMint
     assert said.startswith(b"HTTP/1.1 400 "), said
 
 
-async def begun_download(connection: Connection, mint: TokenMint, path: Path) -> None:
+async def begun_download(connection: Connection, mint: TokenMint, path: Path, size: int) -> None:
+    """Ask for a file of so many bytes."""
+    path.touch()
+    os.truncate(path, size)
     await begun(connection, mint, f"/utilities/download?sourcePath={path}")
 
 
@@ -189,10 +192,8 @@ async def test_who_takes_nothing_of_a_download_lets_go_of_the_file(
     impatient: Gateway, opened: Opened, mint: TokenMint, workdir: Path
 ) -> None:
     path, size = workdir / "large", 100 << 20
-    path.touch()
-    os.truncate(path, size)
     connection = await opened()
-    await begun_download(connection, mint, path)
+    await begun_download(connection, mint, path, size)
     assert await asyncio.to_thread(open_copies, path) == 1
 
     async def closed() -> bool:
@@ -218,11 +219,9 @@ async def test_who_takes_nothing_of_a_long_answer_is_cut_off(
 async def test_who_takes_a_download_slowly_gets_all_of_it(
     opened: Opened, mint: TokenMint, workdir: Path
 ) -> None:
-    path, size = workdir / "large", 50 << 20
-    path.touch()
-    os.truncate(path, size)
+    size = 50 << 20
     connection = await opened()
-    await begun_download(connection, mint, path)
+    await begun_download(connection, mint, workdir / "large", size)
     loop = asyncio.get_running_loop()
     began, got = loop.time(), 0
 

@@ -25,7 +25,7 @@ class Policy:
     """Says of each pair of user and system what a test wants."""
 
     def __init__(self) -> None:
-        self.error: FirecrestError | None = None
+        self.error: Exception | None = None
         self.asked: list[str] = []
 
     async def asked_again(self, user: str) -> None:
@@ -121,6 +121,8 @@ async def test_work_is_ended_that_the_policy_comes_to_refuse(
         policy.error = CommandFailed(Fault.OTHER, "Authorization server error")
         await policy.asked_again("alice")
         assert not running.done()  # what cannot be asked refuses nothing
+        policy.error = RuntimeError("a defect")
+        await policy.asked_again("alice")
         policy.error = AccessDenied("Permission denied for user alice in cluster")
         with pytest.raises(FirecrestError):  # though nobody asks for anything else
             await asyncio.wait_for(running, 30)

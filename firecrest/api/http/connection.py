@@ -128,8 +128,10 @@ class _Connection(web.RequestHandler):
 
 
 def _untaken(transport: asyncio.Transport | None) -> int:
-    """Bytes that the client's machine has not acknowledged: the kernel's buffers are large, so that
-    the gateway's own tells nothing of a slow line for minutes."""
+    """Bytes that the client's machine has not acknowledged.
+
+    The kernel's buffers are large: of a slow line the gateway's own tells nothing for minutes.
+    """
     if transport is None:
         return 0
     waiting = fcntl.ioctl(transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
