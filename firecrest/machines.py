@@ -248,6 +248,7 @@ class Machines:
         self._spans = spans or Untold()
         self._served = _Served(settings)
         self.family = ""
+        self._views: dict[str, Machines] = {}
         self._pool = pool
         self._metrics = metrics or Metrics()
         self._directories = Directories()
@@ -266,8 +267,10 @@ class Machines:
 
     def serving(self, family: str) -> Machines:
         """The same, reached by the addresses for a family of calls."""
-        view = copy.copy(self)
-        view.family = family
+        view = self._views.get(family)
+        if view is None:
+            view = self._views[family] = copy.copy(self)
+            view.family = family
         return view
 
     def open(self, user: str, system_name: str) -> Machine:

@@ -43,18 +43,18 @@ class Describe(Command[None], frozen=True):
     @staticmethod
     def question(path: str) -> bytes:
         """What is to be sent; a path holds no NUL, and is not the mark."""
-        return b"%s\0%s\0" % (path.encode(), Describe.MARK.encode())
+        return b"%s\0%s\0" % (path.encode(), _MARK)
 
     @staticmethod
     def is_last(record: bytes) -> bool:
         """Whether the answer to a question is complete."""
-        return _fields(record)[-1] == b"%s\0" % Describe.MARK.encode()
+        return record.endswith(_MARK) and _fields(record)[-1] == _MARK
 
     @staticmethod
     def read(record: bytes, path: str) -> FileStatus | None:
         """What a record says of a path; None if it says nothing that is sure."""
         words = _fields(record)
-        if len(words) != 12 or words[11] != path.encode() + b"\0" or words[0] not in _TYPES:
+        if len(words) != 12 or words[11] != path.encode() or words[0] not in _TYPES:
             return None
         kind, mode, ino, dev, nlink, uid, gid, size, atime, mtime, ctime, _ = words
         if b"-" in atime + mtime + ctime:  # before 1970 a fraction counts the other way
@@ -71,6 +71,9 @@ class Describe(Command[None], frozen=True):
             mtime=_seconds(mtime),
             ctime=_seconds(ctime),
         )
+
+
+_MARK = Describe.MARK.encode()
 
 
 def _fields(record: bytes) -> list[bytes]:

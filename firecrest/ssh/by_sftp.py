@@ -70,9 +70,11 @@ class BySftp(RemoteContent, RemoteListings, RemotePlaces):
         """The numbers of a file by a process that is there already; None if it cannot tell."""
         async with self._pool.channel(self._user, self._system) as link:
             try:
-                async with asyncio.timeout(self._limit):
-                    inquiry = await link.inquiry()
-                    record = await inquiry.ask(path) if inquiry else b""
+                inquiry = link.inquiry
+                if inquiry is None:
+                    async with asyncio.timeout(self._limit):
+                        inquiry = await link.begin_inquiry()
+                record = await inquiry.ask(path, self._limit) if inquiry else b""
             except TimeoutError as error:
                 link.retire()
                 raise CommandFailed(Fault.TIMEOUT, TIMED_OUT, path) from error

@@ -8,12 +8,17 @@ none, and commands are run instead.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
+from functools import partial
 
 import asyncssh
 
 from firecrest.commands.base import line
 from firecrest.commands.inquiry import Describe
+from firecrest.time_limit import TimeLimit
+
+_PIECE = 1 << 16
 
 
 class Inquiry:
@@ -22,6 +27,8 @@ class Inquiry:
     def __init__(self, process: asyncssh.SSHClientProcess[bytes]) -> None:
         self._process = process
         self._asked: deque[asyncio.Future[bytes]] = deque()
+        self._questions: list[bytes] = []
+        self._limit = TimeLimit(math.inf)
         self._reading = asyncio.create_task(self._read(), name="descriptions of files")
         #: Whether it can be asked at all.
         self.works = True
@@ -36,35 +43,56 @@ class Inquiry:
         )
         return cls(started)
 
-    async def ask(self, path: str) -> bytes:
-        """What it says of a path; empty if that is nothing, or it has ended."""
+    async def ask(self, path: str, seconds: float) -> bytes:
+        """What it says of a path; empty if that is nothing, or it has ended.
+
+        :raises TimeoutError: it has said nothing for so long
+        """
         if not self.works or path == Describe.MARK:
             return b""
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
         self._asked.append(answer)
+        if not self._questions:  # what is asked in the same round is sent at once
+            loop.call_soon(self._send)
+        self._questions.append(Describe.question(path))
+        if seconds != self._limit.seconds:
+            self._limit = TimeLimit(seconds)
+        limit = self._limit
+        limit.begin(answer, partial(_give_up, answer))
         try:
-            self._process.stdin.write(Describe.question(path))
+            return await answer
+        finally:
+            limit.over(answer)
+
+    def _send(self) -> None:
+        questions, self._questions = self._questions, []
+        try:
+            self._process.stdin.write(b"".join(questions))
         except OSError:
             self._end()
-        return await answer
 
     async def _read(self) -> None:
-        said = b""
+        said, begun = b"", b""
         try:
-            while True:
-                record = await self._process.stdout.readuntil(Describe.END)
-                if not Describe.is_last(record):
-                    said = record
-                    continue
-                self.answered = True
-                answer = self._asked.popleft()
-                if not answer.done():
-                    answer.set_result(said)
-                said = b""
-        except (asyncio.IncompleteReadError, asyncssh.Error, OSError):
+            while piece := await self._process.stdout.read(_PIECE):
+                *records, begun = (begun + piece).split(Describe.END)
+                for record in records:
+                    if Describe.is_last(record):
+                        self._answer(said)
+                        said = b""
+                    else:
+                        said = record
+        except (asyncssh.Error, OSError):
             pass  # it has ended
         finally:
             self._end()
+
+    def _answer(self, said: bytes) -> None:
+        self.answered = True
+        answer = self._asked.popleft()
+        if not answer.done():
+            answer.set_result(said)
 
     def _end(self) -> None:
         self.works = False
@@ -73,3 +101,8 @@ class Inquiry:
                 answer.set_result(b"")
         self._asked.clear()
         self._process.close()
+
+
+def _give_up(answer: asyncio.Future[bytes]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())

@@ -62,8 +62,13 @@ class Link:
             await asyncio.sleep(pause)
         return await self.connection.start_sftp_client(path_errors="surrogateescape")
 
-    async def inquiry(self) -> Inquiry | None:
-        """The process of this connection that describes files, begun on first use.
+    @property
+    def inquiry(self) -> Inquiry | None:
+        """The process of this connection that describes files, if there is one."""
+        return self._inquiry if self._inquiry and self._inquiry.works else None
+
+    async def begin_inquiry(self) -> Inquiry | None:
+        """Have one, begun on first use.
 
         None if the machine has no such process.
         """
@@ -73,7 +78,7 @@ class Link:
                     self._inquiry = await Inquiry.begin(self.connection)
                 except asyncssh.ChannelOpenError:
                     return None  # too many commands at the moment
-        return self._inquiry if self._inquiry.works else None
+        return self.inquiry
 
     @asynccontextmanager
     async def shell(
@@ -127,8 +132,7 @@ class Link:
     @property
     def kept(self) -> int:
         """Channels that are in use beside those that were asked for, and file transfer's."""
-        inquiry = self._inquiry is not None and self._inquiry.works
-        return int(inquiry) + len(self._shells)
+        return int(self.inquiry is not None) + len(self._shells)
 
     def keep(self, step: asyncio.Task[Any]) -> None:
         """Hold on to work that nobody may be waiting for any more, until it ends."""

@@ -1,10 +1,7 @@
 """Pooled SSH connections: per user and system, within the channel budget of sshd.
 
-OpenSSH allows ten sessions on a connection by default. A lane (one user on one system)
-therefore opens another connection when all channels are busy, up to a limit; beyond it
-callers wait in the order they came. So one user's burst waits for itself only, and long work
-never takes more than half of a lane. Where each command needs a connection of its own, the
-lane is one of ``single``.
+A user's connections to a system are a lane of their own (``lane``, or ``single`` where each command
+needs a connection), so one user's burst waits for itself only.
 """
 
 from __future__ import annotations
@@ -13,17 +10,16 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 
 from firecrest.background import end
-from firecrest.config.settings import Pool as PoolLimits
 from firecrest.config.settings import Ssh, System
 from firecrest.config.values import Address
 from firecrest.errors import AccessDenied, FirecrestError, SystemUnavailable
 from firecrest.ssh.connecting import Connector
 from firecrest.ssh.delegation import Delegation
+from firecrest.ssh.lane import LONGEST_WAIT, Lane
 from firecrest.ssh.link import Link
 from firecrest.ssh.single import Singles
 from firecrest.telemetry.metrics import Metrics
@@ -31,181 +27,9 @@ from firecrest.telemetry.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL = 5.0
-#: Seconds a caller waits for a channel, and after which a lane with connections that could
-#: not open another tries again.
-_LONGEST_WAIT = 60.0
-_RETRY_PAUSE = 1.0
-
 
 #: User, name of the system and address: a family of calls may have one of its own.
 _Key = tuple[str, str, Address]
-
-
-class _Lane:
-    """The connections of one user to one system."""
-
-    def __init__(
-        self,
-        connect: Callable[[Callable[[Link], None]], asyncio.Task[Link]],
-        limits: PoolLimits,
-    ) -> None:
-        self._connect = connect
-        self.limit(limits)
-        self._links: list[Link] = []
-        self._opening: set[asyncio.Task[Link]] = set()
-        self._waiters: deque[asyncio.Future[Link]] = deque()
-        self._failing = False
-        self._pause: asyncio.TimerHandle | None = None
-        self._closed: FirecrestError | None = None
-        #: The share of those whose work may take long; the rest is for everything else.
-        self._long_work = asyncio.Semaphore(max(1, self._max_links * self._channels // 2))
-
-    @property
-    def empty(self) -> bool:
-        return not (self._links or self._opening or self._waiters)
-
-    @property
-    def in_use(self) -> bool:
-        return bool(self._waiters) or any(link.busy for link in self._links)
-
-    @property
-    def _serving(self) -> list[Link]:
-        """Without those that take no new work: their work goes on, and may have to be ended."""
-        return [link for link in self._links if not link.retired]
-
-    def limit(self, limits: PoolLimits) -> None:
-        """Open no more from now on; the share of long work stays as it began."""
-        self._max_links = limits.max_connections_per_user
-        self._channels = limits.channels_per_connection
-
-    async def take(self, _line: str | None, *, long: bool) -> Link:
-        """A connection with a channel to spare; in order of arrival.
-
-        :raises SystemUnavailable: no connection could be made, or all stay busy
-        """
-        if not long:
-            return await self._acquire()
-        await self._long_work.acquire()
-        try:
-            return await self._acquire()
-        except BaseException:
-            self._long_work.release()
-            raise
-
-    def give_back(self, link: Link, *, long: bool) -> None:
-        """What was done there is over."""
-        self._release(link)
-        if long:
-            self._long_work.release()
-
-    async def _acquire(self) -> Link:
-        if self._closed is not None:
-            raise self._closed
-        waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        self._serve()
-        if waiter.done():
-            return waiter.result()
-        try:
-            async with asyncio.timeout(_LONGEST_WAIT):
-                return await waiter
-        except TimeoutError:
-            raise SystemUnavailable("all connections of the user are busy") from None
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._release(waiter.result())
-            raise
-
-    def _release(self, link: Link) -> None:
-        link.released()
-        self._serve()
-
-    def tend(self, idle_since: float, made_before: float) -> None:
-        """Close connections unused since then, give those made before no more work.
-
-        Both in monotonic seconds.
-        """
-        for link in [ln for ln in self._links if not ln.busy and ln.idle_since < idle_since]:
-            self._links.remove(link)
-            link.close()
-        for link in self._links:
-            link.end_shells(idle_since)
-        for link in self._serving:
-            if link.since < made_before:
-                link.retire()
-        self._serve()
-
-    def close(self, error: FirecrestError) -> None:
-        """End all that is going on, and let nobody in any more."""
-        self._closed = error
-        if self._pause:
-            self._pause.cancel()
-        for opening in self._opening:
-            opening.cancel()
-        for link in list(self._links):
-            link.close()
-        self._links.clear()
-        self._tell(error)
-
-    def _serve(self) -> None:
-        """Hand free channels to waiters; open a connection for those left over."""
-        while self._waiters:
-            if self._waiters[0].done():  # cancelled while it waited
-                self._waiters.popleft()
-                continue
-            free = [ln for ln in self._links if ln.alive and ln.busy < self._room(ln)]
-            if not free:
-                self._open_more()
-                return
-            link = min(free, key=lambda ln: ln.busy)
-            link.busy += 1
-            self._waiters.popleft().set_result(link)
-
-    def _room(self, link: Link) -> int:
-        return max(1, self._channels - link.kept)
-
-    def _open_more(self) -> None:
-        expected = len(self._opening) * self._channels
-        if self._failing or self._pause or expected >= len(self._waiters):
-            return
-        if len(self._serving) + len(self._opening) >= self._max_links:
-            return
-        opening = self._connect(self._forget)
-        self._opening.add(opening)
-        opening.add_done_callback(self._opened)
-
-    def _opened(self, opening: asyncio.Task[Link]) -> None:
-        self._opening.discard(opening)
-        error = (
-            SystemUnavailable("gateway is stopping") if opening.cancelled() else opening.exception()
-        )
-        if error is None and not opening.result().alive:
-            error = SystemUnavailable("connection lost as soon as it was made")
-        if error is None:
-            self._links.append(opening.result())
-        # of several attempts at once the last decides; none is begun until then
-        self._failing = not self._serving and bool(self._opening)
-        if error is not None and self._serving and self._pause is None:
-            # those it has serve on; to try again at once would only keep everybody busy
-            self._pause = asyncio.get_running_loop().call_later(_RETRY_PAUSE, self._resume)
-        if error is not None and not self._serving and not self._opening:
-            self._tell(error)
-        self._serve()
-
-    def _tell(self, error: BaseException) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(error)
-
-    def _resume(self) -> None:
-        self._pause = None
-        self._serve()
-
-    def _forget(self, link: Link) -> None:
-        if link in self._links:
-            self._links.remove(link)
-            self._serve()
 
 
 class _Channel:
@@ -248,9 +72,9 @@ class Pool:
         self.metrics = metrics or Metrics()
         self._settings = settings
         self._connector = self.connector(settings, delegations)
-        self._lanes: dict[_Key, _Lane | Singles] = {}
+        self._lanes: dict[_Key, Lane | Singles] = {}
         #: Those whose last work goes on while what is new is done otherwise.
-        self._leaving: list[tuple[_Key, _Lane | Singles]] = []
+        self._leaving: list[tuple[_Key, Lane | Singles]] = []
         self._denied: frozenset[str] = frozenset()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -293,7 +117,7 @@ class Pool:
             for place in system.places
         }
         for key, lane in list(self._lanes.items()):
-            if isinstance(lane, _Lane) and key[1:] in pooled:
+            if isinstance(lane, Lane) and key[1:] in pooled:
                 lane.limit(settings.pool)
             else:
                 self._leaving.append((key, self._lanes.pop(key)))
@@ -315,7 +139,7 @@ class Pool:
                 self._lanes.pop(key, None)
                 lane.close(_denial(user, key[1]))
 
-    def _all(self) -> list[tuple[_Key, _Lane | Singles]]:
+    def _all(self) -> list[tuple[_Key, Lane | Singles]]:
         return [*self._lanes.items(), *self._leaving]
 
     def channel(
@@ -332,7 +156,7 @@ class Pool:
         """
         return _Channel(self, user, system, line, long=long)
 
-    async def lane(self, user: str, system: System) -> _Lane | Singles:
+    async def lane(self, user: str, system: System) -> Lane | Singles:
         """The connections of the user to the system.
 
         :raises AccessDenied: the policy refuses the user
@@ -360,15 +184,15 @@ class Pool:
         if user in self._denied:  # by now: it may have been said meanwhile
             raise _denial(user, system)
 
-    def _new_lane(self, user: str, system: System) -> _Lane | Singles:
+    def _new_lane(self, user: str, system: System) -> Lane | Singles:
         pool = self._settings.pool
         if self._settings.per_command(system):
             return Singles(
                 lambda lost, line: self._connect(user, system, lost, line),
                 pool.max_connections_per_user,
-                _LONGEST_WAIT,
+                LONGEST_WAIT,
             )
-        return _Lane(lambda lost: asyncio.create_task(self._connect(user, system, lost)), pool)
+        return Lane(lambda lost: asyncio.create_task(self._connect(user, system, lost)), pool)
 
     async def _connect(
         self, user: str, system: System, lost: Callable[[Link], None], line: str | None = None

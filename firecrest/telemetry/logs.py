@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
+import time
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from firecrest.config.settings import Logging
@@ -21,6 +23,7 @@ ON_BEHALF_OF: ContextVar[str] = ContextVar("on_behalf_of", default="-")
 TASK: ContextVar[str] = ContextVar("task", default="")
 
 FILE_NAME = "firecrest.log"
+_CLOCK, _ISO = "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s [%(request_id)s %(trace_id)s]"
 
 
@@ -86,8 +89,17 @@ class _Lines(logging.Formatter):
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        return f"{_moment(int(record.created), _CLOCK)},{int(record.msecs):03d}"
+
     def _time(self, record: logging.LogRecord) -> str:
-        return self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z")
+        return _moment(int(record.created), _ISO)
+
+
+@lru_cache(maxsize=2)
+def _moment(second: int, form: str) -> str:
+    """A second in local time, written once for all its records."""
+    return time.strftime(form, time.localtime(second))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -101,6 +101,37 @@ async def test_one_that_hangs_is_given_up(found: Found, workdir: Path) -> None:
     await ended([hanging])
 
 
+async def test_all_that_wait_for_one_that_hangs_are_told(found: Found, workdir: Path) -> None:
+    machine, find, _ = found
+    await check(machine, workdir)
+    (hanging,) = find.runs
+    os.kill(hanging, signal.SIGSTOP)
+    asked = [machine.run(Stat(str(workdir))) for _ in range(4)]
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    faults = [one.fault if isinstance(one, CommandFailed) else one for one in outcomes]
+    assert faults == [Fault.TIMEOUT] * 4
+    os.kill(hanging, signal.SIGCONT)
+    await ended([hanging])
+
+
+async def test_whoever_goes_away_takes_nobody_elses_answer(found: Found, workdir: Path) -> None:
+    machine, find, stat = found
+    paths = [workdir / str(number) for number in range(6)]
+    for path in paths:
+        path.touch()
+    await check(machine, workdir)
+    os.kill(find.runs[0], signal.SIGSTOP)
+    gone = [asyncio.create_task(machine.run(Stat(str(path)))) for path in paths[:3]]
+    stays = [asyncio.create_task(check(machine, path)) for path in paths[3:]]
+    await asyncio.sleep(0)
+    for one in gone:
+        one.cancel()
+    await asyncio.wait(gone)
+    os.kill(find.runs[0], signal.SIGCONT)
+    await asyncio.gather(*stays)
+    assert (len(find.runs), stat.runs) == (1, [])
+
+
 async def test_none_is_left_behind(testbed: Testbed, tmp_path: Path, workdir: Path) -> None:
     async with machine_with(testbed, tmp_path, "find") as (machine, (find,)):
         await check(machine, workdir)

@@ -10,14 +10,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from firecrest.config.settings import Redis
 from firecrest.redis_client.connect import connect_redis
-from firecrest.redis_client.connections import (
-    CONNECTIONS,
-    OneConnects,
-    SharedConnections,
-    TimeLimit,
-)
+from firecrest.redis_client.connections import CONNECTIONS, OneConnects, SharedConnections
 from firecrest.redis_client.one import One
 from firecrest.schema import load
+from firecrest.time_limit import TimeLimit
 from tests.harness.daemons import RedisServer
 
 

@@ -16,6 +16,7 @@ from firecrest.config.settings import Algorithms, Ssh
 from firecrest.config.settings import Pool as PoolSettings
 from firecrest.config.values import Address
 from firecrest.errors import AccessDenied, CommandFailed, ConfigError, Fault, SystemUnavailable
+from firecrest.ssh import lane
 from firecrest.ssh import pool as pool_module
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.ssh.connecting import offered
@@ -161,7 +162,7 @@ async def _open(wire: Wire, count: int) -> bool:
 async def test_a_connection_that_cannot_be_opened_is_not_tried_without_pause(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "_RETRY_PAUSE", 0.2)
+    monkeypatch.setattr(lane, "_RETRY_PAUSE", 0.2)
     attempts = 0
     connect = bench.pool._connect
 
