@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 import click
 
@@ -26,7 +26,7 @@ class Bench:
 
     @property
     def rounds(self) -> int:
-        """How often gateway and raw limit take turns."""
+        """How often gateway and raw limit are compared."""
         return 3 if self.quick else 5
 
     def scaled(self, count: int) -> int:
@@ -91,13 +91,19 @@ async def compare(
     raw: Round,
     pid: int | None,
     more_is_better: bool,
+    turns: int = 1,
 ) -> Result:
     """Measure both in turns and summarise.
 
+    :param turns: so many of each make a round; a machine's pace changes within seconds, so what
+        is short is measured in several
     :param pid: the gateway's process, for its memory; None: there is none any more
     :param more_is_better: whether the figures are rates (else durations)
     """
-    pairs = [(await ours(), await raw()) for _ in range(bench.rounds)]
+    pairs = []
+    for _ in range(bench.rounds):
+        samples = [(await ours(), await raw()) for _ in range(turns)]
+        pairs.append((_middle([a for a, _ in samples]), _middle([b for _, b in samples])))
     ratios = [
         a.value / b.value if more_is_better else b.value / a.value for a, b in pairs if a.value
     ]
@@ -113,6 +119,14 @@ async def compare(
         errors=sum(a.errors for a, _ in pairs),
         rss_mib=rss_mib(pid) if pid else 0.0,
         cpu_s_per_1000=median(a.cpu_s_per_1000 for a, _ in pairs),
+    )
+
+
+def _middle(samples: list[Sample]) -> Sample:
+    return Sample(
+        median(one.value for one in samples),
+        sum(one.errors for one in samples),
+        fmean(one.cpu_s_per_1000 for one in samples),  # of few calls it is a few ticks
     )
 
 
