@@ -30,7 +30,7 @@ from scripts.benchmarks.servers import Gateway, gateway
 _JOBS = 500
 _POLLS = 1000
 _CLIENTS = 16
-_TURNS = 5  # in a round, of what one client does
+_TURNS = 5  # in a round
 _CONNECTIONS = 4  # of the raw side: OpenSSH allows ten sessions on each
 _NAME = f"bench-{secrets.token_hex(4)}"
 _SCRIPT = f"#!/bin/sh\n#SBATCH --hold --job-name={_NAME}\ntrue\n".encode()
@@ -138,7 +138,7 @@ async def _one(side: Side, case: str, ours: Ours, raw: Raw, count: int) -> Resul
 
 async def _many(side: Side, case: str, ours: Ours, raw: Raw, count: int) -> Result:
     """16 clients: tasks per second."""
-    total = side.bench.scaled(count)
+    total = max(_CLIENTS, side.bench.scaled(count) // _TURNS)
 
     async def through() -> Sample:
         left, errors, before = iter(range(total)), 0, cpu_seconds(side.served.pid)
@@ -170,6 +170,7 @@ async def _many(side: Side, case: str, ours: Ours, raw: Raw, count: int) -> Resu
         raw=bare,
         pid=side.served.pid,
         more_is_better=True,
+        turns=_TURNS,
     )
 
 
