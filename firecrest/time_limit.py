@@ -10,6 +10,8 @@ class TimeLimit:
     """One limit for many waits, nearly all of which end at once.
 
     A timer for the eldest: one for each would take as long as half of what is waited for.
+
+    :ivar seconds: how long each of them may take
     """
 
     def __init__(self, seconds: float) -> None:

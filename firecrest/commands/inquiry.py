@@ -25,7 +25,8 @@ class Describe(Command[None], frozen=True):
     Of what it cannot describe it says nothing; ``stat`` knows why. Links are not followed.
     """
 
-    #: Asked behind each path: what is said of it says that no more is said of the path.
+    #: Asked behind each path: what is said of it says that no more is said of the path. Paths that
+    #: end so cannot be asked about.
     MARK: ClassVar[str] = "/././."
     #: Behind each question and each record.
     END: ClassVar[bytes] = b"\0"
@@ -42,18 +43,18 @@ class Describe(Command[None], frozen=True):
 
     @staticmethod
     def question(path: str) -> bytes:
-        """What is to be sent; a path holds no NUL, and is not the mark."""
+        """What is to be sent; a path holds no NUL, and does not end with the mark."""
         return b"%s\0%s\0" % (path.encode(), _MARK)
 
     @staticmethod
     def is_last(record: bytes) -> bool:
         """Whether the answer to a question is complete."""
-        return record.endswith(_MARK) and _fields(record)[-1] == _MARK
+        return record.endswith(_MARK)
 
     @staticmethod
     def read(record: bytes, path: str) -> FileStatus | None:
         """What a record says of a path; None if it says nothing that is sure."""
-        words = _fields(record)
+        words = record.split(b" ", 11)  # eleven of them, and the path
         if len(words) != 12 or words[11] != path.encode() or words[0] not in _TYPES:
             return None
         kind, mode, ino, dev, nlink, uid, gid, size, atime, mtime, ctime, _ = words
@@ -74,11 +75,6 @@ class Describe(Command[None], frozen=True):
 
 
 _MARK = Describe.MARK.encode()
-
-
-def _fields(record: bytes) -> list[bytes]:
-    """Eleven of them, and the path."""
-    return record.split(b" ", 11)
 
 
 def _seconds(moment: bytes) -> int:

@@ -19,6 +19,8 @@ from firecrest.commands.inquiry import Describe
 from firecrest.time_limit import TimeLimit
 
 _PIECE = 1 << 16
+#: Bytes of a record; no request can name a path of that length.
+_LONGEST = 1 << 16
 
 
 class Inquiry:
@@ -48,7 +50,7 @@ class Inquiry:
 
         :raises TimeoutError: it has said nothing for so long
         """
-        if not self.works or path == Describe.MARK:
+        if not self.works or path.endswith(Describe.MARK):
             return b""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bytes] = loop.create_future()
@@ -73,16 +75,21 @@ class Inquiry:
             self._end()
 
     async def _read(self) -> None:
+        """Give answers, as long as there is one for each question and nothing else.
+
+        What calls itself find may be a program of the user's: it must not fill the memory.
+        """
         said, begun = b"", b""
         try:
-            while piece := await self._process.stdout.read(_PIECE):
+            while len(begun) <= _LONGEST and (piece := await self._process.stdout.read(_PIECE)):
                 *records, begun = (begun + piece).split(Describe.END)
                 for record in records:
-                    if Describe.is_last(record):
+                    last = Describe.is_last(record)
+                    if not self._asked or (said and not last):
+                        return
+                    if last:
                         self._answer(said)
-                        said = b""
-                    else:
-                        said = record
+                    said = b"" if last else record
         except (asyncssh.Error, OSError):
             pass  # it has ended
         finally:

@@ -76,6 +76,38 @@ async def test_where_find_is_too_old_stat_is_run(found: Found, workdir: Path) ->
     assert len(find.runs) == 1, "it is not tried again on the same connection"
 
 
+@pytest.mark.parametrize(
+    "prints",
+    ["yes | tr -d '\\n'", "yes | tr '\\n' '\\0'", "printf 'd 755 /././.\\0d 755 /././.\\0'; cat"],
+    ids=["no end", "many records", "an answer nobody asked for"],
+)
+async def test_what_is_no_find_is_ended(found: Found, workdir: Path, prints: str) -> None:
+    machine, find, stat = found
+    find.replace(prints)
+    for _ in range(3):
+        await check(machine, workdir)
+    assert len(stat.runs) == 3
+    await ended(find.runs)
+
+
+async def test_what_a_shell_says_first_is_no_answer(found: Found, workdir: Path) -> None:
+    machine, find, stat = found
+    find.replace('echo "Welcome to the cluster"; exec "$real" "$@"')
+    with pytest.raises(CommandFailed) as caught:
+        await machine.run(Stat(str(workdir / "missing")))
+    assert caught.value.fault is Fault.SOURCE_NOT_FOUND
+    await check(machine, workdir)
+    assert len(stat.runs) == 1
+
+
+async def test_a_path_that_ends_with_the_mark_is_described(found: Found, workdir: Path) -> None:
+    machine, find, _ = found
+    for path in (f"{workdir}/././.", "/././."):
+        assert (await machine.run(Stat(path))).ino == Path(path).lstat().st_ino
+    await check(machine, workdir)
+    assert len(find.runs) == 1
+
+
 async def test_one_that_was_killed_is_started_again(found: Found, workdir: Path) -> None:
     machine, find, stat = found
     await check(machine, workdir)
