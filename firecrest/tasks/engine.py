@@ -233,25 +233,14 @@ class Engine:
 
     async def _work(self, run: InWork) -> None:
         """Run steps until the task is final, waits, or belongs to somebody else."""
-        with self._quota.taken(run.task.user):
-            await self._steps(run)
-
-    async def _steps(self, run: InWork) -> None:
         user, task_id = run.task.user, run.task.id
         TRACE.set(run.owned.trace)
         run.owned.origin.goes_on(run.task)
         try:
             while step := self._workflows[run.task.kind].steps.get(run.task.status):
-                async with self._turns.turn(user, behind=True):
-                    outcome = await self._outcome(run, step)
-                if isinstance(outcome, Wait):
-                    await self._persist(self._postpone, run, self._until_next(outcome))
-                    return
-                previous = run.task.status
-                run.owned = await self._persist(
-                    self._store.advance, run.owned, outcome.status, outcome.data
-                )
-                self._entered(run.owned, previous)
+                with self._quota.at_work(run.task):
+                    if not await self._moved(run, step):
+                        return
             if run.task.status in FINAL:
                 self._ended.append((user, task_id))
             else:  # at once, before a client moves it on
@@ -262,6 +251,20 @@ class Engine:
             if not run.lost:
                 await self._hand_over(user, task_id)
             raise
+
+    async def _moved(self, run: InWork, step: Step) -> bool:
+        """Run a step and write down what came of it; whether the task is in another state now."""
+        async with self._turns.turn(run.task.user, behind=True):
+            outcome = await self._outcome(run, step)
+        if isinstance(outcome, Wait):
+            await self._persist(self._postpone, run, self._until_next(outcome))
+            return False
+        previous = run.task.status
+        run.owned = await self._persist(
+            self._store.advance, run.owned, outcome.status, outcome.data
+        )
+        self._entered(run.owned, previous)
+        return True
 
     async def _outcome(self, run: InWork, step: Step) -> To | Wait:
         """Run a step; whatever it raises is an outcome, too, but for the loss of the task.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from firecrest.errors import TooManyTasks
+from firecrest.model.tasks import Task
+from firecrest.tasks.states import waits_for_user
 
 
 class Quota:
@@ -37,3 +39,7 @@ class Quota:
             self._busy[user] -= 1
             if not self._busy[user]:
                 del self._busy[user]
+
+    def at_work(self, task: Task) -> AbstractContextManager[None]:
+        """While a step of the task runs: it counts unless that only looks what the user did."""
+        return nullcontext() if waits_for_user(task.kind, task.status) else self.taken(task.user)

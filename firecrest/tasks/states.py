@@ -146,3 +146,8 @@ def failure(kind: Kind, current: Status) -> Edge | None:
         if edge is not None and Cause.STEP in edge.causes:
             return edge
     return None
+
+
+def waits_for_user(kind: Kind, current: Status) -> bool:
+    """Whether the next move is one that a client's request may make."""
+    return any(Cause.CLIENT in edge.causes for edge in TABLE[kind] if edge.origin is current)

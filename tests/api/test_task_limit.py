@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
+
+import pytest
 
 from tests.api.v1.external import UPLOAD
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client
 from tests.harness.gateway import Config
 from tests.harness.network import Wire
+from tests.harness.testbed import Testbed, emptied_database
 from tests.harness.waiting import eventually
 
 MOST = 2
+
+
+@pytest.fixture(autouse=True)
+async def _no_task_of_other_tests(config: Config, testbed: Testbed) -> AsyncIterator[None]:
+    """A gateway takes over what others have left behind, and that is work of their users, too."""
+    async with emptied_database(testbed) as config["redis"]["db"]:
+        yield
 
 
 async def begun(client: Client, workdir: Path, number: int) -> Answer:
@@ -57,3 +68,15 @@ async def test_one_task_too_many_is_not_begun(
 
     # those that wait for their user are not in work
     await alice.reached(await eventually(admitted, "another one is begun"), {"111"})
+
+
+async def test_a_look_for_an_upload_that_hangs_is_not_work(
+    *, config: Config, gateways: Gateways, connect: Connect, store_wire: Wire, workdir: Path
+) -> None:
+    config["tasks"]["max_running_per_user"] = 1
+    config["storage"]["polling_interval"] = 0.1
+    alice = connect(await gateways(config))
+    await alice.reached(await begun(alice, workdir, 0), {"111"})
+    store_wire.mute()
+    await store_wire.held()
+    assert (await alice.finished(await alice.get("/compute/acct")))["status"] == "200"
