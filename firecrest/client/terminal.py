@@ -159,6 +159,7 @@ class Watch(Struct, kw_only=True):
         self.say(f"job {message['jobid']} on {message['system']}: {message['state']}{end}")
 
     def _output(self, message: Message) -> None:
+        """Show a piece; of streams that are one file those of stdout."""
         output = self._outputs[message["system"], message["jobid"], message["stream"]]
         text = message["data"]
         # after a cut the last piece comes again, perhaps with more behind it
@@ -169,5 +170,5 @@ class Watch(Struct, kw_only=True):
         if self.as_json:
             if fresh or output.ended:
                 self.say(orjson.dumps(message).decode())
-        elif fresh:
+        elif fresh and not (message["merged"] and message["stream"] == "stderr"):
             self.write(message["stream"], fresh)

@@ -52,11 +52,13 @@ class OutputChunk(Struct, frozen=True):
     :param data: text; bytes that are no UTF-8 are U+FFFD, so the next offset may not follow
         from its length
     :param eof: the job has ended and nothing follows
+    :param merged: the job writes its stdout and its stderr to this one file
     """
 
     offset: int
     data: str
     eof: bool
+    merged: bool = False
 
 
 class _Part(Protocol):
@@ -169,6 +171,11 @@ class _FollowedJob:
         """Whether nothing more will be heard of the job."""
         return self._end is not None
 
+    @property
+    def merged(self) -> bool:
+        """Whether stdout and stderr are one file; to be asked after :meth:`path`."""
+        return self._details is not None and self._details.stdout == self._details.stderr
+
     def check_known(self) -> None:
         """:raises CommandFailed: it is over because nobody knows how the job ended"""
         if self.failed:
@@ -265,7 +272,7 @@ class _Follower:
                 continue
             text, size = _whole_characters(raw)
             if size:
-                yield OutputChunk(self._position, text, eof=False)
+                yield self._chunk(text, eof=False)
                 self._position += size
             elif not self._job.over:
                 await self._more_than(self._position + len(raw))
@@ -274,8 +281,11 @@ class _Follower:
                 looked_closely = True
             else:
                 self._job.check_known()
-                yield OutputChunk(self._position, raw.decode("utf-8", "replace"), eof=True)
+                yield self._chunk(raw.decode("utf-8", "replace"), eof=True)
                 return
+
+    def _chunk(self, data: str, *, eof: bool) -> OutputChunk:
+        return OutputChunk(self._position, data, eof, self._job.merged)
 
     async def _read(self) -> bytes | None:
         """What is there now; None if that is not what the last look saw."""

@@ -80,6 +80,19 @@ async def test_a_job_is_submitted_and_seen_to_run_to_its_end_whatever_the_networ
     await expect(alice_at.row(workdir.name)).to_contain_text("COMPLETED")
 
 
+async def test_what_a_job_writes_to_one_file_is_shown_once(alice_at: Console) -> None:
+    page = alice_at.page
+    await submit(alice_at, "#!/bin/bash\necho said\necho complained >&2\n")
+    both = page.get_by_label("Output and errors of the job")
+    await expect(both).to_have_text("said\ncomplained\n")
+    await expect(page.get_by_role("status", name="State")).to_have_text("COMPLETED")
+    # it is in no queue any more, which could tell its files
+    await page.get_by_role("link", name="Jobs of cluster").click()
+    await page.go_back()
+    await expect(both).to_have_text("said\ncomplained\n")
+    await expect(page.get_by_label("Errors of the job", exact=True)).to_have_count(0)
+
+
 async def test_the_queue_is_live_and_a_job_is_cancelled(alice_at: Console) -> None:
     page, name = alice_at.page, f"held-{secrets.token_hex(4)}"
     await submit(alice_at, f"#!/bin/bash\n#SBATCH --hold --job-name={name}\ntrue\n")

@@ -24,8 +24,10 @@ class Shown:
     def _write(self, _: str, text: str) -> None:
         self.text += text
 
-    def output(self, offset: int, data: str, *, stream: str = "stdout") -> None:
-        where = {"system": "here", "jobid": "7", "stream": stream}
+    def output(
+        self, offset: int, data: str, *, stream: str = "stdout", merged: bool = False
+    ) -> None:
+        where = {"system": "here", "jobid": "7", "stream": stream, "merged": merged}
         self.tell({"event": "output", **where, "offset": offset, "data": data, "eof": False})
 
     def cut(self) -> None:
@@ -80,3 +82,13 @@ def test_each_stream_is_resumed_by_itself(shown: Shown) -> None:
     shown.output(0, "out again\n")
     shown.output(0, "err\nmore\n", stream="stderr")
     assert shown.text == "out\nerr\nout again\nmore\n"
+
+
+def test_what_goes_to_one_file_is_shown_once(shown: Shown) -> None:
+    shown.output(0, "both\n", stream="stderr", merged=True)
+    shown.output(0, "both\n", merged=True)
+    shown.output(5, "more\n", stream="stderr", merged=True)
+    shown.cut()
+    shown.output(0, "both\nmore\n", merged=True)
+    shown.output(5, "more\n", stream="stderr", merged=True)
+    assert shown.text == "both\nmore\n"

@@ -69,6 +69,7 @@ class OutputChannel:
             "offset": chunk.offset,
             "data": chunk.data,
             "eof": chunk.eof,
+            "merged": chunk.merged,
         }
 
     async def _tell(self, words: str) -> None:

@@ -118,6 +118,10 @@ class OutputMessage(TypedDict):
     offset: Annotated[int, such_as(0, minimum=0, description="Of the first byte, in the file.")]
     data: Annotated[str, such_as("step 1\n")]
     eof: bool
+    merged: Annotated[
+        bool,
+        such_as(description="Stdout and stderr are one file: both streams tell the same pieces."),
+    ]
 
 
 class Subscribed(TypedDict):

@@ -6,12 +6,14 @@ const BLOCK = 1 << 16;
 
 /**
  * One stream of one job; `pieces` are `{offset, text}` in order, `cut` says that the beginning is
- * not kept any more, `ended` that all is there, `error` why there is no more.
+ * not kept any more, `ended` that all is there, `merged` that the job writes both streams to one
+ * file, `error` why there is no more.
  */
 export class Output extends Observable {
   pieces = [];
   cut = false;
   ended = false;
+  merged = false;
   error = "";
   #stops = [];
 
@@ -39,10 +41,6 @@ export class Output extends Observable {
     this.#stops = [];
   }
 
-  get text() {
-    return this.pieces.map(({ text }) => text).join("");
-  }
-
   #which() {
     return { system: this.system, jobid: this.jobid, stream: this.name };
   }
@@ -52,6 +50,7 @@ export class Output extends Observable {
     if (Object.entries(this.#which()).some(([key, value]) => message[key] !== value)) return;
     // told from an earlier place again: after a cut, or because the file became shorter
     this.pieces = this.pieces.filter(({ offset }) => offset < message.offset);
+    this.merged = message.merged;
     if (message.data) this.#append({ offset: message.offset, text: message.data });
     if (message.eof) {
       this.ended = true;

@@ -9,6 +9,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from firecrest.model.jobs import JobDetails
 from firecrest.watch.files import BLOCK
 from firecrest.watch.output import OutputChunk
 from tests.parts.output_watch.followed import Follow, append, end
@@ -76,6 +77,18 @@ class TestOneFollower:
         append(workdir / "err", b"bad")
         out, err = await follow(), await follow(stream="stderr")
         assert ((await out.next()).data, (await err.next()).data) == ("good", "bad")
+
+    async def test_both_streams_in_one_file(
+        self, follow: Follow, batch: ScriptedScheduler, workdir: Path
+    ) -> None:
+        path = str(workdir / "out")
+        batch.files["7"] = JobDetails(
+            job_id="7", state="RUNNING", script=None, stdout=path, stderr=path
+        )
+        append(workdir / "out", b"all")
+        for stream in ("stdout", "stderr"):
+            follower = await follow(stream=stream)
+            assert await follower.next() == OutputChunk(0, "all", eof=False, merged=True)
 
     async def test_a_file_that_comes_later(self, follow: Follow, workdir: Path) -> None:
         follower = await follow()

@@ -48,8 +48,8 @@ function Outputs({ session, system, jobid, paths }) {
       err.close();
     };
   }, [out, err]);
-  const same = paths ? paths[0] === paths[1] : out.ended && err.ended && out.text === err.text;
-  if (same) return html`<${Pane} title="Output and errors" output=${out} />`;
+  const merged = paths ? paths[0] === paths[1] : out.merged;
+  if (merged) return html`<${Pane} title="Output and errors" output=${out} />`;
   return html`<div class="outputs"><${Pane} title="Output" output=${out} /><${Pane} title="Errors" output=${err} /></div>`;
 }
 
