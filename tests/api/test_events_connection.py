@@ -39,8 +39,8 @@ async def test_a_fresh_token_lets_the_connection_live_on(gateway: Gateway, mint:
         assert 590 < (after - before).total_seconds() < 610
         # it lives longer than the first token, and ends with the second
         with pytest.raises(TimeoutError):
-            await events.next(limit=2.5)
-        await events.send(action="token", ref=2, token=mint.token("alice", life=1))
+            await events.next(limit=3.5)
+        await events.send(action="token", ref=2, token=mint.token("alice", life=60))
         assert (await events.next())["expires"] == answer["expires"]  # never shortened
         assert await rest(events) == []
 

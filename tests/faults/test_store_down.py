@@ -67,7 +67,7 @@ async def test_the_status_says_that_storage_is_not_available(
     await store_wire.mend()
     assert await storage() == ("available", 200, "server up & flask running")
     store_wire.stall()
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         assert await storage() == ("not available", 400, "server down")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -27,12 +28,12 @@ class TokenMint:
         return pem.decode()
 
     def token(self, user: str, *, life: float = 3600, **claims: Any) -> str:
-        """A token for the user that ends in ``life`` seconds."""
-        now = int(time.time())
+        """A token for the user that ends after ``life`` seconds, within one more."""
+        now = time.time()
         payload = {
             "iss": ISSUER,
-            "iat": now,
-            "exp": now + life,
+            "iat": int(now),
+            "exp": math.ceil(now + life),
             "preferred_username": user,
             **claims,
         }

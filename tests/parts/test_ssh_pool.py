@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,7 @@ async def test_who_stops_waiting_takes_no_channel(bench: Bench) -> None:
         for task in waiting[::2]:
             task.cancel()
     assert await asyncio.gather(*waiting[1::2]) == [""] * 5
-    async with asyncio.timeout(5), AsyncExitStack() as stack:
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
         for _ in range(6):
             await stack.enter_async_context(bench.pool.channel("alice", bench.system))
 
@@ -89,7 +88,7 @@ async def test_who_stops_waiting_as_it_is_served_gives_the_channel_back(bench: B
             await asyncio.sleep(0)
         calls[0].cancel()
         await asyncio.wait(calls)
-    async with asyncio.timeout(5), AsyncExitStack() as stack:
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
         for _ in range(6):
             await stack.enter_async_context(bench.pool.channel("alice", bench.system))
 
@@ -112,10 +111,9 @@ async def test_a_refused_user_is_told_so(bench: Bench) -> None:
 
 async def test_a_silent_machine_is_given_up_in_time(bench: Bench) -> None:
     bench.wire.stall()
-    began = time.monotonic()
     with pytest.raises(SystemUnavailable):
-        await bench.run("true")
-    assert time.monotonic() - began < 5
+        async with asyncio.timeout(20):
+            await bench.run("true")
 
 
 async def test_long_work_leaves_room_for_the_rest(bench: Bench) -> None:
@@ -223,13 +221,13 @@ async def test_connections_nobody_uses_are_closed(
         async def closed() -> bool:
             return {key[:2] for key in pool._lanes} == {("bob", "cluster")}
 
-        await eventually(closed, "alice's connection is closed", limit=5)
+        await eventually(closed, "alice's connection is closed")
         assert await long == "done"  # what is in use stays
 
         async def all_closed() -> bool:
             return not pool._lanes and bench.wire.open == 0
 
-        await eventually(all_closed, "every connection is closed", limit=5)
+        await eventually(all_closed, "every connection is closed")
         assert await idle.run("id -un") == "alice"
     finally:
         await pool.stop()
@@ -242,7 +240,7 @@ async def test_a_stopped_pool_keeps_no_connection(bench: Bench) -> None:
     async def closed() -> bool:
         return bench.wire.open == 0
 
-    await eventually(closed, "every connection is closed", limit=5)
+    await eventually(closed, "every connection is closed")
 
 
 async def test_what_is_withdrawn_ends_and_nothing_is_begun_in_its_place(bench: Bench) -> None:

@@ -7,11 +7,12 @@ that only a transition can end it. Where it must not, the same makes the test fa
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from firecrest.events.log import bell
+from firecrest.events.log import bell, documents_key
 from firecrest.model.tasks import Kind, Status
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Answer, Client
@@ -24,6 +25,9 @@ from tests.publicclient import slow_scheduler
 
 HELD = 600
 UNKNOWN = "0" * 32
+
+#: What asks Redis for alice's tasks.
+_TASKS_READ = re.compile(rf"(HGET|HMGET|HVALS) {re.escape(documents_key('alice'))}( |$)")
 
 Listeners = Callable[[], Awaitable[int]]
 
@@ -59,19 +63,6 @@ async def listeners(redis_server: RedisServer) -> Listeners:
     return count
 
 
-@pytest.fixture
-async def reads(redis_server: RedisServer) -> Listeners:
-    """How often tasks have been read so far."""
-
-    async def count() -> int:
-        async with redis_server.client() as redis:
-            stats = await redis.info("commandstats")
-        names = ("cmdstat_hget", "cmdstat_hmget", "cmdstat_hvals")
-        return sum(int(stats[name]["calls"]) for name in names if name in stats)
-
-    return count
-
-
 async def prompt(request: Awaitable[Answer]) -> Answer:
     async with asyncio.timeout(15):
         return await request
@@ -80,29 +71,25 @@ async def prompt(request: Awaitable[Answer]) -> Answer:
 class Poll:
     """A request that is held."""
 
-    def __init__(self, client: Client, listeners: Listeners, reads: Listeners) -> None:
+    def __init__(self, client: Client, redis_server: RedisServer) -> None:
         self._client = client
-        self._listeners = listeners
-        self._reads = reads
+        self._redis_server = redis_server
 
     async def __call__(self, path: str, prefer: str | None = None) -> asyncio.Task[Answer]:
-        """Send it, and wait until it waits."""
+        """Send it, and wait until the tasks are read for it: what changes after that is news."""
         headers = {"Prefer": prefer} if prefer else {}
-        before = await self._reads()
-        request = asyncio.create_task(self._client.get(path, headers=headers))
-
-        async def waits() -> bool:
-            assert not request.done(), request.result()
-            # for a while they are listened to after the last one has gone
-            return await self._listeners() > 0 and await self._reads() > before
-
-        await eventually(waits, f"{path} is held")
+        async with self._redis_server.client() as redis, redis.monitor() as asked:
+            request = asyncio.create_task(self._client.get(path, headers=headers))
+            async with asyncio.timeout(20):
+                while not _TASKS_READ.match((await asked.next_command())["command"]):
+                    pass
+        assert not request.done(), request.result()
         return request
 
 
 @pytest.fixture
-def poll(client: Client, listeners: Listeners, reads: Listeners) -> Poll:
-    return Poll(client, listeners, reads)
+def poll(client: Client, redis_server: RedisServer) -> Poll:
+    return Poll(client, redis_server)
 
 
 def statuses(answer: Answer) -> set[str]:
