@@ -79,17 +79,18 @@ class Inquiry:
 
         What calls itself find may be a program of the user's: it must not fill the memory.
         """
-        said, begun = b"", b""
+        said: bytes | None = None
+        begun = b""
         try:
             while len(begun) <= _LONGEST and (piece := await self._process.stdout.read(_PIECE)):
                 *records, begun = (begun + piece).split(Describe.END)
                 for record in records:
                     last = Describe.is_last(record)
-                    if not self._asked or (said and not last):
+                    if not self._asked or (said is not None and not last):
                         return
                     if last:
-                        self._answer(said)
-                    said = b"" if last else record
+                        self._answer(said or b"")
+                    said = None if last else record
         except (asyncssh.Error, OSError):
             pass  # it has ended
         finally:

@@ -94,9 +94,11 @@ class Lane:
             async with asyncio.timeout(LONGEST_WAIT):
                 return await waiter
         except TimeoutError:
+            if _is_served(waiter):  # in the last moment
+                return waiter.result()
             raise SystemUnavailable("all connections of the user are busy") from None
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            if _is_served(waiter):
                 self._release(waiter.result())
             raise
 
@@ -164,6 +166,10 @@ class Lane:
 
     def _opened(self, opening: asyncio.Task[Link]) -> None:
         self._opening.discard(opening)
+        if self._closed is not None:  # as it was being made
+            if not opening.cancelled() and opening.exception() is None:
+                opening.result().close()
+            return
         error = (
             SystemUnavailable("gateway is stopping") if opening.cancelled() else opening.exception()
         )
@@ -194,3 +200,7 @@ class Lane:
         if link in self._links:
             self._links.remove(link)
             self._serve()
+
+
+def _is_served(waiter: asyncio.Future[Link]) -> bool:
+    return waiter.done() and not waiter.cancelled() and waiter.exception() is None

@@ -207,6 +207,8 @@ class Pool:
                 lane.tend(now - self._settings.pool.idle, now - self._settings.pool.max_age)
                 if lane.empty:
                     del self._lanes[key]
+            for _, lane in self._leaving:
+                lane.tend(math.inf, math.inf)  # what was being made as it left, too
             self._leaving = [(key, lane) for key, lane in self._leaving if not lane.empty]
             at_work = {key[:2] for key, lane in self._all() if lane.in_use}
             await asyncio.gather(*(self._ask_again(*one) for one in at_work))

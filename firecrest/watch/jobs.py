@@ -34,19 +34,12 @@ _FAREWELL = 3.0
 
 
 class Watched:
-    """Jobs that are watched until :meth:`close`.
+    """Jobs that are watched until :meth:`close`."""
 
-    :ivar known: the last event of each job of which something is known; what changes later
-        comes as an event
-    """
-
-    def __init__(
-        self, watch: JobWatch, scope: Scope, interests: Collection[Interest], known: list[JobEvent]
-    ) -> None:
+    def __init__(self, watch: JobWatch, scope: Scope, interests: Collection[Interest]) -> None:
         self._watch = watch
         self._scope = scope
         self._interests = interests
-        self.known = known
 
     async def close(self) -> None:
         """End the interest; Redis may be away, then it ends by itself."""
@@ -121,8 +114,8 @@ class JobWatch:
     async def watch(self, user: str, system: str, job_ids: Collection[str]) -> Watched:
         """Watch jobs in the name of a user.
 
-        Listen to the user's events first: what happens after ``known`` is told there only.
-        A job that has ended is not asked for again.
+        A job that has ended is not asked for again: listen to the user's events, then ask for
+        what is :meth:`known`.
 
         :raises UnknownSystem: no such system
         :raises InvalidInput: something is no job id
@@ -136,7 +129,6 @@ class JobWatch:
         await machine.check_permitted()
         wanted = list(dict.fromkeys(job_ids))
         rows = await self._job_log.known(user, system, wanted)
-        known = [rows[job_id].event for job_id in wanted if job_id in rows]
         ended = {job_id for job_id, row in rows.items() if row.final}
         interests = [(user, job_id) for job_id in wanted if job_id not in ended]
         scope = Scope(system, None if self._accounts[system] else user)
@@ -148,7 +140,15 @@ class JobWatch:
             except BaseException:
                 self._uncount(scope, interests)
                 raise
-        return Watched(self, scope, interests, known)
+        return Watched(self, scope, interests)
+
+    async def known(self, user: str, system: str, job_ids: Collection[str]) -> list[JobEvent]:
+        """The last event of each of these jobs of which something is known.
+
+        :raises TaskStoreUnavailable: Redis cannot be reached
+        """
+        rows = await self._job_log.known(user, system, job_ids)
+        return [rows[job_id].event for job_id in job_ids if job_id in rows]
 
     async def drop(self, scope: Scope, interests: Collection[Interest]) -> None:
         """See :meth:`Watched.close`."""

@@ -222,7 +222,7 @@ class _FollowedJob:
                 async with self._hub.subscribe(user) as events:
                     watched = await self._jobs.watch(user, system, [self._job_id])
                     try:
-                        for event in watched.known:
+                        for event in await self._jobs.known(user, system, [self._job_id]):
                             self._hear(event)
                         while not self.over:
                             item = await events.get()

@@ -78,8 +78,13 @@ async def test_where_find_is_too_old_stat_is_run(found: Found, workdir: Path) ->
 
 @pytest.mark.parametrize(
     "prints",
-    ["yes | tr -d '\\n'", "yes | tr '\\n' '\\0'", "printf 'd 755 /././.\\0d 755 /././.\\0'; cat"],
-    ids=["no end", "many records", "an answer nobody asked for"],
+    [
+        "yes | tr -d '\\n'",
+        "yes | tr '\\n' '\\0'",
+        "cat /dev/zero",
+        "printf 'd 755 /././.\\0d 755 /././.\\0'; cat",
+    ],
+    ids=["no end", "many records", "empty records", "an answer nobody asked for"],
 )
 async def test_what_is_no_find_is_ended(found: Found, workdir: Path, prints: str) -> None:
     machine, find, stat = found

@@ -339,6 +339,30 @@ async def test_a_system_that_goes_keeps_what_runs_there(bench: Bench, workdir: P
     await eventually(closed, "the connection ended with its work")
 
 
+async def test_what_was_being_made_as_its_system_went_ends_with_its_work(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "_SWEEP_INTERVAL", 0.05)
+    await bench.pool.stop()
+    bench.pool.start()
+    bench.wire.stall()
+    running = asyncio.create_task(bench.run("echo done"))
+
+    async def opening() -> bool:
+        return bench.wire.open == 1
+
+    await eventually(opening, "a connection is being made")
+    ssh = bench.pool._settings
+    bench.pool.reload(ssh, (), bench.pool.connector(ssh, {}), None)
+    bench.wire.flow()
+    assert await running == "done"
+
+    async def closed() -> bool:
+        return bench.wire.open == 0 and not bench.pool._leaving
+
+    await eventually(closed, "the connection ended with its work")
+
+
 async def test_other_limits_and_addresses_hold_from_then_on(bench: Bench) -> None:
     assert await bench.run("id -un") == "alice"
     ssh, connector = bench.pool._settings, bench.pool._connector

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from firecrest.api.events.asked import JobsAsked
@@ -16,23 +17,20 @@ from firecrest.workflows.words import explain
 class JobChannel:
     """A subscription to jobs of one system.
 
-    What is known of a job is told at once, at its place in the order of the log.
+    What is known of a job is told at its place in the order of the log: it is read once events
+    are taken, for what happens before may have gone by.
     """
 
     name: ClassVar[str] = "jobs"
 
-    def __init__(self, listener: Listener, system: str, ids: frozenset[str]) -> None:
+    def __init__(
+        self, listener: Listener, system: str, ids: Collection[str], watched: Watched
+    ) -> None:
         self._listener = listener
         self._system = system
-        self._ids = ids
-        self._untold: dict[str, JobEvent] = {}
-        self._watched: Watched | None = None
-
-    def begin(self, watched: Watched) -> None:
-        """Tell what is known; the watch ends with this channel."""
-        self._watched = watched
-        self._untold = {event.job_id: event for event in watched.known}
-        self._listener.events.wake()
+        self._ids = frozenset(ids)
+        self._untold = dict.fromkeys(ids)
+        self._watched = watched  # ends with this channel
 
     def take(self, event: Event) -> bool:
         if not isinstance(event, JobEvent) or event.system != self._system:
@@ -43,27 +41,24 @@ class JobChannel:
         return True
 
     async def settle(self) -> None:
-        events = self._listener.events
-        if events.replaying:
+        events, jobs = self._listener.events, self._listener.parts.jobs
+        if not self._untold or events.replaying:
             return
-        for job_id, known in list(self._untold.items()):
+        for known in await jobs.known(self._listener.user, self._system, self._untold):
             # what lies behind this position is still to come as an event
             if order(known.id) <= order(events.position):
                 await self._listener.send(job_change(known, events.position))
-            self._untold.pop(job_id, None)
+        self._untold.clear()
 
     async def close(self) -> None:
-        if self._watched:
-            await self._watched.close()
+        await self._watched.close()
 
 
 async def open_jobs(listener: Listener, ref: Any, asked: JobsAsked) -> JobChannel:
     """Watch the jobs."""
     system, ids = asked.jobs.system, asked.jobs.ids
-    channel = JobChannel(listener, system, frozenset(ids))
     try:
         watched = await listener.parts.jobs.watch(listener.user, system, ids)
     except FirecrestError as error:
         raise BadAction(explain(error)) from error
-    channel.begin(watched)
-    return channel
+    return JobChannel(listener, system, ids, watched)

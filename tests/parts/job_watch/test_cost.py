@@ -30,7 +30,7 @@ class TestCost:
         check_asked_by_one(batch)
         assert batch.most_at_once == 1
         assert await told.states() == ["RUNNING"]
-        assert [event.job_id for event in many[-1].known] == ["7"]
+        assert [e.job_id for e in await watch.known("alice", "cluster", ["7"])] == ["7"]
         await asyncio.gather(*(watched.close() for watched in many[1:]))
         await batch.looks()
 
