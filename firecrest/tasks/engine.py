@@ -20,7 +20,7 @@ from firecrest.tasks.due import DueList
 from firecrest.tasks.in_work import InWork, broken
 from firecrest.tasks.quota import Quota
 from firecrest.tasks.receipts import Once, Repeated
-from firecrest.tasks.states import FINAL, Cause, check, failure
+from firecrest.tasks.states import FINAL, Cause, check
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from firecrest.tasks.workflow import Step, To, Wait, Workflow
 from firecrest.telemetry.metrics import Metrics
@@ -48,7 +48,7 @@ class Engine:
     and runs the step of the stored state.
 
     :param lease: seconds
-    :param most: tasks of one user in work at once, of those created here; 0: any number
+    :param most: tasks of one user in work at once; one more is not created; 0: any number
     """
 
     def __init__(
@@ -129,10 +129,10 @@ class Engine:
             # gets its receipt when it asks again, and somebody shall work on it then.
             if once is None:
                 owned = Owned.created(task_id, kind, user=user, system=system, spec=spec)
-                clearing = asyncio.create_task(self._void(owned), name=f"void {task_id}")
+                work = self._clear(user, self._void, owned)
             else:
-                listing = self._persist(self._due.lease, user, task_id)
-                clearing = asyncio.create_task(listing, name=f"list {task_id}")
+                work = self._clear(user, self._persist, self._due.lease, user, task_id)
+            clearing = asyncio.create_task(work, name=f"clear {task_id}")
             self._clearing.add(clearing)
             clearing.add_done_callback(self._clearing.discard)
             raise
@@ -230,6 +230,8 @@ class Engine:
     def _finished(self, task_id: str, work: asyncio.Task[None]) -> None:
         if self._working.get(task_id, (None, None))[1] is work:
             del self._working[task_id]
+        if not work.cancelled() and (error := work.exception()):
+            _log.error("the work on task %s broke off", task_id, exc_info=error)
 
     async def _work(self, run: InWork) -> None:
         """Run steps until the task is final, waits, or belongs to somebody else."""
@@ -253,17 +255,25 @@ class Engine:
             raise
 
     async def _moved(self, run: InWork, step: Step) -> bool:
-        """Run a step and write down what came of it; whether the task is in another state now."""
+        """Run a step and write down what came of it; whether the task is in another state now.
+
+        :raises StaleTask: the task is in other hands
+        """
         async with self._turns.turn(run.task.user, behind=True):
             outcome = await self._outcome(run, step)
+        try:
+            return await self._written(run, outcome)
+        except TypeError:  # a number that is too large for JSON, or half a character
+            _log.exception("what task %s has in %s cannot be stored", run.task.id, run.task.status)
+            return await self._written(run, broken(run.task) or Wait(_MAX_BACKOFF))
+
+    async def _written(self, run: InWork, outcome: To | Wait) -> bool:
         if isinstance(outcome, Wait):
             await self._persist(self._postpone, run, self._until_next(outcome))
             return False
-        previous = run.task.status
-        run.owned = await self._persist(
-            self._store.advance, run.owned, outcome.status, outcome.data
-        )
-        self._entered(run.owned, previous)
+        before = run.owned
+        run.owned = await self._persist(self._store.advance, before, outcome.status, outcome.data)
+        self._entered(run.owned, before.task.status)
         return True
 
     async def _outcome(self, run: InWork, step: Step) -> To | Wait:
@@ -284,8 +294,7 @@ class Engine:
             return Wait(_MAX_BACKOFF)
         except Exception:  # noqa: BLE001  a defect in a step must not end the loop
             _log.exception("task %s failed unexpectedly in %s", task_id, run.task.status)
-            edge = failure(run.task.kind, run.task.status)
-            return broken(run.task, edge) if edge else Wait(_MAX_BACKOFF)
+            return broken(run.task) or Wait(_MAX_BACKOFF)
         return outcome
 
     def _entered(self, owned: Owned, previous: str) -> None:
@@ -293,6 +302,13 @@ class Engine:
         kind, status = owned.task.kind, owned.task.status
         self._metrics.task_transitions[kind, previous, status].inc()
         self._metrics.task_age[kind, status].observe(max(0.0, time.time() - owned.since))
+
+    async def _clear(
+        self, user: str, act: Callable[..., Coroutine[Any, Any, None]], *args: Any
+    ) -> None:
+        """Mend what may have been begun; as a task in work, for nobody may leave any number."""
+        with self._quota.taken(user):
+            await act(*args)
 
     async def _void(self, owned: Owned) -> None:
         """End a task whose client was told that there is none, before anybody works on it.

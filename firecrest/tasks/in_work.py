@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from firecrest.model.tasks import Task
-from firecrest.tasks.states import Edge, Payload
+from firecrest.tasks.states import Payload, failure
 from firecrest.tasks.store import Owned, TaskStore
 from firecrest.tasks.workflow import To
 
@@ -42,8 +42,11 @@ class InWork:
         return await self._store.blob(self.owned)
 
 
-def broken(task: Task, edge: Edge) -> To:
-    """The end of a task with a defect, in the shape that belongs to the state."""
+def broken(task: Task) -> To | None:
+    """The end of a task with a defect, in the shape of its state; None if none leads from there."""
+    edge = failure(task.kind, task.status)
+    if edge is None:
+        return None
     if isinstance(task.data, dict) and edge.payload is Payload.TRANSFER:
         return To(edge.to, {**task.data, "status": edge.to, "msg": _DEFECT})
     if isinstance(task.data, dict) and edge.payload is Payload.PUSH:

@@ -14,6 +14,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextvars import Context
 
 from firecrest.background import end
 from firecrest.config.settings import Settings
@@ -197,7 +198,11 @@ class JobWatch:
                 group.fence = kept.fence
                 if not group.watching:
                     watcher = self._watch(scope, group)
-                    group.watcher = asyncio.create_task(watcher, name=f"watch {scope.name}")
+                    # who watches for all does so in the name of nobody's request
+                    context = Context() if scope.user is None else None
+                    group.watcher = asyncio.create_task(
+                        watcher, name=f"watch {scope.name}", context=context
+                    )
             if kept.new:
                 group.wake.set()
                 await self._roster.call(scope)

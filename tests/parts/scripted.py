@@ -8,6 +8,7 @@ import time
 from firecrest.errors import FirecrestError, SchedulerRefused
 from firecrest.machines import Machine
 from firecrest.model.jobs import AccountedJob, AccountingQuery, JobDetails, QueuedJob
+from firecrest.telemetry.logs import ON_BEHALF_OF
 from firecrest.watch.ids import base
 from tests.harness.waiting import eventually
 
@@ -64,6 +65,8 @@ class ScriptedScheduler:
         self.accounting_asked: list[tuple[str, tuple[str, ...]]] = []
         self.details_asked = 0
         self.asked_at: list[float] = []
+        #: ids of the requests for which the queue was asked
+        self.asked_for: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
 
@@ -73,6 +76,7 @@ class ScriptedScheduler:
         assert not job_ids
         self.queue_asked.append((on.user, user))
         self.asked_at.append(time.monotonic())
+        self.asked_for.append(ON_BEHALF_OF.get())
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:

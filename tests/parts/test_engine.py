@@ -10,7 +10,7 @@ import pytest
 from redis import asyncio as aioredis
 
 from firecrest.config.services import Events, Tasks
-from firecrest.errors import TaskStoreUnavailable
+from firecrest.errors import TaskStoreUnavailable, TooManyTasks
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.due import KEY, DueList
 from firecrest.tasks.engine import Engine
@@ -92,6 +92,54 @@ async def test_a_task_whose_client_was_told_that_there_is_none_does_nothing(
     (task,) = await store.read_all("alice")
     assert task.decoded("")["data"] == "Error creating task"
     assert work.runs == 0
+
+
+async def test_what_may_be_left_of_creations_that_failed_is_bounded(redis: aioredis.Redis) -> None:
+    store = Unreachable(redis, Tasks(), Events())
+    engine = Engine(store, DueList(redis, 60), [Counted()], 60, most=2)
+    try:
+        for failure in (TaskStoreUnavailable, TaskStoreUnavailable, TooManyTasks):
+            with pytest.raises(failure):
+                await engine.create(Kind.LIST_JOBS, user="alice", system="cluster", spec={})
+            await asyncio.sleep(0)
+        with pytest.raises(TaskStoreUnavailable):
+            await engine.create(Kind.LIST_JOBS, user="bob", system="cluster", spec={})
+        store.back.set()
+
+        async def admitted() -> bool:
+            try:
+                engine.admit("alice")
+            except TooManyTasks:
+                return False
+            return True
+
+        await eventually(admitted, "both are voided")
+    finally:
+        await engine.stop(1)
+
+
+class Endless(Counted):
+    """It finds what JSON cannot hold."""
+
+    async def _run(self, run: Run) -> To | Wait:
+        self.runs += 1
+        return To(Status.DONE, {"jobid": 10**25})
+
+
+async def test_what_cannot_be_stored_ends_the_task(redis: aioredis.Redis) -> None:
+    store, work = TaskStore(redis, Tasks(), Events()), Endless()
+    engine = Engine(store, DueList(redis, 60), [work], 60)
+    try:
+        task = await engine.create(Kind.LIST_JOBS, user="alice", system="cluster", spec={})
+
+        async def failed() -> bool:
+            return (await store.read("alice", task.id)).status == Status.FAILED
+
+        await eventually(failed, "the task has failed")
+    finally:
+        await engine.stop(1)
+    assert (await store.read("alice", task.id)).decoded("")["data"] == "Internal error"
+    assert work.runs == 1
 
 
 class Held(Counted):

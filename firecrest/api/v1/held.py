@@ -36,17 +36,22 @@ def preferred_wait(headers: Iterable[str]) -> int | None:
 
 async def read_held(
     call: Call, read: Read, wanted: frozenset[str] | None, wait: int | None
-) -> Sequence[Document]:
+) -> tuple[Sequence[Document], dict[str, str]]:
     """Read tasks, and hold the answer while nothing has changed.
+
+    Each who waits costs a connection and a listener, of which a user may have so many streams:
+    who has as many polls is answered at once, which is always allowed.
 
     :param read: gives the current state of what was asked for
     :param wanted: ids asked for; None means all tasks of the caller
     :param wait: seconds the client prefers; None leaves it to ``tasks.hold``
+    :returns: the tasks, and the header that says which preference was honoured
     """
     user, client = call.user, call.principal.client
     seconds = call.parts.settings.tasks.hold if wait is None else wait
     explicit = wait is not None
-    if seconds > 0 and _may_be_held(call, wanted, explicit=explicit):
+    too_many = call.parts.held[user] >= call.parts.settings.events.max_connections_per_user
+    if seconds > 0 and not too_many and _depends(call, wanted, explicit=explicit):
         with _counted(call.parts.held, user):
             # heard before it is read, so that nothing falls between
             async with call.parts.hub.subscribe(user, heed=_transitions(wanted)) as events:
@@ -58,17 +63,12 @@ async def read_held(
         found = await read()
     if wanted is not None:
         call.parts.seen.remember(user, client, found)
-    return found
+    applied = {"Preference-Applied": f"wait={wait}"} if explicit and not too_many else {}
+    return found, applied
 
 
-def _may_be_held(call: Call, wanted: frozenset[str] | None, *, explicit: bool) -> bool:
-    """Whether it depends on the tasks if the caller is made to wait.
-
-    Each who waits costs a connection and a listener, of which a user may have so many streams:
-    who has as many polls is answered at once, which is always allowed.
-    """
-    if call.parts.held[call.user] >= call.parts.settings.events.max_connections_per_user:
-        return False
+def _depends(call: Call, wanted: frozenset[str] | None, *, explicit: bool) -> bool:
+    """Whether it depends on the tasks if the caller is made to wait."""
     if explicit or wanted is None:
         return explicit
     user, client, is_open = call.user, call.principal.client, call.parts.seen.is_open

@@ -64,9 +64,9 @@ async def task(call: Call, params: TaskParams) -> Reply:
     async def read() -> list[Document]:
         return [await call.parts.tasks.read(call.user, task_id)]
 
-    (found,) = await read_held(call, read, frozenset({task_id}), wait)
+    (found,), applied = await read_held(call, read, frozenset({task_id}), wait)
     name = params.view or call.parts.settings.compat.single_task_view
-    return Reply(200, b'{"task":%b}' % view(found, call.public_url, name), _applied(wait))
+    return Reply(200, b'{"task":%b}' % view(found, call.public_url, name), applied)
 
 
 @endpoints.get(
@@ -83,25 +83,22 @@ async def list_tasks(call: Call, params: TasksParams) -> Reply:
     store, user = call.parts.tasks, call.user
     wait = preferred_wait(call.request.headers.getall("Prefer", []))
     if params.tasks is None:
-        found = await read_held(call, lambda: store.read_all(user), None, wait)
+        found, applied = await read_held(call, lambda: store.read_all(user), None, wait)
     else:
         ids = params.tasks.split(",")
-        found = await read_held(call, lambda: store.read_some(user, ids), frozenset(ids), wait)
+        found, applied = await read_held(
+            call, lambda: store.read_some(user, ids), frozenset(ids), wait
+        )
     url = call.public_url
     if params.view == CLASSIC:
         members = (b'"%b":%b' % (one.id.encode(), view(one, url, CLASSIC)) for one in found)
         body = b"{%b}" % b",".join(members)
     elif isinstance(found, Listed):
-        return Reply(200, found.text(url, lambda: _told(listing(found, url))), _applied(wait))
+        return Reply(200, found.text(url, lambda: _told(listing(found, url))), applied)
     else:
         body = listing(found, url)
-    return Reply(200, _told(body), _applied(wait))
+    return Reply(200, _told(body), applied)
 
 
 def _told(tasks: bytes) -> bytes:
     return b'{"tasks":%b}' % tasks
-
-
-def _applied(wait: int | None) -> dict[str, str]:
-    """The header that says which preference was honoured."""
-    return {} if wait is None else {"Preference-Applied": f"wait={wait}"}

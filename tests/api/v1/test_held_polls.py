@@ -357,10 +357,13 @@ async def test_a_poll_beyond_those_a_user_may_have_held_is_answered_at_once(
         await prompt(client.get(path))
         polls = [asyncio.create_task(client.get(path, headers=headers)) for _ in range(3)]
         answered, held = await asyncio.wait(polls, timeout=15, return_when=asyncio.FIRST_COMPLETED)
-        assert [statuses(one.result()) for one in answered] == [{"100"}]
+        (refused,) = (one.result() for one in answered)
+        assert (statuses(refused), "Preference-Applied" in refused.headers) == ({"100"}, False)
         await producer.advance(owned, Status.DONE)
         for one in held:
-            assert statuses(await prompt(one)) == {"200"}
+            answer = await prompt(one)
+            assert statuses(answer) == {"200"}
+            assert answer.headers.get("Preference-Applied") == prefer
 
 
 async def test_a_hold_ends_with_its_time(

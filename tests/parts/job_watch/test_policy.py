@@ -6,6 +6,7 @@ import pytest
 from redis import asyncio as aioredis
 
 from firecrest.errors import AccessDenied
+from firecrest.telemetry.logs import ON_BEHALF_OF
 from tests.parts.job_watch.watched import Replica, Told
 from tests.parts.scripted import ScriptedScheduler, queued
 
@@ -51,3 +52,15 @@ async def test_who_comes_to_be_refused_hears_no_more_and_the_others_do(
     assert await alice.states() == ["PENDING"]
     policy.refused = set()
     await alice.until("PENDING", "RUNNING")  # it was late, and is not lost
+
+
+@pytest.mark.parametrize(("system", "request_id"), [("cluster", "first"), ("open", "-")])
+async def test_who_watches_for_all_does_so_in_nobodys_request(
+    replica: Replica, batch: ScriptedScheduler, system: str, request_id: str
+) -> None:
+    """It goes on for others when the request that began it is long over."""
+    watch = replica()
+    ON_BEHALF_OF.set("first")
+    await watch.watch("alice", system, ["7"])
+    await batch.looks()
+    assert set(batch.asked_for) == {request_id}
