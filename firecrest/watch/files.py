@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 
 BLOCK = 64 * 1024
 """Bytes read at a time."""
-_BLOCKS = 8
+#: Blocks kept of a file for those who are not quite as far as others; a user may follow thousands.
+_BLOCKS = 2
 _SHORTEST = 0.2
 _LONGEST = 3.0
 _GROWTH = 1.5

@@ -12,8 +12,8 @@ import asyncio
 import codecs
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Generic, Protocol, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any, Generic, Protocol, TypeVar
 
 import orjson
 from msgspec import Struct
@@ -40,6 +40,9 @@ from firecrest.watch.jobs import JobWatch
 _log = logging.getLogger(__name__)
 
 STREAMS = ("stdout", "stderr")
+
+#: What bounds how much is held by those who follow, for example a semaphore.
+Room = AbstractAsyncContextManager[Any]
 
 _RETRY_DELAY = 2.0
 _ATTEMPTS = 10
@@ -101,7 +104,13 @@ class OutputWatch:
             await job.part.stop()
 
     def follow(
-        self, user: str, system: str, job_id: str, stream: str, offset: int = 0
+        self,
+        user: str,
+        system: str,
+        job_id: str,
+        stream: str,
+        offset: int = 0,
+        room: Room = nullcontext(),  # noqa: B008  it has no state
     ) -> AsyncGenerator[OutputChunk, None]:
         """The output of a job from ``offset`` on, as it is written.
 
@@ -113,6 +122,7 @@ class OutputWatch:
 
         To be closed by who does not go to the end (``contextlib.aclosing``).
 
+        :param room: entered before a chunk is read and left when the next one is asked for
         :raises UnknownSystem, InvalidInput: at once
         :raises SystemUnavailable, AccessDenied, CommandFailed: while one iterates: the
             machine has not been reached for some time; the output cannot be found or read;
@@ -125,10 +135,10 @@ class OutputWatch:
             raise InvalidInput("'stream' must be stdout or stderr")
         if offset < 0:
             raise InvalidInput("'offset' must not be negative")
-        return self._chunks(machine, job_id, stream, offset)
+        return self._chunks(machine, job_id, stream, offset, room)
 
     async def _chunks(
-        self, machine: Machine, job_id: str, stream: str, offset: int
+        self, machine: Machine, job_id: str, stream: str, offset: int, room: Room
     ) -> AsyncGenerator[OutputChunk, None]:
         key = (machine.user, machine.system.name, job_id)
         async with _shared(
@@ -140,7 +150,7 @@ class OutputWatch:
             async with _shared(self._files, key, lambda: GrowingFile(remote)) as file:
                 job.files.append(file)
                 try:
-                    async for chunk in _Follower(job, file, offset).chunks():
+                    async for chunk in _Follower(job, file, offset, room).chunks():
                         yield chunk
                 finally:
                     job.files.remove(file)
@@ -252,10 +262,11 @@ class _FollowedJob:
 class _Follower:
     """How far one listener is in a file."""
 
-    def __init__(self, job: _FollowedJob, file: GrowingFile, offset: int) -> None:
+    def __init__(self, job: _FollowedJob, file: GrowingFile, offset: int, room: Room) -> None:
         self._job = job
         self._file = file
         self._position = offset
+        self._room = room
         self._generation = file.generation
         self._looks = 0
 
@@ -266,14 +277,16 @@ class _Follower:
             self._looks = self._file.looks
             if self._begun_anew():
                 self._generation, self._position = self._file.generation, 0
-            raw = await self._read()
+            async with self._room:
+                raw = await self._read()
+                text, size = _whole_characters(raw or b"")
+                if size:
+                    yield self._chunk(text, eof=False)
+                    self._position += size
+                    del raw, text  # or they are held until there is room again
+                    continue
             if raw is None:
                 await self._next_look()
-                continue
-            text, size = _whole_characters(raw)
-            if size:
-                yield self._chunk(text, eof=False)
-                self._position += size
             elif not self._job.over:
                 await self._more_than(self._position + len(raw))
             elif not looked_closely:

@@ -7,6 +7,7 @@ names them all.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Protocol
 
@@ -31,6 +32,8 @@ class Listener(Protocol):
     user: str
     public_url: str
     events: Subscription
+    #: Of what is too large to be held for each channel at once.
+    room: asyncio.Semaphore
 
     async def send(self, message: Message) -> None:
         """Send now; waits while there is no room."""

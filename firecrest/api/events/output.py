@@ -52,6 +52,7 @@ class OutputChannel:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     await self._listener.send(message(self._piece(chunk)))
+                    del chunk  # or it is held until there is another
         except FirecrestError as failure:
             await self._tell(explain(failure))
         except ConnectionError:
@@ -84,7 +85,8 @@ async def open_output(listener: Listener, ref: Any, asked: OutputAsked) -> Outpu
     wanted = asked.output
     try:
         chunks = listener.parts.outputs.follow(
-            listener.user, wanted.system, wanted.jobid, wanted.stream, wanted.offset
+            *(listener.user, wanted.system, wanted.jobid, wanted.stream, wanted.offset),
+            room=listener.room,
         )
     except FirecrestError as refused:
         raise BadAction(explain(refused)) from refused

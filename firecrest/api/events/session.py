@@ -32,6 +32,8 @@ CHANNELS = {
 }
 
 _MAX_SUBSCRIPTIONS = 100
+#: Pieces of output that wait to be sent; one takes up to half a megabyte.
+_ROOM = 8
 
 T = TypeVar("T")
 
@@ -71,6 +73,7 @@ class Session:
         self.user = outlet.principal.user
         self.events = events
         self.public_url = public_url
+        self.room = asyncio.Semaphore(_ROOM)
 
     async def greet(self) -> None:
         """Send hello; the token's time begins to count."""

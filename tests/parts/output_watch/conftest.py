@@ -76,9 +76,13 @@ async def follow(output: OutputWatch) -> AsyncIterator[Follow]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            offset: int = 0, stream: str = "stdout", job_id: str = "7", user: str = "alice"
+            offset: int = 0,
+            stream: str = "stdout",
+            job_id: str = "7",
+            user: str = "alice",
+            **options: Any,
         ) -> Follower:
-            chunks = output.follow(user, "cluster", job_id, stream, offset)
+            chunks = output.follow(user, "cluster", job_id, stream, offset, **options)
             return Follower(await stack.enter_async_context(aclosing(chunks)))
 
         yield start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ Outputs = Callable[..., Awaitable[OutputWatch]]
 class Follower:
     """One that takes chunk after chunk."""
 
-    chunks: AsyncIterator[OutputChunk]
+    chunks: AsyncGenerator[OutputChunk, None]
 
     async def next(self, limit: float = 20) -> OutputChunk:
         async with asyncio.timeout(limit):

@@ -96,10 +96,26 @@ class TestManyFollowers:
         while seen < total:
             seen += len((await quick.next()).data)
         (shared,) = output._files.values()
-        assert sum(len(block) for block in shared.part._blocks.values()) <= 8 * BLOCK
+        assert sum(len(block) for block in shared.part._blocks.values()) <= 2 * BLOCK
         second = await slow.next()
         assert second.offset == len(first.data)
         assert second.data.startswith(chr(65 + len(first.data) % 26))
+
+    async def test_only_as_much_is_read_as_there_is_room_for(
+        self, follow: Follow, workdir: Path, counted: Counted
+    ) -> None:
+        for name in ("out", "err"):
+            (workdir / name).write_bytes(bytes(2 * BLOCK))
+        room = asyncio.Semaphore(1)
+        slow, other = await follow(room=room), await follow(stream="stderr", room=room)
+        assert (await slow.next()).offset == 0
+        waiting = asyncio.create_task(other.next())
+        await counted.further(3)  # it knows that there is something
+        assert (counted.bytes_read, waiting.done()) == (BLOCK, False)
+        more = asyncio.create_task(slow.next())
+        assert (await waiting).offset == 0
+        await other.chunks.aclose()  # who goes leaves the room to others
+        assert (await more).offset == BLOCK
 
     async def test_nobody_following_costs_nothing(
         self, output: OutputWatch, follow: Follow, workdir: Path, counted: Counted
