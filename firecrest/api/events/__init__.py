@@ -1,8 +1,8 @@
 """`/events`: what happens to the caller's tasks, pushed (Contract: events §1 to §4).
 
 ``session`` is one listener, whatever carries it; ``websocket`` and ``sse`` carry it;
-``channel`` says what a subscription is, and ``tasks`` is one. A further channel is a module
-beside ``tasks`` and a line in the table of ``session``.
+``channel`` says what a subscription is; ``tasks``, ``jobs`` and ``output`` are those there are. A
+further one is a module beside them and a line in the table of ``session``.
 """
 
 from __future__ import annotations
