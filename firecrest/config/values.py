@@ -166,7 +166,10 @@ def is_loopback(host: str) -> bool:
 
 def secure_url(value: str) -> None:
     """Check for a URL that nobody on the way can answer in the place of its host."""
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise ValidationError("Not an https URL.") from None
     local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
     if not (parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and local))):
         raise ValidationError("Not an https URL.")

@@ -16,8 +16,10 @@ _THROUGH = re.compile(rf"\A/.*?/attempt-\d+/{re.escape(_UP)}", re.DOTALL)
 _PART = re.compile(r"%(\d*)([AajuxJ%])")
 #: Slurm's longest padding of a number.
 _MAX_WIDTH = 10
-#: Names that one range may stand for.
+#: Names that a list of ranges may stand for.
 _MANY = 100_000
+_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
+_RANGES = re.compile(r"([^\[\]]*)\[([^\[\]%]*)(?:%\d+)?\]([^\[\]]*)")
 
 
 class FileNames(Struct, frozen=True, kw_only=True):
@@ -79,8 +81,12 @@ def is_part(job_id: str, wanted: str) -> bool:
     """Whether a row of a listing belongs to an id: a task to its array, or to those that wait."""
     if base(job_id) != base(wanted):
         return False
-    whole = wanted == base(wanted) or "[" in wanted
-    return whole or job_id == wanted or wanted in expand_hosts(job_id)
+    if wanted == base(wanted) or "[" in wanted or job_id == wanted:
+        return True
+    waiting, task = _RANGES.fullmatch(job_id), wanted.partition("_")[2]
+    if waiting is None or not _RANGE.fullmatch(task) or not task.isdigit():
+        return False
+    return any(int(task) in numbers for numbers, _ in _numbers(waiting[2]) or ())
 
 
 def expand_hosts(names: str) -> list[str]:
@@ -88,19 +94,28 @@ def expand_hosts(names: str) -> list[str]:
 
     A limit of tasks at once (``[1-9%2]``) is no part of the names.
     """
-    found = []
+    found: list[str] = []
     for name in re.split(r",(?![^\[]*\])", names):
-        match = re.fullmatch(r"([^\[\]]*)\[([\d,-]+)(?:%\d+)?\]([^\[\]]*)", name)
-        if match is None:
+        match = _RANGES.fullmatch(name)
+        ranges = _numbers(match[2]) if match else None
+        count = sum(len(numbers) for numbers, _ in ranges or ())
+        if match is None or ranges is None or len(found) + count > _MANY:
             found.append(name)
             continue
-        for part in match[2].split(","):
-            first, _, last = part.partition("-")
-            if not first.isdigit() or int(last or first) - int(first) > _MANY:
-                found.append(name)
-                break
-            found += [
-                f"{match[1]}{number:0{len(first)}}{match[3]}"
-                for number in range(int(first), int(last or first) + 1)
-            ]
+        found += [
+            f"{match[1]}{number:0{width}}{match[3]}"
+            for numbers, width in ranges
+            for number in numbers
+        ]
+    return found
+
+
+def _numbers(ranges: str) -> list[tuple[range, int]] | None:
+    """``2-3,007`` as numbers, each with its width; None if it is no such list."""
+    found = []
+    for part in ranges.split(","):
+        match = _RANGE.fullmatch(part)
+        if match is None:
+            return None
+        found.append((range(int(match[1]), int(match[2] or match[1]) + 1), len(match[1])))
     return found

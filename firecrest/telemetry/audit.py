@@ -1,4 +1,4 @@
-"""What is done on machines in users' names, written down (Contract: config, ``logging.audit_json``)."""
+"""What is done on machines in users' names, written down (Contract: config, ``audit_json``)."""
 
 from __future__ import annotations
 

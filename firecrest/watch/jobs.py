@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextvars import Context
 
 from firecrest.background import end
@@ -24,7 +24,7 @@ from firecrest.events.log import JobEvent
 from firecrest.machines import Machines
 from firecrest.scheduler.base import is_job_id
 from firecrest.watch.roster import Interest, Roster, Scope
-from firecrest.watch.survey import Survey
+from firecrest.watch.survey import Sighting, Survey
 
 _log = logging.getLogger(__name__)
 
@@ -278,24 +278,33 @@ class JobWatch:
         system = scope.system
         last: dict[Interest, tuple[str, bool]] = {}
         wanted: dict[str, set[str]] = {}
-        trouble: FirecrestError | None = None
         for user, job_ids in (await self._roster.wanted(scope)).items():
             try:
                 await self._machines.open(user, system).check_permitted()
             except FirecrestError as error:  # others may watch on
-                trouble = error
+                _log.warning("%s hears nothing of %s: %s", user, system, error)
                 continue
             known = await self._job_log.begin(user, system, job_ids, writer)
             last |= {(user, job_id): (row.state, row.final) for job_id, row in known.items()}
             if open_ones := {i for i in job_ids if i not in known or not known[i].final}:
                 wanted[user] = open_ones
         if not wanted:
-            if trouble is not None:
-                raise trouble
             return False
         look = await survey.look(wanted)
-        news = look.vanished
-        for seen in look.sightings:
+        news = look.vanished | await self._recorded(look.sightings, last, system, writer)
+        # the accounting may take long
+        return news | await self._recorded(await survey.look_up(look), last, system, writer)
+
+    async def _recorded(
+        self,
+        sightings: Iterable[Sighting],
+        last: Mapping[Interest, tuple[str, bool]],
+        system: str,
+        writer: Writer,
+    ) -> bool:
+        """Write down what differs from what was last seen; whether anything does."""
+        news = False
+        for seen in sightings:
             if last.get((seen.user, seen.job_id)) != (seen.state, seen.final):
                 news |= await self._job_log.record(
                     seen.user,
@@ -306,8 +315,6 @@ class JobWatch:
                     final=seen.final,
                     writer=writer,
                 )
-        if trouble := trouble or look.trouble:
-            raise trouble
         return news
 
 

@@ -12,6 +12,7 @@ rows have, and then its row is the first that did not succeed, or the last.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -25,6 +26,8 @@ from firecrest.machines import Machines
 from firecrest.model.job_rows import accounting_row, queue_row
 from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob
 from firecrest.watch.ids import base, covers, is_cut
+
+_log = logging.getLogger(__name__)
 
 J = TypeVar("J", QueuedJob, AccountedJob)
 
@@ -44,6 +47,8 @@ _ENDED = {
 }
 #: Ids in one question to the accounting, which go through a command line.
 _IDS_AT_ONCE = 500
+#: Seconds until one whose accounting could not be asked is asked for again.
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
 #: Users whose jobs are looked up in the accounting at a time.
 _USERS_AT_ONCE = 8
 
@@ -62,15 +67,26 @@ class Sighting(Struct, frozen=True, kw_only=True):
 
 
 class Look(Struct, kw_only=True):
-    """What came of one look.
+    """What the queue says.
 
-    :param vanished: a job has left the queue since the last one: its end is near
-    :param trouble: why some jobs could not be looked up
+    :param missing: jobs that it does not hold, by user
+    :param vanished: one of them was there at the last look: its end is near
     """
 
     sightings: list[Sighting] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     vanished: bool = False
-    trouble: FirecrestError | None = None
+
+
+class _Trouble(Struct, frozen=True):
+    """A user's accounting could not be asked, and is not asked again for a while.
+
+    :param pause: seconds
+    :param until: monotonic
+    """
+
+    pause: float
+    until: float
 
 
 class Survey:
@@ -91,9 +107,10 @@ class Survey:
         self._grace = grace
         #: jobs missing from the queue: since when nobody knows their end (monotonic)
         self._missing: dict[tuple[str, str], float] = {}
+        self._troubles: dict[str, _Trouble] = {}
 
     async def look(self, wanted: Wanted) -> Look:
-        """Ask the queue, and the accounting for those it does not hold.
+        """Ask the queue.
 
         :raises SystemUnavailable, AccessDenied, CommandFailed: the queue could not be asked
         """
@@ -103,7 +120,6 @@ class Survey:
         )
         look = Look()
         held = _by_owner(queue)
-        missing: dict[str, list[str]] = defaultdict(list)
         still: dict[tuple[str, str], float] = {}
         for user, job_ids in wanted.items():
             for job_id in job_ids:
@@ -114,38 +130,57 @@ class Survey:
                         Sighting(user=user, job_id=job_id, state=job.state, row=queue_row(job))
                     )
                     continue
-                missing[user].append(job_id)
+                look.missing[user].append(job_id)
                 look.vanished |= (user, job_id) not in self._missing
                 still[user, job_id] = self._missing.get((user, job_id), time.monotonic())
                 if any(is_cut(job.job_id) for job in held[user, base(job_id)]):
                     still[user, job_id] = time.monotonic()  # it may well be there
         self._missing = still
-        await self._look_up(missing, look)
         return look
 
-    async def _look_up(self, missing: Mapping[str, list[str]], look: Look) -> None:
+    async def look_up(self, look: Look) -> list[Sighting]:
+        """Ask the accounting for the jobs that the queue did not hold.
+
+        One user's trouble is no other's: who cannot be asked for is asked for less and less often,
+        and nothing is said of those jobs meanwhile.
+        """
         slots = asyncio.Semaphore(_USERS_AT_ONCE)
+        sightings: list[Sighting] = []
 
         async def of(user: str, job_ids: list[str]) -> None:
             async with slots:
-                try:
-                    rows = await self._accounted(user, job_ids)
-                except FirecrestError as error:
-                    look.trouble = error
-                    self._missing |= dict.fromkeys(
-                        ((user, job_id) for job_id in job_ids), time.monotonic()
-                    )
-                    return
+                rows = await self._accounted(user, job_ids)
+            if rows is None:
+                now = time.monotonic()
+                self._missing |= dict.fromkeys(((user, job_id) for job_id in job_ids), now)
+                return
             held = _by_owner(rows)
             for job_id in job_ids:
                 found = self._judged(user, job_id, _of(job_id, held[user, base(job_id)]))
                 if found is not None:
                     del self._missing[user, job_id]
-                    look.sightings.append(found)
+                    sightings.append(found)
 
-        await asyncio.gather(*(of(user, job_ids) for user, job_ids in missing.items()))
+        await asyncio.gather(*(of(user, job_ids) for user, job_ids in look.missing.items()))
+        return sightings
 
-    async def _accounted(self, user: str, job_ids: list[str]) -> list[AccountedJob]:
+    async def _accounted(self, user: str, job_ids: list[str]) -> list[AccountedJob] | None:
+        """Rows of these jobs; None if they could not be had, or not long ago."""
+        trouble = self._troubles.get(user)
+        if trouble is not None and time.monotonic() < trouble.until:
+            return None
+        try:
+            rows = await self._asked(user, job_ids)
+        except FirecrestError as error:
+            pause = min(2 * trouble.pause, _LONGEST_PAUSE) if trouble else _FIRST_PAUSE
+            self._troubles[user] = _Trouble(pause, time.monotonic() + pause)
+            name = type(error).__name__
+            _log.warning("the accounting for %s on %s: %s: %s", user, self._system, name, error)
+            return None
+        self._troubles.pop(user, None)
+        return rows
+
+    async def _asked(self, user: str, job_ids: list[str]) -> list[AccountedJob]:
         machine = self._machines.open(user, self._system)
         numbers = sorted({base(job_id) for job_id in job_ids})
         rows: list[AccountedJob] = []

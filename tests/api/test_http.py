@@ -206,6 +206,19 @@ async def test_success_carries_no_error_header(alice: Client) -> None:
         assert answer.headers["Content-Type"] == "application/json"
 
 
+#: What an upload needs.
+WHOLE = b"targetPath=/tmp&sourcePath=f"
+
+
+def urlencoded(body: bytes) -> dict[str, Any]:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return {"data": io.BytesIO(body), "headers": headers}
+
+
+def preceded(preamble: bytes, options: dict[str, Any]) -> dict[str, Any]:
+    return {**options, "data": io.BytesIO(preamble + options["data"].getvalue())}
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -213,10 +226,7 @@ async def test_success_carries_no_error_header(alice: Client) -> None:
         {"data": {"targetPath": "/tmp", "sourcePath": ""}},
         form(field("targetPath", "/tmp"), field("sourcePath", "")),
         form(field("targetPath", "/tmp"), field("targetPath", "a;b"), field("sourcePath", "")),
-        {
-            "data": io.BytesIO(b"x=" + b"1" * 2_000_000),
-            "headers": {"Content-Type": "application/x-www-form-urlencoded"},
-        },
+        urlencoded(b"x=" + b"1" * 2_000_000),
         form(field("x", b"1" * 2_000_000)),
         form(*(field(f"x{number}", "1") for number in range(200))),
         form(field("_charset_", b"\xff"), field("targetPath", "/tmp")),
@@ -224,14 +234,14 @@ async def test_success_carries_no_error_header(alice: Client) -> None:
         form(file("", b"x")),
         {"json": {"targetPath": "/tmp"}},
         {"data": b"\xff\xfe%zz&=&&", "headers": {"Content-Type": "text/plain"}},
-        {
-            "data": b"targetPath=\xff",
-            "headers": {"Content-Type": "application/x-www-form-urlencoded"},
-        },
+        urlencoded(b"targetPath=\xff"),
         {
             "data": b"targetPath=/tmp",
             "headers": {"Content-Type": "application/x-www-form-urlencoded; charset=nonsense"},
         },
+        urlencoded(WHOLE + b"&a" * 70),
+        urlencoded(WHOLE + b"&a=" + b"%41" * 100_000),
+        preceded(b"\r\n" * 2000, form(field("targetPath", "/tmp"), field("sourcePath", "f"))),
         {"data": b"x", "headers": {"Content-Type": "multipart/form-data; boundary="}},
         {"data": b"x", "headers": {"Content-Type": "multipart/form-data; boundary=" + "b" * 71}},
         {"data": b"x", "headers": {"Content-Type": "multipart/mixed; boundary=b"}},

@@ -25,7 +25,12 @@ from firecrest.errors import InvalidInput, TooLarge
 
 _MAX_PARTS = 64
 _MAX_FIELD_BYTES = 64 * 1024
+#: Of a form without parts, which is read in one go: the largest field, percent-encoded, and more.
+_MAX_URLENCODED_BYTES = 256 * 1024
+#: Of all that is not the content of a part; aiohttp's reader waits for none that is there.
+_MAX_LINES = 1000
 _CHUNK = 1 << 16
+_TOO_MANY = "Too many form fields"
 #: Quoted backslashes, each by another.
 _LEADING = re.compile(r'filename="((?:\\\\)+)')
 
@@ -89,6 +94,10 @@ async def read_form(request: web.Request) -> Form:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge as error:
             raise TooLarge(request.client_max_size) from error
+        if len(body) > _MAX_URLENCODED_BYTES:
+            raise TooLarge(_MAX_URLENCODED_BYTES)
+        if body.count(b"&") >= _MAX_PARTS:
+            raise InvalidInput(_TOO_MANY)
         return Form(first_values(body.decode("utf-8", "surrogateescape")))
     return Form()
 
@@ -129,7 +138,7 @@ class _Parts:
                     raise InvalidInput("Malformed multipart body")
                 self._count += 1
                 if self._count > _MAX_PARTS:
-                    raise InvalidInput("Too many form fields")
+                    raise InvalidInput(_TOO_MANY)
                 name, file_name = _names(part.headers.get(hdrs.CONTENT_DISPOSITION, ""))
                 if name == "file" and _is_file(part):
                     if form.file is None:
@@ -161,12 +170,16 @@ class _Body:
         self._body = body
         self._limit = limit
         self._seen = 0
+        self._lines = 0
         self.counts = True
 
     async def read(self, size: int) -> bytes:
         return self._counted(await self._body.read(size))
 
     async def readline(self, *, max_line_length: int | None = None) -> bytes:
+        self._lines += self.counts
+        if self._lines > _MAX_LINES:
+            raise InvalidInput("Too many lines between the parts of a form")
         return self._counted(await self._body.readline(max_line_length=max_line_length))
 
     def unread_data(self, data: bytes) -> None:

@@ -97,7 +97,9 @@ def _answered(error: str, *, unnamed: str = "") -> Callable[[Answer], Handler]:
             except UnknownSystem:
                 reply = Reply(400, {"error": unnamed or error}, UNKNOWN_MACHINE)
             except InvalidInput as wrong:
-                reply = Reply(400, {"error": error, "description": wrong.message})
+                # what was entered may be no UTF-8
+                words = wrong.message.encode("utf-8", "replace").decode()
+                reply = Reply(400, {"error": error, "description": words})
             except SystemUnavailable as away:
                 reply = Reply(400, {"error": error}, probe_headers(away))
             except AccessDenied as denied:

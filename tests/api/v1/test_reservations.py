@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -188,6 +189,16 @@ async def test_wrong_input_is_named_before_anything_runs(
             "description": words.format(name=name, value=value),
         },
     )
+    check_marked(answer)
+
+
+@pytest.mark.parametrize("name", ["reservation", "numberOfNodes", "starttime"])
+async def test_input_that_is_no_text_is_named_too(client: Client, name: str) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = urlencode({**FORM, name: b"\xff"})
+    answer = await client.post("/reservations", data=body, headers=headers)
+    assert (answer.status, answer.json["error"]) == (400, "Error creating reservation")
+    assert name in answer.json["description"]
     check_marked(answer)
 
 

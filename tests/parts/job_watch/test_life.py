@@ -147,7 +147,7 @@ class TestLife:
         batch.held, batch.queue_trouble = [queued("7", "RUNNING")], None
         await told.until("RUNNING")
         batch.held, batch.accounting_trouble = [], SchedulerRefused("slurmdbd is not there")
-        await batch.lookups(5)
+        await batch.lookups(2)
         await asyncio.wait_for(batch.looks(), 20)
         assert await told.states() == ["RUNNING"]
         batch.ended, batch.accounting_trouble = [accounted("7", "COMPLETED")], None

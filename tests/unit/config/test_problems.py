@@ -164,6 +164,10 @@ colour: red
                 "--set: console.client_id: needed with console.issuer, and of no use without it",
             ),
             (
+                ["auth.issuers.0.jwks_url='https://[::1/keys'"],
+                "--set: auth.issuers.0.jwks_url: Not an https URL.",
+            ),
+            (
                 ["console.issuer=https://other.example.org", "console.client_id=page"],
                 "--set: console.issuer: is none of auth.issuers",
             ),
