@@ -11,6 +11,7 @@ async def test_each_family_takes_its_own_way(
     config: Config, gateways: Gateways, connect: Connect, redis_server: RedisServer
 ) -> None:
     # another gateway, which knows other addresses, would take the tasks of this one over
+    await redis_server.clear()
     config["redis"] = {"port": redis_server.port}
     (system,) = config["systems"]
     real, system["address"] = system["address"], "127.0.0.1:1"

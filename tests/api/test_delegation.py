@@ -47,6 +47,7 @@ async def gateway(
         how = f"AuthorizedKeysFile {accepted}/%u\nStrictModes no\nSubsystem sftp internal-sftp"
         async with ssh_server(tmp_path, testbed.ca_key, tmp_path, how=how) as sshd:
             (tmp_path / "known_hosts").write_text(sshd.known_as())
+            await redis_server.clear()
             config["redis"] = {"port": redis_server.port}
             config["ssh"] = {"known_hosts": str(tmp_path / "known_hosts")}
             system["address"] = f"127.0.0.1:{sshd.port}"

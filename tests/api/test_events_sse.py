@@ -121,10 +121,15 @@ async def test_a_bad_token_and_a_foreign_origin_are_refused(
         assert stream.response.status == 403
 
 
-async def test_it_ends_with_its_token(gateway: Gateway, connect: Connect, mint: TokenMint) -> None:
-    async with connect(gateway, token=mint.token("alice", life=2)).sse() as stream:
-        hello, last = await take(stream, 2)
+async def test_it_ends_with_its_token(
+    gateway: Gateway, connect: Connect, mint: TokenMint, producer: Producer
+) -> None:
+    owned = await producer.create()  # nothing happens to it
+    client = connect(gateway, token=mint.token("alice", life=5))
+    async with client.sse(f"?tasks={owned.task.id}") as stream:
+        hello, snapshot, last = await take(stream, 3)
         assert hello.kind == "hello"
+        assert told([snapshot]) == [(owned.task.id, "100")]
         assert (last.kind, last.id) == ("error", None)
         assert last.data == {"event": "error", "ref": None, "error": "token expired"}
         assert await stream.next() is None

@@ -75,7 +75,8 @@ async def test_whatever_goes_wrong_on_the_way_is_a_refusal(
 ) -> None:
     served, port = agent
     url = f"http://127.0.0.1:{port}"
-    config["opa"] = {"enabled": True, "url": url, "remember": 0, "timeout": 0.5}
+    # what is permitted must be answered within it, too
+    config["opa"] = {"enabled": True, "url": url, "remember": 0, "timeout": 5}
     client = connect(await gateways(config))
     assert (await client.get("/utilities/whoami?groups=true")).status == 200
     for served.mode in ("hang up", "no HTTP", "short", "silent"):

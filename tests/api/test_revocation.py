@@ -72,6 +72,7 @@ async def running(
     keys = [line.split(" ", 1)[1] for line in testbed.known_hosts.read_text().splitlines()]
     (directory / "known_hosts").write_text("".join(f"* {key}\n" for key in keys))
     config["auth"] |= {"revoked_file": "revoked", "revoked_refresh": 0.05}
+    await redis_server.clear()
     config["redis"] = {"host": "127.0.0.1", "port": redis_server.port}
     config["ssh"]["known_hosts"] = "known_hosts"
     config["tasks"]["hold"] = 600

@@ -42,7 +42,7 @@ class Terminal:
         async def look() -> str | None:
             return next((line for line in self.lines if text in line), None)
 
-        return await eventually(look, f"a line with {text!r}")
+        return await eventually(look, f"a line with {text!r}", limit=60)
 
     async def ended(self) -> int:
         """Its exit status."""
@@ -136,14 +136,18 @@ def _story(terminal: Terminal, task_id: str) -> list[str]:
 async def test_a_renewed_token_is_found(
     config: Config, gateways: Gateways, connect: Connect, mint: TokenMint, tmp_path: Path
 ) -> None:
+    revoked = tmp_path / "revoked"
+    revoked.write_text("# nothing yet\n")
+    config["auth"] |= {"revoked_file": str(revoked), "revoked_refresh": 0.05}
     gateway = await gateways(config)
     file = tmp_path / "token"
-    file.write_text(mint.token("alice", life=6))
+    file.write_text(mint.token("alice", jti="first"))
     async with watching(gateway.url, "--json", "--token-file", str(file)) as terminal:
         await terminal.says("(following)")
         await terminal.says(await listing(connect(gateway)))
         file.write_text(mint.token("alice"))
-        await terminal.says("4401")
+        revoked.write_text("jti first\n")  # as if it had ended, at a moment of our choice
+        await terminal.says("closed with code 4401")
         await terminal.says(await listing(connect(gateway)))
 
 

@@ -37,7 +37,7 @@ from tests.harness.daemons import free_port
 from tests.harness.gateway import Config, Gateway, running_gateway
 from tests.harness.network import Wire
 from tests.harness.signin import CLIENT, SignInIssuer, signin_issuer
-from tests.harness.testbed import Testbed
+from tests.harness.testbed import Testbed, emptied_database
 from tests.harness.tokens import TokenMint
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ async def opened(browser: Browser, gateway: Gateway, testbed: Testbed) -> AsyncI
 
 @pytest.fixture(scope="session")
 async def limited(
-    base_config: Config, tmp_path_factory: pytest.TempPathFactory
+    base_config: Config, testbed: Testbed, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
     config = copy.deepcopy(base_config)
     config["utilities"] = {"max_file_size_mb": 1}
@@ -82,7 +82,10 @@ async def limited(
         {"name": "HOME", "path": "/home", "description": "<b>homes</b>"},
         {"name": "GONE", "path": "/nowhere"},
     ]
-    async with running_gateway(config, tmp_path_factory.mktemp("limited")) as running:
+    async with (
+        emptied_database(testbed) as config["redis"]["db"],  # or it does the work of ``gateway``
+        running_gateway(config, tmp_path_factory.mktemp("limited")) as running,
+    ):
         yield running
 
 
@@ -107,15 +110,21 @@ async def issuer() -> AsyncIterator[SignInIssuer]:
 
 @pytest.fixture(scope="session")
 async def site(
-    issuer: SignInIssuer, base_config: Config, tmp_path_factory: pytest.TempPathFactory
+    issuer: SignInIssuer,
+    base_config: Config,
+    testbed: Testbed,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Gateway]:
-    config = {
-        **base_config,
+    config = copy.deepcopy(base_config)
+    config |= {
         "auth": {"issuers": [{"issuer": issuer.name, "discovery": True}]},
         "console": {"issuer": issuer.name, "client_id": CLIENT},
         "events": {"heartbeat": 1},
     }
-    async with running_gateway(config, tmp_path_factory.mktemp("site")) as gateway:
+    async with (
+        emptied_database(testbed) as config["redis"]["db"],  # as above
+        running_gateway(config, tmp_path_factory.mktemp("site")) as gateway,
+    ):
         yield gateway
 
 

@@ -68,7 +68,7 @@ async def test_a_job_is_submitted_and_seen_to_run_to_its_end_whatever_the_networ
     await wire.cut()
     await alice_at.state("waiting")
     (workdir / "go").touch()
-    await eventually(lambda: has_ended(workdir), "the job has ended")
+    await eventually(lambda: has_ended(workdir), "the job has ended", limit=60)
     await wire.mend()
     await expect(out).to_have_text(f"{HOSTILE}\ngreeting: hello  there\nall done\n")
     await expect(state).to_have_text("COMPLETED")

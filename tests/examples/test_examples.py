@@ -28,14 +28,16 @@ def environment(gateway: Gateway, mint: TokenMint) -> dict[str, str]:
     }
 
 
-async def run(name: str, *arguments: str, environment: dict[str, str]) -> list[str]:
+async def run(
+    name: str, *arguments: str, environment: dict[str, str], limit: float = 110
+) -> list[str]:
     """What an example prints; it must end well and complain of nothing."""
     path = EXAMPLES / name
     program = [sys.executable, str(path)] if path.suffix == ".py" else [str(path)]
     process = await asyncio.create_subprocess_exec(
         *program, *arguments, stdout=PIPE, stderr=PIPE, env={**os.environ, **environment}
     )
-    async with asyncio.timeout(110):
+    async with asyncio.timeout(limit):
         said, complaints = await process.communicate()
     assert (process.returncode, complaints.decode()) == (0, ""), said.decode()
     return said.decode().splitlines()
@@ -56,8 +58,9 @@ async def test_a_first_job_with_curl(environment: dict[str, str], workdir: Path)
     assert (workdir / "output.txt").read_text() == "HELLO\n"
 
 
+@pytest.mark.timeout(400)  # a hundred jobs, beside those of other tests
 async def test_many_jobs_without_a_poll(environment: dict[str, str]) -> None:
-    said = await run("many_jobs.py", environment=environment)
+    said = await run("many_jobs.py", environment=environment, limit=360)
     assert said[0] == "100 jobs submitted"
     assert len(said) == 101
     assert all(line.endswith(": COMPLETED") for line in said[1:])

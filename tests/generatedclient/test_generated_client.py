@@ -8,6 +8,8 @@ import os
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
+import pytest
+
 from firecrest.api.v1 import endpoints
 from tests.harness.client import Client
 from tests.harness.environments import environment_with
@@ -18,6 +20,7 @@ GENERATOR = "openapi-python-client==0.29.1"
 DRIVER = Path(__file__).with_name("driver.py")
 
 
+@pytest.mark.timeout(400)  # it installs the generator from the registry
 async def test_a_generated_client_submits_a_job_and_reads_its_end(
     gateway: Gateway, mint: TokenMint, tmp_path: Path
 ) -> None:
@@ -35,7 +38,7 @@ async def test_a_generated_client_submits_a_job_and_reads_its_end(
         stderr=PIPE,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(300):
         said, complaints = await process.communicate()
     assert process.returncode == 0, complaints.decode()
     told = json.loads(said)

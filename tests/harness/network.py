@@ -7,6 +7,8 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+from tests.harness.daemons import free_port
+
 
 class Wire:
     """A TCP relay on loopback, which counts connections and HTTP requests."""
@@ -21,7 +23,8 @@ class Wire:
         self._answering = asyncio.Event()
         self._answers_left = math.inf
         self._held = asyncio.Event()
-        self.port = 0
+        #: Nobody else takes it while the wire is cut, as the kernel's choice might be.
+        self.port = free_port()
         self.connections = 0
         self.requests = 0
 
@@ -33,7 +36,6 @@ class Wire:
     async def mend(self) -> None:
         """Accept connections (again), on the same port."""
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """End every connection and refuse new ones."""

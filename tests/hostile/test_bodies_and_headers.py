@@ -64,6 +64,7 @@ def bodies(endpoint: Endpoint, values: dict[str, str]) -> Iterator[tuple[str, by
     yield "multipart/form-data; boundary=" + "b" * 3000, b"x"
 
 
+@pytest.mark.timeout(400)  # every task and job that was begun is awaited besides
 async def test_no_broken_body_is_an_error_of_the_server(
     hostile_gateway: Gateway, attacker: Client, canaries: Canaries, rooms: Rooms
 ) -> None:
@@ -136,6 +137,7 @@ def heads() -> Iterator[bytes]:
     yield b"Host: x\r\nHost: y"
 
 
+@pytest.mark.timeout(400)  # every task and job that was begun is awaited besides
 async def test_no_broken_header_is_an_error_of_the_server(
     hostile_gateway: Gateway, attacker: Client, rooms: Rooms
 ) -> None:

@@ -37,6 +37,7 @@ async def ending(attacker: Client) -> AsyncIterator[None]:
         yield
 
 
+@pytest.mark.timeout(400)  # every task and job that was begun is awaited besides
 def test_what_is_described_is_what_happens(
     hostile_gateway: Gateway, attacker: Client, canaries: Canaries, rooms: Rooms, ending: None
 ) -> None:

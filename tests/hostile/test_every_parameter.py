@@ -10,6 +10,7 @@ from itertools import cycle, islice
 from typing import Any
 
 import orjson
+import pytest
 
 from firecrest.api.http.params import RemotePath
 from tests.harness.client import Answer, Client
@@ -56,6 +57,7 @@ def campaign(canaries: Canaries) -> Iterator[tuple[Target, str]]:
             yield target, value
 
 
+@pytest.mark.timeout(400)  # every task and job that was begun is awaited besides
 async def test_nothing_but_data_whatever_is_sent_wherever(
     hostile_gateway: Gateway, attacker: Client, canaries: Canaries, rooms: Rooms
 ) -> None:

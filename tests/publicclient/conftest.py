@@ -66,7 +66,7 @@ class PublicClient:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(orjson.dumps(message) + b"\n")
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(300):
             line = await self._process.stdout.readline()
         assert line, "the client has ended"
         answer = orjson.loads(line)

@@ -23,6 +23,9 @@ from tests.harness.tokens import TokenMint
 from tests.harness.waiting import eventually
 from tests.publicclient.conftest import owned
 
+#: The first of them makes the client's environment, from the registry.
+pytestmark = pytest.mark.timeout(400)
+
 Run = Callable[..., Awaitable[str]]
 
 HERE = Path(__file__)
@@ -69,7 +72,7 @@ async def run(environment: Path, gateway: Gateway, token_url: str, tmp_path: Pat
             env={**os.environ, **settings},
             cwd=tmp_path,
         )
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(300):
             said, _ = await process.communicate()
         assert process.returncode == status, said.decode()
         return said.decode()

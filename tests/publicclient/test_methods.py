@@ -20,6 +20,9 @@ from tests.harness.testbed import Testbed
 from tests.harness.waiting import eventually
 from tests.publicclient.conftest import PublicClient, Raised, Start, owned
 
+#: The first of them makes the client's environment, from the registry.
+pytestmark = pytest.mark.timeout(400)
+
 SERVICES = ["certificator", "utilities", "tasks", "compute", "storage"]
 HERE = Path(__file__)
 #: Methods that tell the client something, and ask the gateway nothing.
@@ -218,7 +221,7 @@ async def test_active_jobs_and_cancelling(client: PublicClient) -> None:
         told = await slurm("squeue", "--noheader", "--format=%i", user="alice")
         return str(job_id) not in told.stdout
 
-    await eventually(gone, "the job is cancelled")
+    await eventually(gone, "the job is cancelled", limit=60)
 
 
 async def test_a_script_that_slurm_refuses_raises(client: PublicClient) -> None:

@@ -12,6 +12,9 @@ from tests.harness.slurm import slurm
 from tests.harness.waiting import eventually
 from tests.publicclient.conftest import PublicClient, Raised, owned
 
+#: The first of them makes the client's environment, from the registry.
+pytestmark = pytest.mark.timeout(400)
+
 
 async def test_an_upload(client: PublicClient, workdir: Path, tmp_path: Path) -> None:
     content = secrets.token_bytes(1_000_000)

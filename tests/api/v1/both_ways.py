@@ -43,10 +43,14 @@ def config(config: Config, way: str, wrapped: SshServer, tmp_path: Path) -> Conf
 
 @pytest.fixture(scope="session")
 async def exec_gateway(
-    base_config: Config, wrapped: SshServer, tmp_path_factory: pytest.TempPathFactory
+    base_config: Config,
+    wrapped: SshServer,
+    exec_db: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Gateway]:
     directory = tmp_path_factory.mktemp("exec-gateway")
     config = deepcopy(base_config)
+    config["redis"]["db"] = exec_db
     by_commands(config, wrapped, directory)
     async with running_gateway(config, directory) as running:
         yield running

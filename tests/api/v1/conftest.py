@@ -14,7 +14,14 @@ from tests.harness.client import Client
 from tests.harness.gateway import Config
 from tests.harness.multipart import field, file, form
 from tests.harness.slurm import slurm
-from tests.harness.testbed import Testbed
+from tests.harness.testbed import Testbed, emptied_database
+
+
+@pytest.fixture(scope="session")
+async def exec_db(testbed: Testbed) -> AsyncIterator[int]:
+    """The database of the gateways without SFTP, or they would do the work of ``gateway``."""
+    async with emptied_database(testbed) as number:
+        yield number
 
 
 @pytest.fixture

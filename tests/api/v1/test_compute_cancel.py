@@ -78,7 +78,7 @@ async def test_foreign_past_and_unknown_jobs_are_told_in_slurms_words(alice: Cli
         found = await cancel(alice, own)
         return found if found[0] == "400" else None
 
-    assert await eventually(over, "it cannot be cancelled again") == (
+    assert await eventually(over, "it cannot be cancelled again", limit=60) == (
         "400",
         f"Kill job error on job id {own}: Job/step already completing or completed",
     )

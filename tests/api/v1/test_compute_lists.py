@@ -51,7 +51,7 @@ async def test_a_waiting_and_a_running_job_are_listed_with_all_keys(
         # (the queue is read before the job's files are)
         return rows if written and started["state"] == "RUNNING" else None
 
-    rows = await eventually(both, "the job runs and has written")
+    rows = await eventually(both, "the job runs and has written", limit=60)
     assert all(set(row) == JOB_KEYS for row in rows.values())
 
     row = rows[str(running["jobid"])]
@@ -91,7 +91,7 @@ async def test_a_single_job_is_keyed_zero_and_leaves_the_queue_when_done(
         invalid = "slurm_load_jobs error: Invalid job id specified"
         return (task["status"], task["data"]) in (("200", {}), ("400", invalid))
 
-    await eventually(gone, "the job has left the queue")
+    await eventually(gone, "the job has left the queue", limit=60)
 
 
 async def test_a_job_slurm_does_not_know_is_refused_in_its_words(alice: Client) -> None:
@@ -225,7 +225,7 @@ async def test_a_finished_job_is_accounted_with_all_keys(alice: Client, submit: 
         )
         return data[0] if known else None
 
-    row = await eventually(ended, "the accounting knows that the job failed")
+    row = await eventually(ended, "the accounting knows that the job failed", limit=60)
     assert set(row) == ACCOUNTING_KEYS
     assert (row["jobid"], row["name"], row["user"]) == (job_id, name, "alice")
     assert (row["exit_code"], row["partition"], row["nodes"]) == ("3:0", "part01", "1")

@@ -87,9 +87,10 @@ async def test_variables_reach_the_job(alice: Client, workdir: Path) -> None:
     await submitted(alice, targetPath=str(path), env='{"A": " b 1 "}')
 
     async def seen() -> str | None:
-        return (workdir / "seen").read_text() if (workdir / "seen").exists() else None
+        output = workdir / "seen"
+        return (output.read_text() or None) if output.exists() else None
 
-    assert await eventually(seen, "the job has run") == " b 1 |/home/alice"
+    assert await eventually(seen, "the job has run", limit=60) == " b 1 |/home/alice"
 
 
 async def test_what_sbatch_refuses_ends_in_its_own_words(alice: Client, workdir: Path) -> None:
@@ -111,7 +112,7 @@ async def test_a_script_need_not_be_text(alice: Client, workdir: Path) -> None:
     async def seen() -> bool:
         return (workdir / "seen").exists() and (workdir / "seen").read_bytes() == b"\xe9"
 
-    await eventually(seen, "the job has run")
+    await eventually(seen, "the job has run", limit=60)
 
 
 @pytest.mark.parametrize(

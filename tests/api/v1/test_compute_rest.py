@@ -55,7 +55,7 @@ async def test_a_job_from_its_submission_to_its_end(
         row: dict[str, Any] = rows["0"]
         return row if row["job_data_out"] else None
 
-    row = await eventually(running, "the job runs and has written")
+    row = await eventually(running, "the job runs and has written", limit=60)
     assert (row["jobid"], row["name"], row["user"]) == (str(job_id), "a .:. b", "alice")
     assert (row["state"], row["job_data_out"]) == ("RUNNING", "hello\n")
     assert row["job_file_out"] == data["job_file_out"]
@@ -70,13 +70,13 @@ async def test_a_job_from_its_submission_to_its_end(
     async def gone() -> bool:
         return str(job_id) not in str(await asked(client, "GET", "jobs"))
 
-    await eventually(gone, "the job has left the queue")
+    await eventually(gone, "the job has left the queue", limit=60)
 
     async def accounted() -> bool:
         _, rows = await asked(client, "GET", f"acct?jobs={job_id}")
         return bool(rows and rows[0]["state"].startswith("CANCELLED"))
 
-    await eventually(accounted, "the accounting knows its end")
+    await eventually(accounted, "the accounting knows its end", limit=60)
 
 
 async def test_what_the_cluster_consists_of(
@@ -136,6 +136,7 @@ async def test_nothing_is_asked_of_the_daemon_that_the_policy_has_come_to_refuse
         settings = {"url": url, "key_path": os.environ["TESTBED_SLURM_JWT_KEY"]}
         config["systems"][0]["scheduler"] |= {"type": "slurm_rest", "rest": settings}
         # another gateway, which asks nobody, would take the tasks of this one over
+        await redis_server.clear()
         config["redis"] = {"port": redis_server.port}
         config["opa"] = {"enabled": True, "url": opa, "remember": 0}
         client = connect(await gateways(config))

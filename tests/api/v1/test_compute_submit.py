@@ -79,7 +79,7 @@ async def test_the_script_lies_in_the_tasks_own_directory_and_runs_there(
     async def printed() -> bool:
         return output.exists() and output.read_text() == f"{directory}\n"
 
-    await eventually(printed, "the job printed its directory")
+    await eventually(printed, "the job printed its directory", limit=60)
 
 
 async def test_a_script_need_not_be_text(submit: Submit) -> None:
@@ -208,9 +208,9 @@ async def test_variables_reach_the_job(alice: Client, submit: Submit, workdir: P
 
     async def written() -> str | None:
         seen = workdir / "seen"
-        return seen.read_text() if seen.exists() else None
+        return (seen.read_text() or None) if seen.exists() else None
 
-    assert await eventually(written, "the job has run") == "b 1|2|/home/alice"
+    assert await eventually(written, "the job has run", limit=60) == "b 1|2|/home/alice"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from tests.conftest import Connect
 from tests.harness.client import Client
 from tests.harness.embedded import stored_in
 from tests.harness.gateway import Config, Gateway, running_gateway
-from tests.harness.testbed import Testbed
+from tests.harness.testbed import Testbed, emptied_database
 
 __all__ = [
     "test_a_withdrawn_download",
@@ -46,16 +46,28 @@ def staging(embedded: Testbed) -> Testbed:
     return embedded
 
 
+@pytest.fixture(scope="module")
+async def own_db(testbed: Testbed) -> AsyncIterator[int]:
+    """Gateways that know another store would take these tasks over."""
+    async with emptied_database(testbed) as number:
+        yield number
+
+
 @pytest.fixture
-def config(config: Config, embedded: Testbed) -> Config:
+def config(config: Config, embedded: Testbed, own_db: int) -> Config:
+    config["redis"]["db"] = own_db
     return stored_in(config, embedded)
 
 
 @pytest.fixture(scope="module")
 async def embedded_gateway(
-    base_config: Config, embedded: Testbed, tmp_path_factory: pytest.TempPathFactory
+    base_config: Config,
+    embedded: Testbed,
+    own_db: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Gateway]:
     config = stored_in(deepcopy(base_config), embedded)
+    config["redis"]["db"] = own_db
     config["storage"] |= {"part_size_mb": 5, "polling_interval": 0.3}
     async with running_gateway(config, tmp_path_factory.mktemp("embedded-gateway")) as running:
         yield running

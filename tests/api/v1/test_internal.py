@@ -183,7 +183,7 @@ async def test_the_primary_group_pays_where_that_is_configured(
             said = await slurm("sacct", "-Xnj", job, "-o", "SubmitLine%500", user="root")
             return said.stdout.strip() or None
 
-        return await eventually(look, f"job {job} is accounted")
+        return await eventually(look, f"job {job} is accounted", limit=60)
 
     assert f"--account={group} " in await sent()
     assert "--account=proj02 " in await sent(account="proj02")

@@ -140,7 +140,7 @@ async def test_a_job_moves_files(client: Client, workdir: Path) -> None:
     async def moved() -> bool:
         return (workdir / "b").exists() and (workdir / "b").read_text() == "content"
 
-    await eventually(moved, "the job has moved the file")
+    await eventually(moved, "the job has moved the file", limit=60)
 
 
 async def test_a_job_is_cancelled(client: Client) -> None:

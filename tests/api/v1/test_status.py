@@ -161,7 +161,7 @@ async def test_a_silent_system_is_down_and_delays_no_other(
 ) -> None:
     wire = await wires(testbed.ssh_host, testbed.ssh_port)
     wire.stall()
-    config["ssh"]["connect_timeout"] = 1
+    config["ssh"]["connect_timeout"] = 5  # the other system must answer within it
     gateway = await gateways(unreachable(config, f"127.0.0.1:{wire.port}", "silent"))
     client = connect(gateway)
     found = (await client.get("/status/systems")).json["out"]

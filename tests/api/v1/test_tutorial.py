@@ -55,7 +55,7 @@ async def test_a_submitted_job_runs_and_appears_in_queue_and_accounting(alice: C
         rows = [row for row in acct["data"] if row["state"] == "COMPLETED"]
         return rows[0] if rows else None
 
-    row = await eventually(completed, "the job is COMPLETED in accounting")
+    row = await eventually(completed, "the job is COMPLETED in accounting", limit=60)
     assert (row["jobid"], row["user"], row["exit_code"]) == (str(job_id), "alice", "0:0")
     assert Path(directory, "result.txt").read_text() == "the result\n"
 
