@@ -37,6 +37,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.harness.client import Client
 from tests.harness.daemons import RedisServer
@@ -55,6 +56,10 @@ from tests.harness.topologies import watched_redis as running_watched_redis
 Connect = Callable[..., Client]
 Gateways = Callable[[Config], Awaitable[Gateway]]
 Wires = Callable[[str, int], Awaitable[Wire]]
+
+# an example that the machine lets wait is no failure
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

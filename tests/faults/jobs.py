@@ -7,6 +7,11 @@ from typing import Any
 from tests.harness.slurm import slurm
 
 SCRIPT = b"#!/bin/sh\n"
+#: By itself sacct tells of today only, which may have begun in the middle of a test.
+ACCOUNTING = (
+    *("sacct", "-X", "--starttime=now-2hours"),
+    *("--noheader", "--parsable2", "--format=jobid,workdir"),
+)
 
 
 def directory(task: dict[str, Any]) -> str:
@@ -19,7 +24,7 @@ async def jobs_of(task: dict[str, Any]) -> set[int]:
     found = set()
     for argv in (
         ("squeue", "--all", "--states=all", "--noheader", "--format=%i|%Z"),
-        ("sacct", "-X", "--noheader", "--parsable2", "--format=jobid,workdir"),
+        ACCOUNTING,
     ):
         said = await slurm(*argv)
         assert said.status == 0, said

@@ -26,7 +26,7 @@ from firecrest.events.log import EventLog
 from firecrest.model.tasks import Kind
 from firecrest.tasks.states import FINAL, TABLE
 from tests.conftest import Connect, Gateways
-from tests.faults.jobs import SCRIPT, directory
+from tests.faults.jobs import ACCOUNTING, SCRIPT, directory
 from tests.faults.transfers import DOWNLOAD, UPLOAD, send
 from tests.harness.client import Answer, Client
 from tests.harness.daemons import RedisServer
@@ -116,11 +116,10 @@ class Submissions(Work):
     async def check(self, tasks: Tasks) -> None:
         """Jobs requested = jobs in accounting, and none else in the queue."""
         told = {directory(task): {task["data"]["jobid"]} for task in tasks.values()}
-        accounting = ("sacct", "-X", "--noheader", "--parsable2", "--format=jobid,workdir")
         queue = ("squeue", "--all", "--states=all", "--noheader", "--format=%i|%Z")
 
         async def accounted() -> bool:
-            return await self._jobs(*accounting, where=told) == told
+            return await self._jobs(*ACCOUNTING, where=told) == told
 
         await eventually(accounted, f"the accounting has {told}")
         held = await self._jobs(*queue, where=told)

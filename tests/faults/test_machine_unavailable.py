@@ -99,7 +99,7 @@ async def ask_everything(client: Client) -> dict[str, Answer]:
 @pytest.fixture
 async def broken(config: Config, cluster: Cluster, wires: Wires, tmp_path: Path) -> Config:
     """Three more machines, each out of order in its own way."""
-    config["ssh"]["connect_timeout"] = 1
+    config["ssh"]["connect_timeout"] = 3
     (good,) = config["systems"]
 
     def machine(name: str, port: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests.harness.daemons import RedisServer
 from tests.harness.gateway import Config
 from tests.harness.waiting import eventually
 
-LEASE = 0.8
+LEASE = 3
 
 
 @pytest.fixture

@@ -235,6 +235,8 @@ async def test_a_slurmctld_that_ends_between_a_job_and_its_answer_leaves_one_job
     wire = await wires("127.0.0.1", daemons.ctld.port)
     conf = daemons.reach_ctld_at(wire.port)
     tools("sbatch").replace(f'SLURM_CONF={conf} exec "$real" "$@"')
+    squeue = tools("squeue")
+    squeue.hold_before()  # else the gateway may find the job before slurmctld ends
     saved = daemons.save(workdir / "saved")
     wire.mute()
     receipt = await client.upload("/compute/jobs", HELD, "run.sh")
@@ -250,6 +252,7 @@ async def test_a_slurmctld_that_ends_between_a_job_and_its_answer_leaves_one_job
     wire.flow()
     wire.drop()
     await daemons.ctld.start()
+    squeue.release()
     task = await client.finished(receipt, limit=60)
     await works(client)
     await check_truthful(task)

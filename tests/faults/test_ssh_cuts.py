@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -135,20 +137,19 @@ async def test_a_command_that_cannot_have_begun_is_sent_again(
 
 
 async def test_a_file_transfer_server_that_was_killed_is_replaced(
-    client: Client, workdir: Path
+    client: Client, cluster: Cluster, workdir: Path
 ) -> None:
     async def upload() -> int:
         target = {"targetPath": str(workdir)}
         return (await client.upload("/utilities/upload", b"text", "f", **target)).status
 
-    before = _transfer_servers()
     assert await upload() == 201
-    mine = _transfer_servers() - before
-
-    assert mine
-    for pid in mine:
-        os.kill(pid, signal.SIGKILL)
-    await ended(list(mine))
+    serving = _transfer_servers(cluster.sshd.pid)
+    assert serving
+    for pid in serving:
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(pid, signal.SIGKILL)
+    await ended(serving)
 
     async def works() -> bool:
         return await upload() == 201
@@ -156,13 +157,18 @@ async def test_a_file_transfer_server_that_was_killed_is_replaced(
     await eventually(works, "uploads work again")
 
 
-def _transfer_servers() -> set[int]:
-    """Processes that serve file transfer to alice, here or for tests beside this one."""
-    found = set()
+def _transfer_servers(sshd: int) -> list[int]:
+    """Processes by which this sshd serves file transfer: tests beside this one have others."""
+    found = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"alice@internal-sftp" in entry.read_bytes():
-                found.add(int(entry.parent.name))
-        except OSError:
-            continue
+        pid = int(entry.parent.name)
+        with suppress(OSError):  # it has ended
+            if b"alice@internal-sftp" in entry.read_bytes() and sshd in _ancestors(pid):
+                found.append(pid)
     return found
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        yield pid

@@ -30,6 +30,12 @@ class Daemon:
         self._process: Process | None = None
         self.port = port
 
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         with self._log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
@@ -177,8 +183,14 @@ class Tool:
 
     def hold_from(self, number: int) -> None:
         """The same, but the first ones are not held."""
-        before = f"$(ls {self._marks} | wc -l)"
-        self._install(f'mark; [ {before} -lt {number} ] || wait_for_release; exec "$real" "$@"')
+        tickets = self._marks.with_suffix(".tickets")  # no two runs take the same
+        tickets.mkdir(exist_ok=True)
+        tickets.chmod(0o777)
+        self._install(
+            f"t={tickets} n=1\n"
+            "while ! mkdir $t/$n 2>/dev/null && [ -d $t ]; do n=$((n + 1)); done\n"
+            f'mark; [ $n -lt {number} ] || wait_for_release; exec "$real" "$@"'
+        )
 
     def hold_after(self) -> None:
         """Its runs wait for :meth:`release` when all is done, and have not said a word yet."""
@@ -227,7 +239,7 @@ class Tool:
             f"real={self._real}\n"
             f"mark() {{ : > {self._marks}/$$; }}\n"
             "wait_for_release() {\n"
-            f"  n=0; until [ -e {self._gate} ] || [ $((n += 1)) -gt 1500 ]; do sleep 0.02; done\n"
+            f"  n=0; until [ -e {self._gate} ] || [ $((n += 1)) -gt 300 ]; do sleep 0.1; done\n"
             "}\n"
             f"{body}\n"
         )

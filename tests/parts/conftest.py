@@ -10,6 +10,7 @@ import pytest
 from redis import asyncio as aioredis
 
 from firecrest.config.settings import Events, Redis, Tasks
+from firecrest.events import hub as hub_module
 from firecrest.events.hub import Hub
 from firecrest.events.log import EventLog
 from firecrest.redis_client.connect import connect_redis
@@ -39,6 +40,12 @@ def store(redis: aioredis.Redis) -> TaskStore:
 async def bench(testbed: Testbed, wires: Wires, tmp_path: Path) -> AsyncIterator[Bench]:
     async with bench_on(testbed, wires, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def bells_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs are not read without a bell, so that a slow machine cannot pass for a bell unheard."""
+    monkeypatch.setattr(hub_module, "_LONGEST_SILENCE", 600.0)
 
 
 @pytest.fixture

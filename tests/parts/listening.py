@@ -10,8 +10,8 @@ from firecrest.model.tasks import Kind
 from firecrest.tasks.store import TaskStore, new_id
 from tests.harness.events import next_event
 
-#: Far below the time after which the logs are read without a bell.
-PROMPTLY = 2.0
+#: Far below the time after which the logs are read without a bell, see the fixture ``bells_only``.
+PROMPTLY = 20.0
 
 #: Starts a hub whose listeners may lag behind so many events.
 Make = Callable[[int], Awaitable[Hub]]
@@ -25,9 +25,9 @@ async def happen(store: TaskStore, count: int = 1, user: str = "alice") -> list[
     return ids
 
 
-async def take(subscription: Subscription, count: int, limit: float = PROMPTLY) -> list[str]:
+async def take(subscription: Subscription, count: int) -> list[str]:
     """Task ids of the next so many events."""
-    return [(await next_event(subscription, limit)).document.id for _ in range(count)]
+    return [(await next_event(subscription, PROMPTLY)).document.id for _ in range(count)]
 
 
 async def check_silent(subscription: Subscription, store: TaskStore) -> None:

@@ -23,6 +23,8 @@ from tests.harness.events import logged, next_event
 from tests.harness.waiting import eventually
 from tests.parts.listening import PROMPTLY, Make, check_silent, happen, take
 
+pytestmark = pytest.mark.usefixtures("bells_only")
+
 
 async def test_each_subscription_gets_each_event_of_its_user_in_order(
     hub: Hub, store: TaskStore

@@ -27,6 +27,7 @@ from tests.harness.events import logged, next_event
 from tests.harness.topologies import RedisCluster, WatchedRedis
 from tests.harness.topologies import watched_redis as running_watched_redis
 from tests.harness.waiting import eventually
+from tests.parts.listening import PROMPTLY
 
 USERS = ["alice", "bob", "carol", "dave", "erin"]
 
@@ -144,6 +145,7 @@ async def test_who_connects_while_the_connection_closes_keeps_the_new_one(
         await redis.connection_pool.release(connection)
 
 
+@pytest.mark.usefixtures("bells_only")
 async def test_the_hub_delivers(redis: aioredis.Redis) -> None:
     store = store_on(redis)
     async with (
@@ -152,10 +154,10 @@ async def test_the_hub_delivers(redis: aioredis.Redis) -> None:
         hub.subscribe("bob") as his,
     ):
         ids = [(await create(store, user)).task.id for user in ("alice", "bob")]
-        async with asyncio.timeout(4):  # far below the time after which logs are read unasked
-            assert [(await next_event(each, 4)).document.id for each in (hers, his)] == ids
+        assert [(await next_event(each, PROMPTLY)).document.id for each in (hers, his)] == ids
 
 
+@pytest.mark.usefixtures("bells_only")
 async def test_bells_move_to_another_node_of_the_cluster(
     cluster: aioredis.Redis, redis_cluster: RedisCluster
 ) -> None:
@@ -199,8 +201,7 @@ async def test_bells_move_to_another_node_of_the_cluster(
                 return None
 
         made = await eventually(created, "the cluster is complete again")
-        async with asyncio.timeout(4):
-            assert (await next_event(subscription, 15)).document.id == made.task.id
+        assert (await next_event(subscription, PROMPTLY)).document.id == made.task.id
         await hub.detach(subscription)
 
 

@@ -54,7 +54,7 @@ async def files(tmp_path: Path) -> AsyncIterator[RemoteFiles]:
         address=Address("127.0.0.1", port),
         scheduler=Scheduler(base_fs=Path("/home")),
     )
-    yield RemoteFiles(pool, "alice", system, 0.5)
+    yield RemoteFiles(pool, "alice", system, 2.0)
     await pool.stop()
     server.close()
     await server.wait_closed()

@@ -14,6 +14,8 @@ from tests.harness.events import logged
 from tests.harness.waiting import eventually
 from tests.parts.listening import Make, check_silent, happen, take
 
+pytestmark = pytest.mark.usefixtures("bells_only")
+
 
 async def test_a_replay_goes_over_into_the_live_events_without_a_seam(
     hub: Hub, store: TaskStore
@@ -79,4 +81,4 @@ async def test_a_replay_without_redis_says_so_and_may_be_tried_again(
                 await subscription.get()
         finally:
             await redis_server.start()
-        assert await take(subscription, 3, 10) == ids
+        assert await take(subscription, 3) == ids

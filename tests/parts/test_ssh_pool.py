@@ -202,7 +202,7 @@ async def test_losses_without_end_do_not_use_the_budget_up(bench: Bench) -> None
 
 
 async def test_connections_nobody_uses_are_closed(
-    testbed: Testbed, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    testbed: Testbed, bench: Bench, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "_SWEEP_INTERVAL", 0.1)
     await bench.pool.stop()
@@ -215,13 +215,15 @@ async def test_connections_nobody_uses_are_closed(
     pool.start()
     idle = Bench(pool, bench.system, bench.wire, bench.sshd)
     try:
-        long = asyncio.create_task(idle.run("sleep 1; echo done", "bob"))
-        assert await idle.run("id -un") == "alice"
+        text = f"until [ -e {workdir}/go ] || [ ! -d {workdir} ]; do sleep 0.05; done; echo done"
+        long = asyncio.create_task(idle.run(text, "alice"))
+        assert await idle.run("id -un", "bob") == "bob"
 
         async def closed() -> bool:
-            return {key[:2] for key in pool._lanes} == {("bob", "cluster")}
+            return {key[:2] for key in pool._lanes} == {("alice", "cluster")}
 
-        await eventually(closed, "alice's connection is closed")
+        await eventually(closed, "bob's connection is closed")
+        (workdir / "go").touch()
         assert await long == "done"  # what is in use stays
 
         async def all_closed() -> bool:

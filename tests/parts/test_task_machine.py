@@ -198,7 +198,6 @@ def test_only_what_the_table_has_happens_and_the_log_tells_all_of_it(
     case.settings = settings(
         max_examples=100,
         stateful_step_count=25,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     case("runTest").runTest()

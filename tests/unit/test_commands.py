@@ -63,7 +63,7 @@ def shell(shell: str, text: str, stdin: bytes = b"") -> Completed:
 
 @pytest.mark.parametrize("program", SHELLS)
 @given(arguments=st.lists(word, min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_word_reaches_the_program_as_it_is(program: str, arguments: list[str]) -> None:
     command = Echo(tuple(arguments))
     assert command.result(shell(program, line(command, 5))) == arguments
@@ -71,7 +71,7 @@ def test_every_word_reaches_the_program_as_it_is(program: str, arguments: list[s
 
 @pytest.mark.parametrize("program", SHELLS)
 @given(value=word)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_value_reaches_the_environment_as_it_is(program: str, value: str) -> None:
     class Show(Command[str], frozen=True):
         limited = False
@@ -145,9 +145,7 @@ def test_what_is_printed_is_appended_to_a_file_of_any_name(tmp_path: Path) -> No
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 @pytest.mark.parametrize("exact", [True, False])
 @given(permissions=st.integers(0, 0o777), content=st.binary(max_size=2000))
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_is_created_with_its_permissions_and_contents(
     tmp_path: Path, umask: int, exact: bool, permissions: int, content: bytes
 ) -> None:

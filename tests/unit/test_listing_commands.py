@@ -39,9 +39,7 @@ awkward = st.text(st.sampled_from("\"\\ \n\t->:'x.$*%\x7f\x1bé"), min_size=1, m
 
 
 @given(wanted=st.sets(names | awkward, min_size=1, max_size=6))
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_names_of_any_kind_come_back_from_ls(
     wanted: set[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -56,7 +54,7 @@ def test_names_of_any_kind_come_back_from_ls(
 
 
 @given(name=names | awkward, target=names | awkward)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_links_of_any_kind_come_back_from_ls(
     name: str, target: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -28,9 +28,7 @@ modes = st.lists(clauses, min_size=1, max_size=3).map(",".join) | st.integers(0,
 
 
 @given(mode=modes, before=st.integers(0, 0o777), directory=st.booleans())
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_it_is_what_chmod_does_and_says(
     tmp_path: Path, mode: str, before: int, directory: bool
 ) -> None:

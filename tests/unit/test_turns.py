@@ -65,12 +65,16 @@ async def test_who_is_alone_waits_for_nothing() -> None:
     await asyncio.gather(*alone)
 
 
-async def test_a_turn_of_somebody_who_has_gone_is_passed_on() -> None:
+async def test_a_turn_of_somebody_who_has_gone_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     turns, log = Turns(), list[str]()
     await begin(turns, "modest", log)
-    tasks = [asyncio.create_task(begin(turns, "greedy", log)) for _ in range(4)]
-    await rounds(1)
-    tasks[1].cancel()
+    with monkeypatch.context() as patch:
+        patch.setattr("firecrest.turns._APART", 600.0)
+        tasks = [asyncio.create_task(begin(turns, "greedy", log)) for _ in range(4)]
+        await rounds(1)
+        tasks[1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert log == ["modest", "greedy", "greedy", "greedy"]
     await rounds(3)

@@ -91,9 +91,7 @@ def state(root: Path) -> dict[str, Any]:
     tree=st.dictionaries(names, st.tuples(kinds, names, bits), max_size=5),
     command=commands("ROOT"),
 )
-@settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_change_of_any_tree(
     ways: Ways, workdir: Path, tree: dict[str, tuple[str, str, int]], command: Command[Any]
 ) -> None:

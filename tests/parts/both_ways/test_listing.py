@@ -34,9 +34,7 @@ kinds = st.sampled_from(["file", "directory", "link", "pipe"])
     hidden=st.booleans(),
     numeric=st.booleans(),
 )
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_listings_of_any_tree(
     ways: Ways,
     workdir: Path,

@@ -27,9 +27,7 @@ from tests.parts.both_ways.ways import LARGE, Ways, odd_paths, outcome, whole
     beyond=st.booleans(),
     count=st.integers(0, 30),
 )
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_parts_of_files(
     ways: Ways,
     workdir: Path,
