@@ -84,6 +84,22 @@ class MakePrivate(Silent, frozen=True):
         return ("mkdir", "--mode=700", "--", self.path)
 
 
+class RemovePlace(Silent, frozen=True):
+    """Remove the directory of an attempt, and the file in it; what else is there stays.
+
+    By its path it could be another directory by now.
+    """
+
+    place: str
+
+    @property
+    def operand(self) -> str:
+        return self.place
+
+    def argv(self) -> Argv:
+        return ("rm", "--force", "--dir", "--", posixpath.join(self.place, "data"), self.place)
+
+
 class Create(Silent, frozen=True):
     """Make a file that was not there, with its permissions and contents from the beginning.
 

@@ -9,7 +9,7 @@
 #   begin <place> <direction> <source> <algorithm> [<part size> <workers> <earlier place>]
 #                    start, unless it was; then wait a little
 #   look <place>     tell how far it is
-#   discard <place or prefix>    end and remove it, and every <prefix>.<attempt>
+#   discard <place or prefix>    end and remove it, and every <prefix>.<attempt>; nothing else
 #
 # What nobody discards, as that of a task that was retired meanwhile, removes itself a day after
 # its end.
@@ -37,6 +37,22 @@
 # The checksum of a copy in parts is that of all parts, one behind the other.
 
 unset CDPATH
+
+# Go to a place. Whoever may write into the directory it lies in could have put another there.
+enter() {
+    cd -- "$1" 2>/dev/null && [ -O . ] || { printf 'gone\n\n'; exit 0; }
+}
+
+# Whether this is a place, and not just called one: it is the user's own, nobody else may enter, and
+# there is nothing else in it. (NFS keeps a file that is still open under another name.)
+is_place() {
+    [ -O . ] || return 1
+    case $(stat -c %a .) in 700 | [2-7]700) ;; *) return 1 ;; esac
+    for name in * .[!.]* ..?*; do
+        case $name in run | data | kept | .nfs*) continue ;; esac
+        [ ! -e "$name" ] && [ ! -h "$name" ] || return 1
+    done
+}
 
 report() {
     if [ -e run/exit ]; then
@@ -93,6 +109,7 @@ position() {
 # process by now, and on another node nothing can be seen.
 alive() {
     read -r pid born node <run/pid
+    case $pid in '' | *[!0-9]* | 0* | 1) return 1 ;; esac
     [ "$node" = "$(uname -n)" ] || return 0
     [ "$born" != - ] || { kill -0 "$pid" 2>/dev/null; return; }
     read -r line 2>/dev/null <"/proc/$pid/stat" || return 1
@@ -116,7 +133,7 @@ finish() {
     mv run/exit.new run/exit
     # whoever fetches the end ends this, too; if nobody ever does, nothing stays
     exec >/dev/null 2>&1
-    sleep 86400 && [ -d run ] && cd / && rm -rf -- "$place"
+    sleep 86400 && rm -rf run && rm -f data kept && cd / && rmdir -- "$place"
 }
 '
 
@@ -266,8 +283,9 @@ begin() {
     place=$1 direction=$2 source=$3 algorithm=$4 cut=$5 workers=$6 earlier=$7
     case $source in /*) ;; *) source=$PWD/$source ;; esac
     case $earlier in ''|/*) ;; *) earlier=$PWD/$earlier ;; esac
-    cd -- "$place" 2>/dev/null || { printf 'gone\n\n'; exit 0; }
+    enter "$place"
     umask 077
+    chmod 700 .
     if ! mkdir run 2>/dev/null; then
         [ -d run ] || { echo "cannot create $place/run" >&2; exit 1; }
         report
@@ -297,10 +315,11 @@ begin() {
 
 # Take over what an earlier attempt has fetched, if it surely fetches no more.
 go_on_with() {
-    (cd -- "$1" && [ -e run/pid ] && ended) 2>/dev/null || return 0
+    ([ ! -h "$1" ] && cd -- "$1" && is_place && [ -e run/pid ] && ended) 2>/dev/null || return 0
     cat "$1"/kept "$1"/run/done.* 2>/dev/null | sort -u -n -k 1,1 >kept
     mv -- "$1/data" data || rm -f kept
-    rm -rf -- "$1"
+    [ -f data ] && [ ! -h data ] && [ -O data ] || rm -f data kept
+    discard "$1"
 }
 
 # End a copy; whether it is known to have ended.
@@ -316,19 +335,27 @@ ended() {
 }
 
 discard() {
-    for place in "$1" "$1".*; do
-        [ -d "$place" ] || continue
-        (
-            cd -- "$place" || exit
-            [ -e run/pid ] && alive && [ "$node" = "$(uname -n)" ] && kill -s KILL -- "-$pid"
-        ) 2>/dev/null
-        # who begins just now, for an owner that has died, may still write into it
-        looks=0
-        until rm -rf -- "$place" 2>/dev/null || [ $((looks += 1)) -gt 20 ]; do
-            sleep 0.05 2>/dev/null || sleep 1
-        done
+    # who begins just now, for an owner that has died, may still write into it
+    looks=0
+    until emptied "$1" || [ $((looks += 1)) -gt 20 ]; do
+        sleep 0.05 2>/dev/null || sleep 1
     done
-    exit 0
+}
+
+# End what goes on in a place, and remove it; whether there is none any more. What is removed is
+# named, from within: by its path it could be another directory by now.
+emptied() {
+    (
+        [ ! -h "$1" ] && cd -- "$1" && is_place || exit 1
+        [ -e run/pid ] && alive && [ "$node" = "$(uname -n)" ] && kill -s KILL -- "-$pid"
+        rm -rf run
+        rm -f data kept
+        exit 0
+    ) 2>/dev/null || {
+        rmdir -- "$1" 2>/dev/null # one in which nothing has begun
+        return 0
+    }
+    rmdir -- "$1" 2>/dev/null
 }
 
 main() {
@@ -336,9 +363,9 @@ main() {
     shift
     case $verb in
         begin) begin "$@" ;;
-        look) cd -- "$1" 2>/dev/null || { printf 'gone\n\n'; exit 0; }
+        look) enter "$1"
               report ;;
-        discard) discard "$@" ;;
+        discard) for place in "$1" "$1".*; do discard "$place"; done ;;
         *) printf 'firecrest: no verb %s\n' "$verb" >&2; exit 2 ;;
     esac
 }

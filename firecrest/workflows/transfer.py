@@ -27,7 +27,7 @@ from firecrest.commands.fetch import (
     Report,
 )
 from firecrest.commands.fetch_parts import PullParts, PushParts
-from firecrest.commands.files import Remove
+from firecrest.commands.placing import RemovePlace
 from firecrest.errors import CommandFailed, Fault, FirecrestError, SystemUnavailable
 from firecrest.machines import Machine
 from firecrest.model.staging import IN_PARTS, Cut, checksum_of_parts
@@ -274,4 +274,4 @@ async def _discard(machine: Machine, prefix: str, place: str) -> None:
     except CommandFailed as error:
         if error.fault is not Fault.WRAPPER_REFUSED or not place:
             raise
-        await machine.run(Remove(place))
+        await machine.run(RemovePlace(place))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from firecrest.commands.fetch import PROGRAM
 
@@ -17,18 +20,86 @@ exec {rm} "$@"
 """
 
 
+def discard(prefix: Path, path: str = os.environ["PATH"]) -> None:
+    subprocess.run(
+        ["/bin/sh", "-s", "--", "discard", str(prefix)],
+        input=PROGRAM,
+        env={"PATH": path},
+        check=True,
+    )
+
+
+def a_place(path: Path, pid: str = "") -> Path:
+    """The directory of an attempt whose leader, if any, is this process."""
+    path.mkdir(mode=0o700)
+    (path / "data").touch()
+    if pid:
+        (path / "run").mkdir()
+        (path / "run" / "pid").write_text(f"{pid} - {os.uname().nodename}\n")
+    return path
+
+
 def test_what_is_written_into_while_it_is_discarded_goes_all_the_same(tmp_path: Path) -> None:
-    count, programs, place = tmp_path / "count", tmp_path / "bin", tmp_path / "copy.1"
+    count, programs = tmp_path / "count", tmp_path / "bin"
     count.write_text("2")
     programs.mkdir()
     (programs / "rm").write_text(DISTURBED.format(count=count, rm="/bin/rm"))
     (programs / "rm").chmod(0o755)
-    place.mkdir()
-    (place / "data").touch()
+    place = a_place(tmp_path / "copy.1")
+    discard(tmp_path / "copy", f"{programs}:{os.environ['PATH']}")
+    assert not place.exists()
+
+
+def test_all_attempts_go_and_what_leads_them_ends(tmp_path: Path) -> None:
+    with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as leader:
+        places = [
+            a_place(tmp_path / "copy.1", str(leader.pid)),
+            a_place(tmp_path / "copy.2"),
+            tmp_path / "copy.3",
+        ]
+        places[2].mkdir()  # nothing has begun there
+        discard(tmp_path / "copy")
+        assert leader.wait(20) == -signal.SIGKILL
+    assert not any(place.exists() for place in places)
+
+
+@pytest.mark.parametrize("kind", ["others may enter", "more is in it", "a link", "another's"])
+def test_what_is_only_called_a_place_is_left_alone(tmp_path: Path, kind: str) -> None:
+    """Whoever may write into a directory can give anything in it such a name."""
+    with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as bystander:
+        place = a_place(tmp_path / "results", str(bystander.pid))
+        if kind == "others may enter":
+            place.chmod(0o755)
+        elif kind == "more is in it":
+            (place / ".more").touch()
+        elif kind == "another's":
+            os.chown(place, 65534, 65534)
+        named = tmp_path / "copy.9"
+        if kind == "a link":
+            named.symlink_to(place)
+        else:
+            place.rename(named)
+            place = named
+        discard(tmp_path / "copy")
+        assert bystander.poll() is None
+        assert (place / "data").exists()
+        assert (place / "run" / "pid").exists()
+        bystander.kill()
+
+
+@pytest.mark.parametrize("pid", ["1", "-1", "0", "", "x"])
+def test_no_more_than_one_process_group_is_ended(tmp_path: Path, pid: str) -> None:
+    """Of process 1, ``kill -- -1`` would end all that the user has."""
+    killed, programs = tmp_path / "killed", tmp_path / "bin"
+    programs.mkdir()
+    place = a_place(tmp_path / "copy.1")
+    (place / "run").mkdir()
+    (place / "run" / "pid").write_text(f"{pid} - {os.uname().nodename}\n")
+    told = f'kill() {{ echo "$@" >>{killed}; }}\n'.encode()
     subprocess.run(
         ["/bin/sh", "-s", "--", "discard", str(tmp_path / "copy")],
-        input=PROGRAM,
-        env={"PATH": f"{programs}:{os.environ['PATH']}"},
+        input=told + PROGRAM,
         check=True,
     )
+    assert not killed.exists()
     assert not place.exists()
