@@ -1,11 +1,32 @@
-"""Ending asyncio tasks of this process."""
+"""Asyncio tasks of this process: loops that go on, and ending them."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from firecrest.errors import FirecrestError
+
+_log = logging.getLogger(__name__)
+
 _PATIENCE = 1.0
+
+
+async def repeat(action: Callable[[], Awaitable[None]], interval: float) -> None:
+    """Do it again and again, whatever comes of it, until cancelled.
+
+    :param interval: seconds between its end and its next beginning
+    """
+    while True:
+        try:
+            await action()
+        except FirecrestError as error:
+            _log.warning("%s: %s", action.__name__, error)
+        except Exception:  # noqa: BLE001  nobody would do it any more
+            _log.exception("%s failed unexpectedly", action.__name__)
+        await asyncio.sleep(interval)
 
 
 def heed_cancellation() -> None:

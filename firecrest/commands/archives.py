@@ -7,6 +7,7 @@ and ``--force-local`` keeps ``host:path`` a path.
 from __future__ import annotations
 
 import posixpath
+import re
 from enum import Enum
 from typing import ClassVar
 
@@ -70,9 +71,15 @@ class Extract(Silent, frozen=True):
     def argv(self) -> Argv:
         source, target = _plain(self.source), _plain(self.target)
         if self.format is Format.ZIP:
-            return ("unzip", "-o", "-qq", source, "-d", target)
+            return ("unzip", "-o", "-qq", _literal(source), "-d", target)
         options = {Format.TAR: "-xf", Format.TAR_GZIP: "-xzf", Format.TAR_BZIP2: "-xjf"}
         return ("tar", "--force-local", options[self.format], source, "-C", target)
+
+
+def _literal(path: str) -> str:
+    """The path as unzip takes it, to which a name with such characters is a pattern."""
+    directory, name = posixpath.split(path)
+    return posixpath.join(directory, re.sub(r"[*?\[]", r"[\g<0>]", name))
 
 
 def _plain(path: str) -> str:

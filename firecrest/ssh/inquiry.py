@@ -72,7 +72,7 @@ class Inquiry:
         try:
             self._process.stdin.write(b"".join(questions))
         except OSError:
-            self._end()
+            self.end()
 
     async def _read(self) -> None:
         """Give answers, as long as there is one for each question and nothing else.
@@ -94,7 +94,7 @@ class Inquiry:
         except (asyncssh.Error, OSError):
             pass  # it has ended
         finally:
-            self._end()
+            self.end()
 
     def _answer(self, said: bytes) -> None:
         self.answered = True
@@ -102,7 +102,8 @@ class Inquiry:
         if not answer.done():
             answer.set_result(said)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End it; who waits has no answer."""
         self.works = False
         for answer in self._asked:
             if not answer.done():

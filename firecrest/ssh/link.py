@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import asyncssh
 from prometheus_client import Gauge
 
 from firecrest.ssh.inquiry import Inquiry
 from firecrest.ssh.shell import Shell
+
+T = TypeVar("T")
 
 #: Seconds between attempts to begin file transfer on a connection with many commands.
 _SFTP_PAUSES = (0.01, 0.05, 0.25)
@@ -31,7 +34,7 @@ class Link:
         self._shells: list[Shell] = []
         self._shells_lent = 0
         self._runs_shells = True
-        self._steps: set[asyncio.Task[Any]] = set()
+        self._steps: set[asyncio.Future[Any]] = set()
         self._ended = False
         self.retired = False
         self.connection: asyncssh.SSHClientConnection
@@ -55,12 +58,16 @@ class Link:
             return self._sftp
 
     async def _start_sftp(self) -> asyncssh.SFTPClient:
+        async def start() -> asyncssh.SFTPClient:
+            begun = self.connection.start_sftp_client(path_errors="surrogateescape")
+            return await self.opened(begun, asyncssh.SFTPClient.exit)
+
         for pause in _SFTP_PAUSES:
             with suppress(asyncssh.ChannelOpenError):
-                return await self.connection.start_sftp_client(path_errors="surrogateescape")
+                return await start()
             # sshd still counts a command that has ended
             await asyncio.sleep(pause)
-        return await self.connection.start_sftp_client(path_errors="surrogateescape")
+        return await start()
 
     @property
     def inquiry(self) -> Inquiry | None:
@@ -75,7 +82,8 @@ class Link:
         async with self._inquiry_lock:
             if self._inquiry is None or (self._inquiry.answered and not self._inquiry.works):
                 try:
-                    self._inquiry = await Inquiry.begin(self.connection)
+                    begun = Inquiry.begin(self.connection)
+                    self._inquiry = await self.opened(begun, Inquiry.end)
                 except asyncssh.ChannelOpenError:
                     return None  # too many commands at the moment
         return self.inquiry
@@ -112,7 +120,8 @@ class Link:
             return None
         self._shells_lent += 1  # so that not too many begin at once
         try:
-            shell = await Shell.begin(self.connection, environment, seconds)
+            begun = Shell.begin(self.connection, environment, seconds)
+            shell = await self.opened(begun, _end_shell)
         except asyncssh.ChannelOpenError:
             return None  # too many commands at the moment
         finally:
@@ -134,12 +143,25 @@ class Link:
         """Channels that are in use beside those that were asked for, and file transfer's."""
         return int(self.inquiry is not None) + len(self._shells)
 
-    def keep(self, step: asyncio.Task[Any]) -> None:
+    async def opened(self, opening: Awaitable[T], close: Callable[[T], object]) -> T:
+        """What a channel is opened for; if nobody waits for it any more, it is closed again.
+
+        asyncssh forgets a channel whose opening is cancelled, and sshd counts it for ever.
+        """
+        step = asyncio.ensure_future(opening)
+        self.keep(step)
+        try:
+            return await asyncio.shield(step)
+        except asyncio.CancelledError:
+            step.add_done_callback(partial(_close, close))
+            raise
+
+    def keep(self, step: asyncio.Future[Any]) -> None:
         """Hold on to work that nobody may be waiting for any more, until it ends."""
         self._steps.add(step)
         step.add_done_callback(self._ended_step)
 
-    def _ended_step(self, step: asyncio.Task[Any]) -> None:
+    def _ended_step(self, step: asyncio.Future[Any]) -> None:
         self._steps.discard(step)
         if not step.cancelled():
             step.exception()  # whoever waits has it; if nobody does, nobody misses it
@@ -172,6 +194,16 @@ class Link:
         # not wait_closed(): OpenSSH delays it until the last command has ended
         self._ended = True
         self.connection.close()
+
+
+def _end_shell(shell: Shell | None) -> None:
+    if shell is not None:
+        shell.end()
+
+
+def _close(close: Callable[[T], object], step: asyncio.Future[T]) -> None:
+    if not step.cancelled() and step.exception() is None:
+        close(step.result())
 
 
 class Client(asyncssh.SSHClient):

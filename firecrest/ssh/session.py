@@ -74,9 +74,7 @@ async def exchange(
                 link.retire()
                 raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
             except (asyncssh.Error, OSError) as error:
-                if pause is None or not _surely_not_begun(error):
-                    raise translate(error) from error
-                await asyncio.sleep(pause)
+                await _tried(link, error, pause)
     raise AssertionError("unreachable")
 
 
@@ -151,9 +149,7 @@ async def running(
         try:
             yield Running(process, link, seconds)
         finally:
-            with suppress(OSError):  # it has ended
-                process.terminate()
-            process.close()
+            _abandon(process)
 
 
 async def _begun(
@@ -177,9 +173,7 @@ async def _begun(
                 link.retire()
                 raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
             except (asyncssh.Error, OSError) as error:
-                if pause is None or not _surely_not_begun(error):
-                    raise translate(error) from error
-                await asyncio.sleep(pause)
+                await _tried(link, error, pause)
                 continue
             stack.push_async_exit(attempt.pop_all())
             return process, link
@@ -195,7 +189,8 @@ async def _started(
     """
     line = _encoded(link.spoken or command_line)
     try:
-        return await link.connection.create_process(line, env=dict(environment), encoding=None)
+        begun = link.connection.create_process(line, env=dict(environment), encoding=None)
+        return await link.opened(begun, _abandon)
     except AttributeError as error:
         # asyncssh does not expect a channel to be closed in the same breath as it is opened;
         # the command may have run
@@ -207,12 +202,33 @@ def _encoded(line: str) -> bytes:
     return line.encode("utf-8", "surrogateescape")  # a path may hold bytes that are not UTF-8
 
 
+async def _tried(link: Link, error: Exception, pause: float | None) -> None:
+    """Wait before another attempt, if there may be one.
+
+    :param pause: seconds, None if this was the last
+    :raises SystemUnavailable, AccessDenied: there may be none
+    """
+    if not _surely_not_begun(error):
+        raise translate(error) from error
+    if pause is None:
+        link.retire()  # others shall have another connection
+        raise translate(error) from error
+    await asyncio.sleep(pause)
+
+
 def _surely_not_begun(error: Exception) -> bool:
     """Whether there was not even a channel on which the command could have been sent."""
     return (
         isinstance(error, asyncssh.ChannelOpenError)
         and error.code != asyncssh.OPEN_REQUEST_SESSION_FAILED
     )
+
+
+def _abandon(process: asyncssh.SSHClientProcess[bytes]) -> None:
+    """End what is not wanted any more, and its channel."""
+    with suppress(OSError):  # it has ended
+        process.terminate()
+    process.close()
 
 
 async def _collect(

@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from firecrest.background import end
+from firecrest.background import end, repeat
 from firecrest.errors import (
-    FirecrestError,
     StaleTask,
     TaskNotFound,
     TaskStoreUnavailable,
@@ -155,6 +154,7 @@ class Engine:
         self._entered(owned, task.status)
         if mine := self._working.get(task.id):
             await self._abandon(*mine)
+            await self._persist(self._due.lease, task.user, task.id)  # it may have dropped it
         self._start(owned)
 
     async def invalidate(self, task: Task) -> None:
@@ -174,8 +174,8 @@ class Engine:
     def start(self) -> None:
         """Begin to take over due tasks and to renew leases."""
         self._loops = [
-            asyncio.create_task(self._forever(self._claim_due, _LOOK_INTERVAL)),
-            asyncio.create_task(self._forever(self._renew_leases, self._lease / 3)),
+            asyncio.create_task(repeat(self._claim_due, _LOOK_INTERVAL)),
+            asyncio.create_task(repeat(self._renew_leases, self._lease / 3)),
         ]
 
     async def stop(self, grace: float) -> None:
@@ -246,7 +246,7 @@ class Engine:
             if run.task.status in FINAL:
                 self._ended.append((user, task_id))
             else:  # at once, before a client moves it on
-                await self._persist(self._due.drop, (user, task_id))
+                await self._persist(self._leave, run, None)
         except StaleTask as error:
             _log.info("task %s is in other hands: %s", task_id, error)
         except asyncio.CancelledError:
@@ -269,7 +269,9 @@ class Engine:
 
     async def _written(self, run: InWork, outcome: To | Wait) -> bool:
         if isinstance(outcome, Wait):
-            await self._persist(self._postpone, run, self._until_next(outcome))
+            # so that all that waits can have its turn
+            seconds = max(outcome.seconds, min(outcome.patience, self._listed / _LOOKS))
+            await self._persist(self._leave, run, seconds)
             return False
         before = run.owned
         run.owned = await self._persist(self._store.advance, before, outcome.status, outcome.data)
@@ -324,14 +326,15 @@ class Engine:
             return
         self._ended.append((owned.task.user, owned.task.id))
 
-    def _until_next(self, wait: Wait) -> float:
-        """Seconds until the next look, so that all that waits can have its turn."""
-        return max(wait.seconds, min(wait.patience, self._listed / _LOOKS))
-
-    async def _postpone(self, run: InWork, seconds: float) -> None:
-        """Set the next look, unless somebody took the task while the step ran."""
-        if await self._store.is_current(run.owned):
-            await self._due.schedule(run.task.user, run.task.id, seconds)
+    async def _leave(self, run: InWork, seconds: float | None) -> None:
+        """Set the next look, or that there is none, unless somebody took the task meanwhile."""
+        user, task_id = run.task.user, run.task.id
+        if not await self._store.is_current(run.owned):
+            return
+        if seconds is None:
+            await self._due.drop((user, task_id))
+        else:
+            await self._due.schedule(user, task_id, seconds)
 
     async def _persist(self, write: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Repeat a write until Redis is back: a result once reached is not thrown away."""
@@ -386,15 +389,3 @@ class Engine:
         """Stop working on a task that has, or is about to get, another owner."""
         run.lost = True
         await end(work)
-
-    async def _forever(
-        self, action: Callable[[], Coroutine[Any, Any, None]], interval: float
-    ) -> None:
-        while True:
-            try:
-                await action()
-            except FirecrestError as error:
-                _log.warning("%s: %s", action.__name__, error)
-            except Exception:  # noqa: BLE001  without this loop nobody's task would go on
-                _log.exception("%s failed unexpectedly", action.__name__)
-            await asyncio.sleep(interval)

@@ -230,3 +230,59 @@ async def test_a_task_that_took_long_to_store_is_looked_for_again(redis: aioredi
         adopted.go.set()
         await other.stop(5)
         await slow.stop(0)
+
+
+class Upload:
+    """An upload up to where its client has the next move, and what follows that."""
+
+    kind = Kind.UPLOAD
+
+    @property
+    def steps(self) -> Mapping[Status, Step]:
+        return {Status.QUEUED: self._next, Status.FORM_REQUESTED: self._next, Status.STAGED: _wait}
+
+    async def _next(self, run: Run) -> To | Wait:
+        requested = run.task.status == Status.QUEUED
+        return To(Status.FORM_REQUESTED if requested else Status.FORM_READY, {})
+
+
+async def _wait(_: Run) -> To | Wait:
+    return Wait(600)
+
+
+class Hiccup(DueList):
+    """One from which nothing can be taken for a while."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.tried, self.over = asyncio.Event(), False
+
+    async def drop(self, *tasks: tuple[str, str]) -> None:
+        self.tried.set()
+        if not self.over:
+            raise TaskStoreUnavailable("connection lost")
+        await super().drop(*tasks)
+
+
+async def test_a_task_that_its_client_has_moved_on_is_not_dropped_by_who_had_it(
+    redis: aioredis.Redis,
+) -> None:
+    store, due = TaskStore(redis, Tasks(storage_expiration=600), Events()), Hiccup(redis, 60)
+    first = Engine(store, due, [Upload()], 60)
+    other = Engine(store, DueList(redis, 60), [Upload()], 60)
+    try:
+        task = await first.create(Kind.UPLOAD, user="alice", system="cluster", spec={})
+        await due.tried.wait()
+        ready = (await store.take("alice", task.id)).task
+        await other.move(ready, Status.STAGED, {})
+
+        async def waits(engine: Engine = other) -> bool:
+            return engine.running == 0
+
+        await eventually(waits, "it waits")
+        due.over = True
+        await eventually(lambda: waits(first), "the first one has done with it")
+        assert await redis.zscore(KEY, f"alice/{task.id}") is not None
+    finally:
+        await first.stop(1)
+        await other.stop(1)

@@ -70,6 +70,19 @@ async def test_there_and_back(alice: Client, workdir: Path, tree: Path, name: st
     assert (out / "tree" / "l").readlink() == Path("f")
 
 
+@pytest.mark.parametrize("name", ["a[12].zip", "*.zip", "a?.zip", "[a*.zip"])
+async def test_the_name_of_an_archive_is_no_pattern(
+    alice: Client, workdir: Path, name: str
+) -> None:
+    inner = directory(workdir, "[xyz]")
+    for each in (name, "a1.zip", "a*.zip", "ab.zip"):
+        with zipfile.ZipFile(inner / each, "w") as packed:
+            packed.writestr("inside", each)
+        shutil.chown(inner / each, "alice", "alice")
+    assert (await extract(alice, inner / name, directory(workdir), extension="zip")).status == 201
+    assert (workdir / "out" / "inside").read_text() == name
+
+
 async def test_relative_names_are_never_options(alice: Client, workdir: Path) -> None:
     home = Path("/home/alice")
     number = secrets.randbelow(10**9)  # the home is everybody's
