@@ -17,13 +17,13 @@ class TimeLimit:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         #: By what is waited for, the eldest first: when it is over, and what then ends it.
-        self._waits: dict[object, tuple[float, Callable[[], None]]] = {}
+        self._waits: dict[object, tuple[float, Callable[[], bool]]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, wait: object, end: Callable[[], None]) -> None:
+    def begin(self, wait: object, end: Callable[[], bool]) -> None:
         """Have a wait ended that lasts too long.
 
-        :param end: called in that case
+        :param end: called in that case; False if it cannot be ended yet, but after as long again
         """
         loop = asyncio.get_running_loop()
         self._waits[wait] = loop.time() + self.seconds, end
@@ -43,4 +43,5 @@ class TimeLimit:
                 self._timer = loop.call_at(due, self._look, loop)
                 return
             del self._waits[wait]
-            end()
+            if not end():
+                self._waits[wait] = now + self.seconds, end

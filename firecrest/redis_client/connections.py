@@ -114,9 +114,10 @@ class SharedConnections(ConnectionPool):
             self._pass_on()
 
 
-def _give_up(turn: asyncio.Future[bool]) -> None:
+def _give_up(turn: asyncio.Future[bool]) -> bool:
     if not turn.done():
         turn.set_result(False)
+    return True
 
 
 class OneConnects(AbstractConnection):
@@ -178,10 +179,12 @@ class OneConnects(AbstractConnection):
         except OSError:
             pass  # it was lost before
 
-    def cut(self) -> None:
-        """Let whoever reads or writes know that the connection is lost."""
-        if self._writer is not None:
-            self._writer.transport.abort()
+    def cut(self) -> bool:
+        """Let whoever reads or writes know that the connection is lost; False if there is none."""
+        if self._writer is None:
+            return False  # it is being made, which has a limit of its own
+        self._writer.transport.abort()
+        return True
 
     async def _mended(self) -> None:
         """Wait until another caller has connected, or failed to."""

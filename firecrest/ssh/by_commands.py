@@ -158,8 +158,12 @@ class ByCommands:
         probe = posixpath.join(directory, temporary_name())
         with _faults(directory):
             await self._require_directory(directory)
-            await self.run(Touch(probe))
-            await self.run(RemoveFile(probe))
+            # shielded, so that one who goes away leaves no probe
+            await asyncio.shield(self._probe(probe))
+
+    async def _probe(self, path: str) -> None:
+        await self.run(Touch(path))
+        await self.run(RemoveFile(path))
 
     async def stretch(self, path: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """The bytes from ``start`` to ``stop``; fewer if the file is shorter."""

@@ -53,14 +53,14 @@ class RemoteFiles:
         through a symbolic link its target is replaced. Errors speak of ``directory``.
         """
 
-        async def begin(sftp: asyncssh.SFTPClient) -> tuple[There, str, asyncssh.SFTPClientFile]:
+        async def begin(sftp: asyncssh.SFTPClient) -> _New:
             await _require_directory(sftp, directory)
             there = await _destination(sftp, posixpath.join(directory, name))
             temporary = posixpath.join(posixpath.dirname(there.path), temporary_name())
             return there, temporary, await _create(sftp, temporary, there)
 
         async with self._session(directory) as session:
-            there, temporary, file = await session.run(begin)
+            there, temporary, file = await _begun(session, begin)
             try:
                 await write_all(session, file, content)
                 await session.run(lambda _: file.close())
@@ -176,7 +176,9 @@ class RemoteFiles:
                 pass
             await sftp.remove(probe)
 
-        await self._do(directory, check)
+        async with self._session(directory) as session:
+            # shielded, so that one who goes away leaves no probe
+            await asyncio.shield(session.run(check))
 
     async def _do(self, path: str, work: Work[T]) -> T:
         async with self._session(path) as session:
@@ -255,6 +257,10 @@ class There(Struct, frozen=True):
     owner: int | None = None
 
 
+#: What a new file is to replace, its temporary name, and the file.
+_New = tuple[There, str, asyncssh.SFTPClientFile]
+
+
 async def _destination(sftp: asyncssh.SFTPClient, target: str) -> There:
     try:
         found = await sftp.lstat(target)
@@ -287,6 +293,18 @@ async def _create(
         await file.close()
         raise
     return file
+
+
+async def _begun(session: _Session, begin: Work[_New]) -> _New:
+    """A new file to be written; if it is not wanted any more by then, it is removed again."""
+    step = asyncio.ensure_future(session.run(begin))
+    try:
+        return await asyncio.shield(step)
+    except asyncio.CancelledError:
+        with suppress(FirecrestError, asyncssh.Error, OSError):
+            _, temporary, file = await step
+            await asyncio.shield(_clear_away(session, file, temporary))
+        raise
 
 
 async def _clear_away(session: _Session, file: asyncssh.SFTPClientFile, path: str) -> None:

@@ -112,6 +112,7 @@ class Inquiry:
         self._process.close()
 
 
-def _give_up(answer: asyncio.Future[bytes]) -> None:
+def _give_up(answer: asyncio.Future[bytes]) -> bool:
     if not answer.done():
         answer.set_exception(TimeoutError())
+    return True

@@ -16,6 +16,7 @@ from firecrest.errors import CommandFailed, Fault
 from firecrest.ssh.certificates import CertificateAuthority
 from firecrest.ssh.files import RemoteFiles
 from firecrest.ssh.pool import Pool
+from tests.harness.waiting import eventually
 
 HUNG = b"/hung"
 
@@ -62,6 +63,31 @@ async def files(tmp_path: Path) -> AsyncIterator[RemoteFiles]:
 
 async def nothing() -> AsyncIterator[bytes]:
     yield b"content"
+
+
+async def endless() -> AsyncIterator[bytes]:
+    yield b"content"
+    await asyncio.Event().wait()
+
+
+async def test_who_goes_away_leaves_no_file(files: RemoteFiles, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    for rounds in range(1, 250, 4):
+        calls = [
+            asyncio.create_task(files.check_writable(str(place))),
+            asyncio.create_task(files.write_into(str(place), "file", endless())),
+        ]
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+
+    async def tidy() -> bool:
+        return not list(place.iterdir())
+
+    await eventually(tidy, "nothing is left")
 
 
 async def test_what_hangs_is_given_up_and_holds_nobody_else_up(
