@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from firecrest.errors import CommandFailed, FirecrestError
+from firecrest.errors import FirecrestError
 from firecrest.machines import Machine
 from firecrest.model.files import Excerpt
 from firecrest.model.jobs import JobDetails
@@ -89,6 +89,6 @@ async def _tail(machine: Machine, path: str | None, size: int) -> str:
         return ""
     try:
         tail = await machine.excerpt(path, Excerpt(from_end=True, count=size, lines=False))
-    except CommandFailed:
-        return ""  # not written yet, or already removed: the listing is about the job
+    except FirecrestError:
+        return ""  # not written yet, already removed, or out of reach: the listing is about the job
     return tail.decode("utf-8", "replace")

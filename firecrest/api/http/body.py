@@ -179,7 +179,7 @@ class _Body:
     async def readline(self, *, max_line_length: int | None = None) -> bytes:
         self._lines += self.counts
         if self._lines > _MAX_LINES:
-            raise InvalidInput("Too many lines between the parts of a form")
+            raise TooLarge(self._limit)
         return self._counted(await self._body.readline(max_line_length=max_line_length))
 
     def unread_data(self, data: bytes) -> None:
