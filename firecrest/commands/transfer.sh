@@ -40,7 +40,7 @@ unset CDPATH
 
 # Go to a place. Whoever may write into the directory it lies in could have put another there.
 enter() {
-    cd -- "$1" 2>/dev/null && [ -O . ] || { printf 'gone\n\n'; exit 0; }
+    [ ! -h "$1" ] && cd -- "$1" 2>/dev/null && [ -O . ] || { printf 'gone\n\n'; exit 0; }
 }
 
 # Whether this is a place, and not just called one: it is the user's own, nobody else may enter, and
@@ -285,7 +285,8 @@ begin() {
     case $earlier in ''|/*) ;; *) earlier=$PWD/$earlier ;; esac
     enter "$place"
     umask 077
-    chmod 700 .
+    # one of an upload is closed to others from its beginning
+    [ "$direction" != push ] || chmod 700 . || exit
     if ! mkdir run 2>/dev/null; then
         [ -d run ] || { echo "cannot create $place/run" >&2; exit 1; }
         report

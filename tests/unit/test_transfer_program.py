@@ -87,6 +87,30 @@ def test_what_is_only_called_a_place_is_left_alone(tmp_path: Path, kind: str) ->
         bystander.kill()
 
 
+@pytest.mark.parametrize("verb", ["begin", "look"])
+@pytest.mark.parametrize("kind", ["a link", "another's"])
+def test_nothing_is_begun_or_believed_in_the_place_of_a_place(
+    tmp_path: Path, verb: str, kind: str
+) -> None:
+    there, named = tmp_path / "there", tmp_path / "copy.1"
+    there.mkdir(mode=0o755)
+    (there / "run").mkdir()
+    (there / "run" / "exit").write_text("0\n")
+    if kind == "a link":
+        named.symlink_to(there)
+    else:
+        os.chown(there, 65534, 65534)
+        named = there
+    said = subprocess.run(
+        ["/bin/sh", "-s", "--", verb, str(named), "pull", "/nowhere", "md5"],
+        input=b"settings=''\n" + PROGRAM,
+        check=True,
+        capture_output=True,
+    )
+    assert said.stdout == b"gone\n\n"
+    assert there.stat().st_mode & 0o777 == 0o755
+
+
 @pytest.mark.parametrize("pid", ["1", "-1", "0", "", "x"])
 def test_no_more_than_one_process_group_is_ended(tmp_path: Path, pid: str) -> None:
     """Of process 1, ``kill -- -1`` would end all that the user has."""
