@@ -73,7 +73,7 @@ async def _ended(place: str, directory: Path) -> Report:
 
 
 def _begun(place: Path) -> Path:
-    place.mkdir()
+    place.mkdir(mode=0o700)  # as an upload's is made
     (place / "data").touch()
     return place
 
