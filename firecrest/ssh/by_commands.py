@@ -27,7 +27,7 @@ from firecrest.commands.placing import (
     RenameToFree,
     Touch,
 )
-from firecrest.errors import TIMED_OUT, CommandFailed, Fault, FirecrestError
+from firecrest.errors import CommandFailed, Fault, FirecrestError
 from firecrest.model.files import Excerpt, Extent
 from firecrest.ssh.commands import RemoteCommands
 from firecrest.ssh.excerpt import Held, Readable, gathered
@@ -103,14 +103,8 @@ class ByCommands:
             found = await self._no_directory(path)
             if not found.is_file:
                 return b""
-            try:
-                async with (
-                    asyncio.timeout(self._commands.limit),
-                    aclosing(self._commands.read(Cut(path, excerpt))) as parts,
-                ):
-                    return await gathered(parts, pattern, limit)
-            except TimeoutError as error:
-                raise _Told(Fault.TIMEOUT, TIMED_OUT, path) from error
+            async with aclosing(self._commands.read(Cut(path, excerpt))) as parts:
+                return await gathered(parts, pattern, limit)
 
     async def size(self, path: str) -> int:
         with _faults(path):

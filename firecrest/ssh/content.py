@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import stat
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -10,7 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import asyncssh
 
-from firecrest.errors import TIMED_OUT, CommandFailed, Fault
+from firecrest.errors import CommandFailed, Fault
 from firecrest.model.files import Excerpt, Extent
 from firecrest.ssh.excerpt import cut, gathered
 from firecrest.ssh.files import RemoteFiles, faults
@@ -66,8 +67,11 @@ class RemoteContent(RemoteFiles):
     """What is in one user's files on one system. Errors as of :class:`RemoteFiles`."""
 
     @asynccontextmanager
-    async def opened(self, path: str) -> AsyncIterator[OpenFile]:
-        """A file to be read, for as long as the context lasts."""
+    async def opened(self, path: str, within: float = math.inf) -> AsyncIterator[OpenFile]:
+        """A file to be read, for as long as the context lasts.
+
+        :param within: seconds for all that is asked of the machine
+        """
 
         async def begin(
             sftp: asyncssh.SFTPClient,
@@ -80,7 +84,7 @@ class RemoteContent(RemoteFiles):
             file = await sftp.open(path, "rb") if regular else None
             return file, Extent(found.size or 0 if regular else 0, int(found.mtime or 0))
 
-        async with self._session(path) as session:
+        async with self._session(path, within) as session:
             file, extent = await session.run(begin)
             try:
                 yield OpenFile(session, file, extent, path)
@@ -95,12 +99,8 @@ class RemoteContent(RemoteFiles):
         :param limit: bytes of the result
         :raises CommandFailed: also ``OUTPUT_LIMIT``
         """
-        try:
-            async with (
-                asyncio.timeout(self._limit),
-                self.opened(path) as file,
-                aclosing(cut(file, excerpt, limit)) as parts,
-            ):
-                return await gathered(parts, pattern, limit)
-        except TimeoutError as error:
-            raise CommandFailed(Fault.TIMEOUT, TIMED_OUT, path) from error
+        async with (
+            self.opened(path, within=self._limit) as file,
+            aclosing(cut(file, excerpt, limit)) as parts,
+        ):
+            return await gathered(parts, pattern, limit)

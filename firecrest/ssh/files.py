@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import posixpath
 import secrets
 import stat
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
@@ -185,20 +187,27 @@ class RemoteFiles:
             return await session.run(work)
 
     @asynccontextmanager
-    async def _session(self, path: str) -> AsyncIterator[_Session]:
-        """A file-transfer session whose errors speak of ``path``."""
+    async def _session(self, path: str, within: float = math.inf) -> AsyncIterator[_Session]:
+        """A file-transfer session whose errors speak of ``path``.
+
+        :param within: seconds for all its steps together
+        """
         with faults(path):
             async with self._pool.channel(self._user, self._system) as link:
-                yield _Session(link, path, self._limit)
+                yield _Session(link, path, self._limit, time.monotonic() + within)
 
 
 class _Session:
-    """A file-transfer session, used in steps that each have a time limit."""
+    """A file-transfer session, used in steps that each have a time limit.
 
-    def __init__(self, link: Link, path: str, limit: float) -> None:
+    :param end: when all of them shall have ended (monotonic)
+    """
+
+    def __init__(self, link: Link, path: str, limit: float, end: float) -> None:
         self._link = link
         self._path = path
         self._limit = limit
+        self._end = end
 
     async def run(self, work: Work[T]) -> T:
         """One step.
@@ -211,7 +220,8 @@ class _Session:
         step = asyncio.create_task(self._step(work))
         self._link.keep(step)
         try:
-            done, _ = await asyncio.wait({step}, timeout=self._limit)
+            left = min(self._limit, self._end - time.monotonic())
+            done, _ = await asyncio.wait({step}, timeout=left)
         finally:
             step.cancel()
         if not done:

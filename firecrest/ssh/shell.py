@@ -31,11 +31,13 @@ _TAIL = 64
 #: because a shell acts on signals no sooner than the one in the foreground ends.
 _PREPARE = b"trap 'kill $p 2>/dev/null; exit 1' TERM\n"
 #: Begins a timer of so many seconds, then ends the one before, of whose end nothing is said. A
-#: shell that has no timer, because there are too many processes, ends. What runs is in the shell's
-#: group, which sshd made for it; where it did not, the shell alone is told, and never others.
+#: shell that has no timer, because there are too many processes, ends. The one before is killed: if
+#: it has only just begun it still has the shell's own way with TERM, and would go on. What runs is
+#: in the shell's group, which sshd made for it; where it did not, the shell alone is told, and
+#: never others.
 _TIMER = (
     b"o=$w; { sleep %d; kill -s TERM -- -$$ || kill $$; } </dev/null >/dev/null 2>&1 & w=$!\n"
-    b'[ "$w" != "$o" ] || exit; [ -z "$o" ] || { kill $o; wait $o; } 2>/dev/null\n'
+    b'[ "$w" != "$o" ] || exit; [ -z "$o" ] || { kill -s KILL $o; wait $o; } 2>/dev/null\n'
 )
 
 

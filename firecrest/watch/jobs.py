@@ -245,14 +245,22 @@ class JobWatch:
             scope.user if scope.user is not None else account,
             everybody=scope.user is None,
             grace=self._grace,
+            patience=self._intervals.shortest,
         )
+        try:
+            await self._looks(scope, group, survey)
+        finally:
+            await survey.close()
+
+    async def _looks(self, scope: Scope, group: _Group, survey: Survey) -> None:
         pause = self._intervals.shortest
         while True:
             group.wake.clear()
             begun = time.monotonic()
             try:
                 news = await self._round(scope, group, survey)
-                pause = self._intervals.shortest if news else self._longer(pause)
+                hasty = news or survey.waiting
+                pause = self._intervals.shortest if hasty else self._longer(pause)
             except Fenced:
                 _log.info("another replica watches %s", scope.name)
                 return
@@ -292,7 +300,7 @@ class JobWatch:
             return False
         look = await survey.look(wanted)
         news = look.vanished | await self._recorded(look.sightings, last, system, writer)
-        # the accounting may take long
+        # the accounting may take longer
         return news | await self._recorded(await survey.look_up(look), last, system, writer)
 
     async def _recorded(

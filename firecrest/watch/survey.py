@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
+from firecrest.background import end
 from firecrest.errors import FirecrestError
 from firecrest.events.job_log import UNKNOWN
 from firecrest.machines import Machines
@@ -89,25 +90,56 @@ class _Trouble(Struct, frozen=True):
     until: float
 
 
+class _Accounted(Struct, frozen=True):
+    """What the accounting says of a user's jobs.
+
+    :param rows: None if they could not be had, or not long ago
+    """
+
+    job_ids: frozenset[str]
+    rows: list[AccountedJob] | None
+
+
 class Survey:
     """Looks at the jobs of one system, as one user or for many.
 
     :param account: who asks for the queue
     :param everybody: whether that account asks for everybody's jobs, or for its own
     :param grace: seconds that nobody must know a job before it is given up
+    :param patience: seconds that a look waits for the accounting
     """
 
     def __init__(
-        self, machines: Machines, system: str, account: str, *, everybody: bool, grace: float
+        self,
+        machines: Machines,
+        system: str,
+        account: str,
+        *,
+        everybody: bool,
+        grace: float,
+        patience: float,
     ) -> None:
         self._machines = machines
         self._system = system
         self._account = account
         self._everybody = everybody
         self._grace = grace
+        self._patience = patience
         #: jobs missing from the queue: since when nobody knows their end (monotonic)
         self._missing: dict[tuple[str, str], float] = {}
         self._troubles: dict[str, _Trouble] = {}
+        #: what each user's accounting is asked, until its answer is taken
+        self._lookups: dict[str, asyncio.Task[_Accounted]] = {}
+        self._slots = asyncio.Semaphore(_USERS_AT_ONCE)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the accounting has not answered yet."""
+        return not all(lookup.done() for lookup in self._lookups.values())
+
+    async def close(self) -> None:
+        """Ask no more."""
+        await end(*self._lookups.values())
 
     async def look(self, wanted: Wanted) -> Look:
         """Ask the queue.
@@ -141,44 +173,44 @@ class Survey:
     async def look_up(self, look: Look) -> list[Sighting]:
         """Ask the accounting for the jobs that the queue did not hold.
 
-        One user's trouble is no other's: who cannot be asked for is asked for less and less often,
-        and nothing is said of those jobs meanwhile.
+        One user's trouble is no other's: an answer that is late is taken by a later look, and who
+        cannot be asked for is asked for less and less often. Nothing is said of those jobs
+        meanwhile.
         """
-        slots = asyncio.Semaphore(_USERS_AT_ONCE)
+        for user, job_ids in look.missing.items():
+            if user not in self._lookups:
+                self._lookups[user] = asyncio.create_task(self._looked_up(user, job_ids))
+        if self._lookups:
+            await asyncio.wait(self._lookups.values(), timeout=self._patience)
         sightings: list[Sighting] = []
-
-        async def of(user: str, job_ids: list[str]) -> None:
-            async with slots:
-                rows = await self._accounted(user, job_ids)
-            if rows is None:
-                now = time.monotonic()
-                self._missing |= dict.fromkeys(((user, job_id) for job_id in job_ids), now)
-                return
-            held = _by_owner(rows)
-            for job_id in job_ids:
+        for user in [user for user, lookup in self._lookups.items() if lookup.done()]:
+            answer = self._lookups.pop(user).result()
+            held = _by_owner(answer.rows or ())
+            for job_id in answer.job_ids.intersection(look.missing.get(user, ())):
+                if answer.rows is None:
+                    self._missing[user, job_id] = time.monotonic()
+                    continue
                 found = self._judged(user, job_id, _of(job_id, held[user, base(job_id)]))
                 if found is not None:
                     del self._missing[user, job_id]
                     sightings.append(found)
-
-        await asyncio.gather(*(of(user, job_ids) for user, job_ids in look.missing.items()))
         return sightings
 
-    async def _accounted(self, user: str, job_ids: list[str]) -> list[AccountedJob] | None:
-        """Rows of these jobs; None if they could not be had, or not long ago."""
+    async def _looked_up(self, user: str, job_ids: list[str]) -> _Accounted:
         trouble = self._troubles.get(user)
-        if trouble is not None and time.monotonic() < trouble.until:
-            return None
-        try:
-            rows = await self._asked(user, job_ids)
-        except FirecrestError as error:
-            pause = min(2 * trouble.pause, _LONGEST_PAUSE) if trouble else _FIRST_PAUSE
-            self._troubles[user] = _Trouble(pause, time.monotonic() + pause)
-            name = type(error).__name__
-            _log.warning("the accounting for %s on %s: %s: %s", user, self._system, name, error)
-            return None
-        self._troubles.pop(user, None)
-        return rows
+        rows = None
+        if trouble is None or time.monotonic() >= trouble.until:
+            try:
+                async with self._slots:
+                    rows = await self._asked(user, job_ids)
+            except FirecrestError as error:
+                pause = min(2 * trouble.pause, _LONGEST_PAUSE) if trouble else _FIRST_PAUSE
+                self._troubles[user] = _Trouble(pause, time.monotonic() + pause)
+                name = type(error).__name__
+                _log.warning("the accounting for %s on %s: %s: %s", user, self._system, name, error)
+            else:
+                self._troubles.pop(user, None)
+        return _Accounted(frozenset(job_ids), rows)
 
     async def _asked(self, user: str, job_ids: list[str]) -> list[AccountedJob]:
         machine = self._machines.open(user, self._system)

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
@@ -13,8 +14,9 @@ import pytest
 from firecrest.config.settings import Scheduler, Ssh, System
 from firecrest.config.values import Address
 from firecrest.errors import CommandFailed, Fault
+from firecrest.model.files import Excerpt
 from firecrest.ssh.certificates import CertificateAuthority
-from firecrest.ssh.files import RemoteFiles
+from firecrest.ssh.content import RemoteContent
 from firecrest.ssh.pool import Pool
 from tests.harness.waiting import eventually
 
@@ -22,16 +24,27 @@ HUNG = b"/hung"
 
 
 class HangingServer(asyncssh.SFTPServer):
-    """A real directory, but nothing below /hung is ever answered."""
+    """Real files, but nothing below /hung is answered, and no file "unread" can be read.
+
+    :ivar over: when the test is
+    """
+
+    over = asyncio.Event()
 
     async def stat(self, path: bytes) -> os.stat_result:
         if path.startswith(HUNG):
-            await asyncio.Event().wait()
+            await self.over.wait()
         return Path(os.fsdecode(path)).stat()
+
+    async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
+        if Path(os.fsdecode(file_obj.name)).name == "unread":
+            await self.over.wait()
+        return os.pread(file_obj.fileno(), size, offset)
 
 
 @pytest.fixture
-async def files(tmp_path: Path) -> AsyncIterator[RemoteFiles]:
+async def files(tmp_path: Path) -> AsyncIterator[RemoteContent]:
+    HangingServer.over = asyncio.Event()
     ca, host = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
     ca.write_private_key(tmp_path / "ca")
     trusted = b"cert-authority " + ca.export_public_key()
@@ -55,7 +68,8 @@ async def files(tmp_path: Path) -> AsyncIterator[RemoteFiles]:
         address=Address("127.0.0.1", port),
         scheduler=Scheduler(base_fs=Path("/home")),
     )
-    yield RemoteFiles(pool, "alice", system, 2.0)
+    yield RemoteContent(pool, "alice", system, 2.0)
+    HangingServer.over.set()
     await pool.stop()
     server.close()
     await server.wait_closed()
@@ -70,7 +84,7 @@ async def endless() -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-async def test_who_goes_away_leaves_no_file(files: RemoteFiles, tmp_path: Path) -> None:
+async def test_who_goes_away_leaves_no_file(files: RemoteContent, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     for rounds in range(1, 250, 4):
@@ -91,9 +105,13 @@ async def test_who_goes_away_leaves_no_file(files: RemoteFiles, tmp_path: Path) 
 
 
 async def test_what_hangs_is_given_up_and_holds_nobody_else_up(
-    files: RemoteFiles, tmp_path: Path
+    files: RemoteContent, tmp_path: Path
 ) -> None:
+    (tmp_path / "unread").write_text("never")
+    few = Excerpt(from_end=False, count=3)
     for hangs in (
+        files.excerpt("/hung/file", few, b"", 100),
+        files.excerpt(str(tmp_path / "unread"), few, b"", 100),
         files.size("/hung/file"),
         files.check_readable("/hung/file"),
         files.check_writable("/hung"),

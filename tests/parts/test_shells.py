@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from firecrest.commands.base import Completed, longest
 from firecrest.errors import CommandFailed, Fault, SystemUnavailable
+from firecrest.ssh.shell import _PREPARE, _TIMER
 from tests.conftest import Wires
 from tests.harness.daemons import ended
 from tests.harness.testbed import Testbed
@@ -155,8 +158,8 @@ async def test_a_shell_that_is_about_to_end_gets_no_command(bench: Bench) -> Non
 
 async def test_nothing_of_a_shell_stays(bench: Bench) -> None:
     """Neither its timers nor what they began."""
-    before = await shell_of(bench, 1)
-    await shell_of(bench, 2)
+    before = await shell_of(bench, 30)
+    assert await shell_of(bench, 60) == before  # with another timer
     group = os.getpgid(before)
     async with bench.pool.channel("alice", bench.system) as link:
         link.end_shells(time.monotonic())
@@ -169,6 +172,18 @@ async def test_nothing_of_a_shell_stays(bench: Bench) -> None:
         return False
 
     await eventually(gone, "its process group is empty")
+
+
+def test_a_timer_is_replaced_as_soon_as_it_has_begun() -> None:
+    """Each time, though it may not have been given a processor by then."""
+    lines = _PREPARE + _TIMER % 60 + _TIMER % 90 + b"kill -s KILL $w; echo done\n"
+    for _ in range(30):
+        with subprocess.Popen(["/bin/sh"], stdin=PIPE, stdout=PIPE, process_group=0) as shell:
+            try:
+                assert shell.communicate(lines, timeout=30)[0] == b"done\n"
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(shell.pid, signal.SIGKILL)
 
 
 async def test_a_shell_that_was_killed_is_replaced(bench: Bench) -> None:

@@ -10,25 +10,27 @@ from firecrest.errors import SchedulerRefused
 from firecrest.machines import Machine
 from firecrest.model.jobs import AccountedJob, AccountingQuery
 from tests.parts.job_watch.watched import Replica, Told
-from tests.parts.scripted import ScriptedScheduler, queued
+from tests.parts.scripted import ScriptedScheduler, accounted, queued
 
 
 class Uneven(ScriptedScheduler):
-    """Bob's accounting fails once it may."""
+    """Bob's accounting answers once it may, or fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fails: bool = False) -> None:
         super().__init__()
-        self.may_fail = asyncio.Event()
+        self.fails = fails
+        self.may_answer = asyncio.Event()
 
     async def accounting(self, on: Machine, query: AccountingQuery) -> list[AccountedJob]:
         found = await super().accounting(on, query)
         if on.user == "bob":
-            await self.may_fail.wait()
+            await self.may_answer.wait()
+        if on.user == "bob" and self.fails:
             raise SchedulerRefused("no such account")
         return found
 
 
-async def test_what_the_queue_says_is_told_while_an_accounting_hangs(
+async def test_others_are_watched_while_an_accounting_hangs(
     replica: Replica, redis: aioredis.Redis
 ) -> None:
     batch = Uneven()
@@ -40,15 +42,21 @@ async def test_what_the_queue_says_is_told_while_an_accounting_hangs(
     await alice.until("PENDING")
     await bob.until("RUNNING", job_id="8")
     batch.held = [queued("7", "RUNNING")]
+    await batch.lookups(1)
     await alice.until("PENDING", "RUNNING")
-    assert not batch.may_fail.is_set()
+    batch.held = []
+    batch.ended = [accounted("7", "COMPLETED"), accounted("8", "FAILED", "bob")]
+    await alice.until("PENDING", "RUNNING", "COMPLETED")
+    assert await bob.states("8") == ["RUNNING"]
+    batch.may_answer.set()
+    await bob.until("RUNNING", "FAILED", job_id="8")
 
 
 async def test_an_accounting_that_fails_is_asked_less_often_than_the_queue(
     replica: Replica, redis: aioredis.Redis
 ) -> None:
-    batch = Uneven()
-    batch.may_fail.set()
+    batch = Uneven(fails=True)
+    batch.may_answer.set()
     watch = replica(scheduler=batch)
     batch.held = [queued("7", "PENDING")]
     await watch.watch("alice", "open", ["7"])
