@@ -7,7 +7,7 @@ by which a client knows the server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -58,14 +58,26 @@ class Document(Struct, frozen=True):
         return value
 
 
-def listing(documents: Iterable[Document], public_url: str) -> bytes:
-    """A JSON object of resources by task id."""
+def listing(members: Iterable[bytes]) -> bytes:
+    """The answer that holds resources by task id (Contract: rest-v1 §9).
+
+    :param members: of the object, ``"<id>":<resource>``
+    """
+    parts = [*members] or [b""]
+    # a text of a megabyte is not copied once more
+    parts[0] = b'{"tasks":{' + parts[0]
+    parts[-1] += b"}}"
+    return b",".join(parts)
+
+
+def members(documents: Iterable[Document], public_url: str) -> Iterator[bytes]:
+    """A member for each document."""
     url = _escaped(public_url)
     stored = [document.stored for document in documents]
     ids = [text[_ID] for text in stored]
     rest = [text[_FIELDS] for text in stored]
     row = b'"%%b":{"task_url":"%b/tasks/%%b",%%b' % url.replace(b"%", b"%%")
-    return b"{%b}" % b",".join(map(row.__mod__, zip(ids, ids, rest, strict=True)))
+    return map(row.__mod__, zip(ids, ids, rest, strict=True))
 
 
 def living(stored: Iterable[bytes | None], now: float) -> list[Document]:

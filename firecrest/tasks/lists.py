@@ -1,81 +1,174 @@
-"""Long lists of tasks that are asked for again while nothing has changed in them."""
+"""Long lists of tasks that are asked for again: only what has changed in them is read anew."""
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 from msgspec import Struct
 
-from firecrest.model.document import Document
+from firecrest.events.log import documents_key, guarded, log_key, marks_key, order
+from firecrest.model.document import Document, listing, living, members
+from firecrest.redis_turn import Call, in_turn
 
 #: Shorter lists are made anew as fast as they are looked up.
 _LEAST = 50
-#: Bytes of all lists that are kept, those asked for last; their texts take as much again.
+#: Bytes of all lists that are kept, those asked for last; their texts take twice as much again.
 _MOST = 8 * 1024 * 1024
+#: Events that bring a list up to date; after more it is read as a whole.
+_MOST_NEWS = 100
 
 
-class Listed(list[Document]):
-    """Tasks of one user, and texts made of them."""
+class Listed(Collection[Document]):
+    """Tasks of one user, and their texts; never changed."""
 
-    def __init__(self, documents: Iterable[Document]) -> None:
-        super().__init__(documents)
-        self._texts: dict[str, bytes] = {}
+    def __init__(
+        self, documents: Mapping[str, Document], url: str = "", made: Mapping[str, bytes] = {}
+    ) -> None:
+        """:param made: members of an answer for this address that there are already"""
+        self._documents = documents
+        self._url = url
+        self._members = dict(made)
+        self._text = b""
 
-    def text(self, name: str, make: Callable[[], bytes]) -> bytes:
-        """What ``make`` has made of them under this name; the last name only is remembered."""
-        if name not in self._texts:
-            self._texts = {name: make()}
-        return self._texts[name]
+    @classmethod
+    def of(cls, documents: Iterable[Document]) -> Listed:
+        """A list of these."""
+        return cls({document.id: document for document in documents})
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self._documents.values())
+
+    def __contains__(self, document: object) -> bool:
+        return document in self._documents.values()
+
+    def has(self, task_id: str) -> bool:
+        """Whether there is such a task."""
+        return task_id in self._documents
+
+    def with_news(self, documents: Iterable[Document]) -> Listed:
+        """The same with new tasks, or new states of those it has."""
+        news = {document.id: document for document in documents}
+        made = {name: text for name, text in self._members.items() if name not in news}
+        return Listed({**self._documents, **news}, self._url, made)
+
+    def text(self, url: str) -> bytes:
+        """The answer that holds them; the last one made is remembered."""
+        if url != self._url:
+            self._url, self._members, self._text = url, {}, b""
+        if not self._text:
+            missing = [one for name, one in self._documents.items() if name not in self._members]
+            names = (one.id for one in missing)
+            self._members.update(zip(names, members(missing, url), strict=True))
+            self._text = listing(self._members.values())
+        return self._text
 
 
 class _Kept(Struct, frozen=True):
-    """A list.
+    """A list as it was.
 
     :param mark: id of the newest event of the user's log when it was read
     :param until: when the first of the tasks is over, seconds since 1970
+    :param count: how many documents the store held, those whose life was over among them
     :param size: bytes
     """
 
     mark: bytes
     until: int
+    count: int
     size: int
-    documents: Listed
+    listed: Listed
+
+    @classmethod
+    def of(cls, mark: bytes, listed: Listed, count: int) -> _Kept:
+        """A list that has just been read."""
+        until = min(document.expires for document in listed)
+        size = sum(len(document.stored) for document in listed)
+        return cls(mark, until, count, size, listed)
+
+    def later(self, mark: bytes, news: list[Document]) -> _Kept:
+        """The list after further events.
+
+        :param news: what they tell of tasks, oldest first
+        """
+        return _Kept(
+            mark=mark,
+            until=min([self.until, *(one.expires for one in news)]),
+            count=self.count + len({one.id for one in news if not self.listed.has(one.id)}),
+            size=self.size + sum(len(one.stored) for one in news),
+            listed=self.listed.with_news(news),
+        )
 
 
 class Lists:
-    """By user; bounded, and right as long as no task changes without an event."""
+    """Reads them, and keeps those that were asked for last; right as long as no task changes
+    without an event.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._size = 0
 
-    def __contains__(self, user: str) -> bool:
-        return user in self._kept
+    async def read(self, user: str) -> Listed:
+        """All living tasks of the user, in no order.
 
-    def get(self, user: str, mark: bytes | None, now: float) -> Listed | None:
-        """The list, unless something has happened since, or a task's life is over."""
+        :raises TaskStoreUnavailable: Redis cannot be reached
+        """
+        now, mark = time.time(), Call(("HGET", marks_key(user), "last"))
+        with guarded():
+            if (kept := self._known(user, now)) is not None:
+                (last,) = await in_turn(self._redis, mark)
+                if last == kept.mark:
+                    return kept.listed
+                if (later := await self._caught_up(user, kept, now)) is not None:
+                    self._keep(user, later)
+                    return later.listed
+            last, stored = await in_turn(self._redis, mark, Call(("HVALS", documents_key(user))))
+        found = Listed.of(living(stored, now))
+        self._drop(user)
+        if last is not None and len(found) >= _LEAST:
+            self._keep(user, _Kept.of(last, found, len(stored)))
+        return found
+
+    async def _caught_up(self, user: str, kept: _Kept, now: float) -> _Kept | None:
+        """A list with what has happened since; None if it has to be read as a whole."""
+        marks, entries, count = await in_turn(
+            self._redis,
+            Call(("HMGET", marks_key(user), "last", "lost")),
+            Call(("XRANGE", log_key(user), b"(" + kept.mark, "+", "COUNT", _MOST_NEWS)),
+            Call(("HLEN", documents_key(user))),
+        )
+        last, lost = (order((mark or b"0-0").decode()) for mark in marks)
+        if lost > order(kept.mark.decode()) or not entries or order(entries[-1][0].decode()) < last:
+            return None
+        told = [fields for _, fields in entries if b"id" in fields]
+        news = living([fields.get(b"document") for fields in told], now)
+        later = kept.later(entries[-1][0], news)
+        # one that its event does not hold, is over by now, or was let go without one
+        complete = len(news) == len(told) and later.count == count
+        return later if complete else None
+
+    def _known(self, user: str, now: float) -> _Kept | None:
+        """The list as it was read last, unless a task's life has ended since."""
         kept = self._kept.get(user)
         if kept is None:
             return None
-        if kept.mark != mark or kept.until <= now:
+        if kept.until <= now:
             self._drop(user)
             return None
         self._kept.move_to_end(user)
-        return kept.documents
+        return kept
 
-    def keep(self, user: str, mark: bytes | None, documents: Listed) -> None:
-        """Remember a long list.
-
-        :param mark: read before the documents were
-        """
-        if mark is None or len(documents) < _LEAST:
-            return
+    def _keep(self, user: str, kept: _Kept) -> None:
         self._drop(user)
-        size = sum(len(document.stored) for document in documents)
-        until = min(document.expires for document in documents)
-        self._kept[user] = _Kept(mark, until, size, documents)
-        self._size += size
+        self._kept[user] = kept
+        self._size += kept.size
         while self._size > _MOST:
             self._drop(next(iter(self._kept)))
 

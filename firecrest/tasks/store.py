@@ -49,7 +49,6 @@ from firecrest.events.log import (
     bell,
     documents_key,
     guarded,
-    marks_key,
 )
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
@@ -117,7 +116,7 @@ class TaskStore:
         self._redis: Any = redis
         self._tasks = tasks
         self._events = events
-        self._lists = Lists()
+        self._lists = Lists(redis)
         self._create = self._script(APPEND, load_script("record"), load_script("create"))
         self._advance = self._script(APPEND, load_script("record"), load_script("advance"))
         self._take = self._script(load_script("take"))
@@ -276,17 +275,7 @@ class TaskStore:
 
     async def read_all(self, user: str) -> Listed:
         """All living tasks of the user, in no order."""
-        now, mark = time.time(), Call(("HGET", marks_key(user), "last"))
-        with guarded():
-            if user in self._lists:
-                (last,) = await in_turn(self._redis, mark)
-                if (known := self._lists.get(user, last, now)) is not None:
-                    return known
-            values = Call(("HVALS", documents_key(user)))
-            last, stored = await in_turn(self._redis, mark, values)
-        found = Listed(living(stored, now))
-        self._lists.keep(user, last, found)
-        return found
+        return await self._lists.read(user)
 
     async def read_some(self, user: str, task_ids: list[str]) -> list[Document]:
         """Those of the tasks that exist and are the user's."""

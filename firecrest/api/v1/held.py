@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from firecrest.api.http.call import Call
@@ -18,7 +18,7 @@ _MAX_WAIT = 60
 
 _WAIT = re.compile(r'\s*wait\s*=\s*("?)(\d+)\1\s*(;.*)?', re.ASCII | re.IGNORECASE | re.DOTALL)
 
-Read = Callable[[], Awaitable[Sequence[Document]]]
+Read = Callable[[], Awaitable[Collection[Document]]]
 
 
 def preferred_wait(headers: Iterable[str]) -> int | None:
@@ -36,7 +36,7 @@ def preferred_wait(headers: Iterable[str]) -> int | None:
 
 async def read_held(
     call: Call, read: Read, wanted: frozenset[str] | None, wait: int | None
-) -> tuple[Sequence[Document], dict[str, str]]:
+) -> tuple[Collection[Document], dict[str, str]]:
     """Read tasks, and hold the answer while nothing has changed.
 
     Each who waits costs a connection and a listener, of which a user may have so many streams:
@@ -87,7 +87,7 @@ def _counted(held: Counter[str], user: str) -> Iterator[None]:
 
 
 def _is_no_news(
-    call: Call, found: Sequence[Document], wanted: frozenset[str] | None, *, explicit: bool
+    call: Call, found: Collection[Document], wanted: frozenset[str] | None, *, explicit: bool
 ) -> bool:
     """Whether the caller can be made to wait.
 
@@ -114,10 +114,10 @@ def _is_no_news(
 async def _changed(
     events: Subscription,
     read: Read,
-    before: Sequence[Document],
+    before: Collection[Document],
     wanted: frozenset[str] | None,
     seconds: float,
-) -> Sequence[Document]:
+) -> Collection[Document]:
     """What ``read`` gives once it differs, or when the time is over, or the process ends."""
     found = before
     try:

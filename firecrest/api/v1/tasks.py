@@ -11,7 +11,7 @@ from firecrest.api.v1.errors import TASKS
 from firecrest.api.v1.failures import FOREIGN, NO_TASK
 from firecrest.api.v1.headers import PREFERENCE
 from firecrest.api.v1.held import preferred_wait, read_held
-from firecrest.model.document import Document, listing
+from firecrest.model.document import Document, listing, members
 from firecrest.schema import Declared, item
 from firecrest.tasks.lists import Listed
 
@@ -91,14 +91,9 @@ async def list_tasks(call: Call, params: TasksParams) -> Reply:
         )
     url = call.public_url
     if params.view == CLASSIC:
-        members = (b'"%b":%b' % (one.id.encode(), view(one, url, CLASSIC)) for one in found)
-        body = b"{%b}" % b",".join(members)
+        body = listing(b'"%b":%b' % (one.id.encode(), view(one, url, CLASSIC)) for one in found)
     elif isinstance(found, Listed):
-        return Reply(200, found.text(url, lambda: _told(listing(found, url))), applied)
+        body = found.text(url)
     else:
-        body = listing(found, url)
-    return Reply(200, _told(body), applied)
-
-
-def _told(tasks: bytes) -> bytes:
-    return b'{"tasks":%b}' % tasks
+        body = listing(members(found, url))
+    return Reply(200, body, applied)
