@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import pkgutil
+import os
+import platform
+import signal
+import subprocess
 import tempfile
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -17,25 +21,9 @@ import orjson
 from scripts.benchmarks import compared, measure, table
 from scripts.benchmarks.measure import Bench, Result
 
-_PARTS = {
-    *(
-        "measure",
-        "reach",
-        "compared",
-        "table",
-        "load",
-        "servers",
-        "sockets",
-        "openssh",
-        "crowd",
-        "burst",
-    ),
-    *("bare", "bare_events"),
-}
-NAMES = sorted(
-    module.name
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)])
-    if module.name not in _PARTS and not module.name.startswith("_")
+NAMES = (
+    *("start", "tasks", "utilities", "compute", "events", "transfer", "fairness"),
+    "memory",
 )
 
 
@@ -77,22 +65,21 @@ def main(
     """
     if not names and results is None:
         raise click.UsageError("name a benchmark, or all")
+    wanted = NAMES if "all" in names else names
     try:
         before = compared.read(earlier) if earlier else []
         broken: list[str] = []
         if results:
             found = compared.read(results)
         else:
-            wanted = NAMES if "all" in names else names
             found, broken = asyncio.run(_run(wanted, as_json=as_json, quick=quick))
         if earlier:
-            click.echo(compared.HEADING, err=as_json)
-            for text in compared.rows(before, found):
+            for text in compared.lines(before, found, wanted or NAMES):
                 click.echo(text, err=as_json)
         if markdown:
-            click.echo(table.markdown(found, quick=quick), err=as_json)
-        if page:
-            table.write(page, table.markdown(found, quick=quick))
+            click.echo(table.markdown(found), err=as_json)
+        if page and not broken:
+            table.write(page, found)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     if broken:
@@ -103,7 +90,10 @@ async def _run(
     names: Sequence[str], *, as_json: bool, quick: bool
 ) -> tuple[list[Result], list[str]]:
     """All results, and which benchmarks broke off; one that does so spoils no other."""
-    results, broken = [], []
+    running = asyncio.current_task()
+    if running is not None:  # so that what was started is ended
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    results, broken, revision = [], [], _revision()
     if not as_json:
         click.echo(measure.HEADING)
     for name in names:
@@ -111,16 +101,35 @@ async def _run(
             bench = Bench(name=name, quick=quick, directory=Path(directory))
             try:
                 async for result in import_module(f"scripts.benchmarks.{name}").run(bench):
-                    results.append(result)
-                    _print(result, as_json=as_json)
+                    made = replace(
+                        result,
+                        quick=quick,
+                        revision=revision,
+                        date=f"{datetime.now(UTC):%Y-%m-%d}",
+                        machine=_machine(),
+                        beside=", ".join(f"{part}: {one}" for part, one in bench.beside.items()),
+                    )
+                    results.append(made)
+                    click.echo(orjson.dumps(asdict(made)) if as_json else measure.row(made))
             except Exception:  # noqa: BLE001  shown, and told by the exit status
                 click.echo(traceback.format_exc(), err=True)
                 broken.append(name)
     return results, broken
 
 
-def _print(result: Result, *, as_json: bool) -> None:
-    click.echo(orjson.dumps(asdict(result)).decode() if as_json else measure.row(result))
+def _revision() -> str:
+    """The commit that is measured."""
+    asked = ("git", "describe", "--always", "--dirty")
+    found = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+    return found.stdout.strip() or "unknown"
 
 
-main(prog_name="scripts/bench")
+def _machine() -> str:
+    return (
+        f"{os.cpu_count()} cores, {platform.system()} {platform.release()},"
+        f" Python {platform.python_version()}"
+    )
+
+
+if __name__ == "__main__":
+    main(prog_name="scripts/bench")

@@ -18,8 +18,8 @@ async def _main() -> None:
     clients = int(sys.argv[1])
     url, *lines = sys.stdin.read().splitlines()
     headers = dict(line.split(": ", 1) for line in lines)
-    await burst(url, headers, clients=clients, total=2 * clients)
-    sys.stdout.write("ready\n")
+    first = await burst(url, headers, clients=clients, total=2 * clients)
+    sys.stdout.write(f"{first.errors} errors\n" if first.errors else "ready\n")
     sys.stdout.flush()
     await burst(url, headers, clients=clients, total=_ENDLESS)
 

@@ -22,8 +22,7 @@ def main() -> None:
     """``python -m scripts.benchmarks.bare PORT REDIS_PORT``."""
     port, redis_port = int(sys.argv[1]), int(sys.argv[2])
     app = web.Application()
-    pool = aioredis.BlockingConnectionPool(port=redis_port, max_connections=64)
-    app[REDIS] = aioredis.Redis(connection_pool=pool)
+    app[REDIS] = aioredis.Redis(port=redis_port)
     app.router.add_get("/tasks", handle)
     app.router.add_get("/tasks/{task_id}", handle)
     web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)

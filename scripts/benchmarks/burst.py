@@ -15,7 +15,7 @@ from collections import Counter
 from statistics import quantiles
 
 from scripts.benchmarks.crowd import SCRIPT, Crowd, all_done, crowd
-from scripts.benchmarks.measure import Bench, Result, cpu_seconds, rss_mib
+from scripts.benchmarks.measure import Bench, Result, alone, cpu_seconds
 
 _USERS = 100
 _REQUESTS = 10_000
@@ -35,16 +35,13 @@ async def measure(bench: Bench) -> Result:
         delays, made, lost = await _send(people, total, _SECONDS / _REQUESTS)
         lost += await _lost(people, made)
         bench.tell("burst-10000", lost)
-        return Result(
-            bench=bench.name,
-            case="burst-10000",
-            value=1000 * quantiles(delays, n=20)[-1],
-            unit="ms (p95)",
-            raw=0.0,
-            ratio=0.0,
-            spread=0.0,
+        return alone(
+            bench,
+            "burst-10000",
+            "ms (p95)",
+            [1000 * quantiles(delays, n=20)[-1]],
             errors=lost.total(),
-            rss_mib=rss_mib(people.pid),
+            pid=people.pid,
             cpu_s_per_1000=1000 * (cpu_seconds(people.pid) - before) / total,
         )
 

@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import shlex
 import shutil
 import time
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import asyncssh
-import click
 
 from scripts.benchmarks import openssh
-from scripts.benchmarks.load import Client, multipart
-from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds, rss_mib
+from scripts.benchmarks.load import Client, Load, multipart
+from scripts.benchmarks.measure import TURNS, Bench, Pair, Result, alone
 from scripts.benchmarks.servers import Gateway, gateway
 
 _JOBS = 500
 _POLLS = 1000
 _CLIENTS = 16
-_TURNS = 5  # in a round
 _CONNECTIONS = 4  # of the raw side: OpenSSH allows ten sessions on each
-_NAME = f"bench-{secrets.token_hex(4)}"
+_NAME = "firecrest-bench"
 _SCRIPT = f"#!/bin/sh\n#SBATCH --hold --job-name={_NAME}\ntrue\n".encode()
+_BODY = multipart(_SCRIPT)
 _FORM = "%i.:.%P.:.%j.:.%u.:.%T.:.%M.:.%S.:.%L.:.%D.:.%R"
 #: Words of the audit log that stand for a command of the batch system.
 _TOOLS = re.compile(rb"\w@cluster (?:squeue|scontrol|sacct|sbatch) ")
@@ -60,8 +58,29 @@ class Side:
         line = shlex.join(["squeue", f"--user={self.user}", f"--format={_FORM}", "--noheader"])
         await self.raw[number % _CONNECTIONS].run(line, encoding=None, check=True)
 
+    def beside(
+        self, ours: Callable[[Client], Awaitable[bool]], raw: Callable[[int], Awaitable[None]]
+    ) -> Pair:
+        """What one client does until its task is done, beside the raw limit."""
+
+        async def load(clients: int, total: int) -> Load:
+            load, left = Load(), iter(range(total))
+
+            async def work(client: Client) -> None:
+                for _ in left:
+                    started = time.perf_counter()
+                    load.errors += not await ours(client)
+                    load.durations.append(time.perf_counter() - started)
+
+            started = time.perf_counter()
+            await asyncio.gather(*map(work, self.clients[:clients]))
+            load.elapsed = time.perf_counter() - started
+            return load
+
+        return Pair(self.bench, self.served.pid, load, raw)
+
     async def cancel(self) -> None:
-        """End the jobs of this run."""
+        """End the jobs that benchmarks have made."""
         await self.raw[0].run(f"scancel --quiet --user={self.user} --name={_NAME}")
 
     async def fill(self, count: int) -> None:
@@ -78,100 +97,34 @@ class Side:
 async def run(bench: Bench) -> AsyncIterator[Result]:
     """Cases ``submit``, ``submit-c16``, ``list-500`` and ``coalesce``."""
     user = openssh.person()
-    if user is None or shutil.which("sbatch") is None:
-        click.echo("# compute: left out, it needs root, OpenSSH and Slurm", err=True)
+    if user is None or not await _slurm_answers():
+        bench.remark("left out, it needs root, OpenSSH and a Slurm that answers")
         return
-    async with _prepared(bench, user, {"compute.share": 0}) as side:
-        yield await _one(side, "submit", _submitting(side), side.sbatch, 100)
-        yield await _many(side, "submit-c16", _submitting(side), side.sbatch, 400)
+    async with _prepared(bench.within("jobs"), user, {"compute.share": 0}) as side:
+        submitting = side.beside(_submitted, side.sbatch)
+        yield await submitting.latency("submit", 100)
+        yield await submitting.throughput("submit-c16", "tasks/s", _CLIENTS, 400, turns=TURNS)
         await side.cancel()
         await side.fill(_JOBS)
-        yield await _one(side, "list-500", _listing(side), side.squeue, 30)
+        yield await side.beside(_listed, side.squeue).latency("list-500", 30)
         await side.cancel()
-    async with _prepared(bench, user, {"logging.level": "info"}) as side:
+    async with _prepared(bench.within("polls"), user, {"logging.level": "info"}) as side:
         yield await _coalesce(side)
 
 
-Ours = Callable[[Client], Awaitable[bool]]
-Raw = Callable[[int], Awaitable[None]]
+async def _slurm_answers() -> bool:
+    if shutil.which("sinfo") is None:
+        return False
+    process = await asyncio.create_subprocess_exec("sinfo", stdout=DEVNULL, stderr=DEVNULL)
+    return await process.wait() == 0
 
 
-def _submitting(side: Side) -> Ours:
-    body = multipart(_SCRIPT)
-    return lambda client: client.finished("POST", "/compute/jobs", body)
+async def _submitted(client: Client) -> bool:
+    return await client.finished("POST", "/compute/jobs", _BODY)
 
 
-def _listing(side: Side) -> Ours:
-    return lambda client: client.finished("GET", "/compute/jobs")
-
-
-async def _one(side: Side, case: str, ours: Ours, raw: Raw, count: int) -> Result:
-    """One client: median milliseconds until the task is done."""
-    total = max(1, side.bench.scaled(count) // _TURNS)
-
-    async def through() -> Sample:
-        durations, errors, before = [], 0, cpu_seconds(side.served.pid)
-        for _ in range(total):
-            started = time.perf_counter()
-            errors += not await ours(side.clients[0])
-            durations.append(time.perf_counter() - started)
-        used = 1000 * (cpu_seconds(side.served.pid) - before) / total
-        return Sample(1000 * median(durations), errors, used)
-
-    async def bare() -> Sample:
-        durations = []
-        for _ in range(total):
-            started = time.perf_counter()
-            await raw(0)
-            durations.append(time.perf_counter() - started)
-        return Sample(1000 * median(durations))
-
-    await ours(side.clients[0])
-    return await compare(
-        *(side.bench, case, "ms"),
-        ours=through,
-        raw=bare,
-        pid=side.served.pid,
-        more_is_better=False,
-    )
-
-
-async def _many(side: Side, case: str, ours: Ours, raw: Raw, count: int) -> Result:
-    """16 clients: tasks per second."""
-    total = max(_CLIENTS, side.bench.scaled(count) // _TURNS)
-
-    async def through() -> Sample:
-        left, errors, before = iter(range(total)), 0, cpu_seconds(side.served.pid)
-
-        async def client(one: Client) -> int:
-            return sum([not await ours(one) for _ in left])
-
-        started = time.perf_counter()
-        errors = sum(await asyncio.gather(*(client(one) for one in side.clients)))
-        elapsed = time.perf_counter() - started
-        used = 1000 * (cpu_seconds(side.served.pid) - before) / total
-        return Sample(total / elapsed, errors, used)
-
-    async def bare() -> Sample:
-        left = iter(range(total))
-
-        async def client(number: int) -> None:
-            for _ in left:
-                await raw(number)
-
-        started = time.perf_counter()
-        await asyncio.gather(*(client(number) for number in range(_CLIENTS)))
-        return Sample(total / (time.perf_counter() - started))
-
-    await asyncio.gather(*(ours(one) for one in side.clients))
-    return await compare(
-        *(side.bench, case, "tasks/s"),
-        ours=through,
-        raw=bare,
-        pid=side.served.pid,
-        more_is_better=True,
-        turns=_TURNS,
-    )
+async def _listed(client: Client) -> bool:
+    return await client.finished("GET", "/compute/jobs")
 
 
 async def _coalesce(side: Side) -> Result:
@@ -182,30 +135,18 @@ async def _coalesce(side: Side) -> Result:
         for _ in range(_POLLS):
             errors += not await side.clients[0].finished("GET", "/compute/jobs")
         figures.append(len(_TOOLS.findall(side.served.log.read_bytes())) - before)
-    middle = median(figures)
-    return Result(
-        bench=side.bench.name,
-        case="coalesce",
-        value=middle,
-        unit="commands/1000",
-        raw=0.0,
-        ratio=0.0,
-        spread=(max(figures) - min(figures)) / middle if middle else 0.0,
-        errors=errors,
-        rss_mib=rss_mib(side.served.pid),
-        cpu_s_per_1000=0.0,
-    )
+    pid = side.served.pid
+    return alone(side.bench, "coalesce", "commands/1000", figures, pid=pid, errors=errors)
 
 
 @asynccontextmanager
 async def _prepared(bench: Bench, user: str, changed: dict[str, object]) -> AsyncIterator[Side]:
     """A gateway, clients of it, and warm connections of the raw side."""
-    directory = bench.directory / str(len(list(bench.directory.iterdir())))
-    base = directory / "base"
+    base = bench.directory / "base"
     (base / user).mkdir(parents=True)
     script = base / user / "job.sh"
     script.write_bytes(_SCRIPT)
-    for path in (bench.directory, directory):
+    for path in (bench.directory.parent, bench.directory):
         path.chmod(0o711)
     shutil.chown(base / user, user)
     settings = {
@@ -215,7 +156,7 @@ async def _prepared(bench: Bench, user: str, changed: dict[str, object]) -> Asyn
         **changed,
     }
     async with AsyncExitStack() as stack:
-        served = await stack.enter_async_context(gateway(directory, settings, person=user))
+        served = await stack.enter_async_context(gateway(bench, settings, person=user))
         raw = await served.logged_in(stack, user, _CONNECTIONS)
         headers = served.headers(user)
         clients = [Client(served.port, headers) for _ in range(_CLIENTS)]
@@ -223,5 +164,6 @@ async def _prepared(bench: Bench, user: str, changed: dict[str, object]) -> Asyn
             await client.open()
             stack.callback(client.close)
         side = Side(bench, served, user, clients, raw, script)
+        await side.cancel()  # those of a run that was killed
         stack.push_async_callback(side.cancel)
         yield side

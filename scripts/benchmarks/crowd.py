@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-import click
-
 from scripts.benchmarks import openssh
 from scripts.benchmarks.load import Client, multipart
 from scripts.benchmarks.measure import Bench
@@ -56,26 +54,24 @@ async def crowd(bench: Bench, users: int, changed: Mapping[str, object]) -> Asyn
 
     :param changed: settings of the gateway by key
     """
-    directory = bench.directory / "crowd"
-    programs = directory / "bin"
-    programs.mkdir(parents=True)
+    bench = bench.within("crowd")
+    programs = bench.directory / "bin"
+    programs.mkdir()
     for name, text in _PROGRAMS.items():
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     real = openssh.crowd(users)
     if real is None:
-        click.echo(
-            "# no OpenSSH with users of scripts/testbed/crowd: the demo's login node", err=True
-        )
+        bench.remark("no OpenSSH with users of scripts/testbed/crowd")
     names = real or [f"user{number}" for number in range(users)]
     settings = {"systems.0.scheduler.type": "Slurm", **changed}
     async with AsyncExitStack() as stack:
         person = names[0] if real else None
-        around = surroundings(directory, settings, person=person, users=names, programs=programs)
+        around = surroundings(bench, settings, person=person, users=names, programs=programs)
         served = await stack.enter_async_context(around)
         for name in real or ():
-            shutil.chown(directory / "home" / name, name)
-        for path in (bench.directory, directory):
+            shutil.chown(bench.directory / "home" / name, name)
+        for path in (bench.directory.parent, bench.directory):
             path.chmod(0o711)
         running = await stack.enter_async_context(served.started())
         clients = {}

@@ -30,7 +30,16 @@ from firecrest.config.services import Events, Tasks
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.store import Owned, TaskStore, new_id
 from scripts.benchmarks.bare_events import CHANNEL
-from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds, rss_mib
+from scripts.benchmarks.measure import (
+    Bench,
+    Result,
+    Sample,
+    alone,
+    compare,
+    cpu_seconds,
+    rss_mib,
+    spread,
+)
 from scripts.benchmarks.servers import USER, Gateway, free_port, gateway, process
 from scripts.benchmarks.sockets import Socket, connect
 
@@ -42,41 +51,51 @@ _SETTINGS = {
 }
 _TRANSITIONS_PER_SECOND = 200
 _OPENING = 50  # sockets at once
+_LATE = 0.2  # seconds
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
     """Cases ``push-p50``, ``push-p99``, ``fanout``, ``watchers-1000`` and ``idle-5000``."""
-    async with gateway(bench.directory, _SETTINGS) as served:
-        redis = aioredis.Redis(port=served.redis_port)
-        port = free_port()
+    async with _sides(bench, "many") as (ours, bare):
+        for result in await _push(bench, ours, bare):
+            yield result
+        yield await _fanout(bench, ours, bare)
+        yield await _watchers(bench, ours.served)
+    # processes of its own: memory that was used before is used again, and would look like none
+    async with _sides(bench, "idle") as (ours, bare):
+        yield await _idle(bench, ours, bare)
+
+
+@asynccontextmanager
+async def _sides(bench: Bench, name: str) -> AsyncIterator[tuple[Side, Bare]]:
+    """A gateway and a bare server.
+
+    :param name: of their directory
+    """
+    bench, port = bench.within(name), free_port()
+    async with gateway(bench, _SETTINGS) as served:
         argv = [sys.executable, "-m", "scripts.benchmarks.bare_events"]
         argv += [str(port), str(served.redis_port)]
-        try:
-            async with process(argv, bench.directory / "bare.log", port) as raw:
-                ours = Side(served, redis)
-                bare = Bare(f"http://127.0.0.1:{port}", raw.pid, redis)
-                for result in await _push(bench, ours, bare):
-                    yield result
-                yield await _fanout(bench, ours, bare)
-                yield await _watchers(bench, served)
-                yield await _idle(bench, ours, bare)
-        finally:
-            await redis.aclose()
+        async with (
+            aioredis.Redis(port=served.redis_port) as redis,
+            process(argv, bench.directory / "bare.log", port) as raw,
+        ):
+            yield Side(served, redis), Bare(f"http://127.0.0.1:{port}", raw.pid, redis)
 
 
 class Side:
     """The gateway, moved on by a task store of this process."""
 
     def __init__(self, served: Gateway, redis: aioredis.Redis) -> None:
-        self._served = served
+        self.served = served
         self._store = TaskStore(redis, Tasks(), Events())
         self._waiting: dict[str, Owned] = {}
         self.pid = served.pid
 
     async def listen(self, user: str, crowd: Crowd) -> Socket:
         """A socket that follows all tasks of the user."""
-        headers = {"Authorization": f"Bearer {self._served.minter.token(user)}"}
-        url = f"{self._served.url}/events?tasks=*"
+        headers = {"Authorization": f"Bearer {self.served.minter.token(user)}"}
+        url = f"{self.served.url}/events?tasks=*"
         return await connect(url, headers, crowd.receiver(user))
 
     async def prepare(self, user: str) -> None:
@@ -156,6 +175,7 @@ class Crowd:
         if len(self.delays) < self.wanted:
             with suppress(TimeoutError):  # what is missing then counts as errors
                 await asyncio.wait_for(self.complete.wait(), 20)
+        await asyncio.sleep(_LATE)  # for what comes twice
 
     @property
     def errors(self) -> int:
@@ -196,27 +216,34 @@ async def _push(bench: Bench, ours: Side, bare: Bare) -> list[Result]:
                 samples[name].append(sorted(1000 * delay for delay in crowd.delays))
                 if side is ours:
                     errors += crowd.errors
-    found = []
-    figures: list[tuple[str, Callable[[list[float]], float]]]
-    figures = [("push-p50", median), ("push-p99", _p99)]
-    for case, figure in figures:
-        pairs = list(zip(map(figure, samples["ours"]), map(figure, samples["bare"]), strict=True))
-        ratios = [raw / value for value, raw in pairs]
-        found.append(
-            Result(
-                bench=bench.name,
-                case=case,
-                value=median(value for value, _ in pairs),
-                unit="ms",
-                raw=median(raw for _, raw in pairs),
-                ratio=median(ratios),
-                spread=(max(ratios) - min(ratios)) / median(ratios),
-                errors=errors,
-                rss_mib=rss_mib(ours.pid),
-                cpu_s_per_1000=0.0,
-            )
-        )
-    return found
+    return [
+        _delay(bench, ours.pid, case, figure, samples, errors)
+        for case, figure in (("push-p50", median), ("push-p99", _p99))
+    ]
+
+
+def _delay(
+    bench: Bench,
+    pid: int,
+    case: str,
+    figure: Callable[[list[float]], float],
+    samples: dict[str, list[list[float]]],
+    errors: int,
+) -> Result:
+    values, raw = (list(map(figure, samples[side])) for side in ("ours", "bare"))
+    ratios = [one / other for one, other in zip(raw, values, strict=True)]
+    return Result(
+        bench=bench.name,
+        case=case,
+        value=median(values),
+        unit="ms",
+        raw=median(raw),
+        ratio=median(ratios),
+        spread=spread(ratios),
+        errors=errors,
+        rss_mib=rss_mib(pid),
+        cpu_s_per_1000=0.0,
+    )
 
 
 async def _fanout(bench: Bench, ours: Side, bare: Bare) -> Result:
@@ -225,10 +252,12 @@ async def _fanout(bench: Bench, ours: Side, bare: Bare) -> Result:
 
     async def measured(side: Side | Bare) -> Sample:
         async with gathered(side, 10, 500) as crowd:
-            before = cpu_seconds(side.pid)
+            before, started = cpu_seconds(side.pid), time.perf_counter()
             count = seconds * _TRANSITIONS_PER_SECOND
             await crowd.drive(side, count, 1 / _TRANSITIONS_PER_SECOND)
             used = cpu_seconds(side.pid) - before
+            if (pace := count / (time.perf_counter() - started)) < 0.95 * _TRANSITIONS_PER_SECOND:
+                bench.remark(f"fanout: {pace:.0f} transitions a second, no more can be made here")
             frames = sum(map(len, crowd.received))
             return Sample(frames / used, crowd.errors, 1000 * used / frames)
 
@@ -283,17 +312,15 @@ async def _watchers(bench: Bench, served: Gateway) -> Result:
         many, errors = await questions(1000)
     finally:
         over.touch()
-    return Result(
-        bench=bench.name,
-        case="watchers-1000",
-        value=many / one,
-        unit="questions/question",
+    return alone(
+        bench,
+        "watchers-1000",
+        "questions/question",
+        [many / one],
         raw=1.0,
         ratio=one / many,
-        spread=0.0,
         errors=errors,
-        rss_mib=rss_mib(served.pid),
-        cpu_s_per_1000=0.0,
+        pid=served.pid,
     )
 
 
@@ -328,19 +355,16 @@ async def _idle(bench: Bench, ours: Side, bare: Bare) -> Result:
             lost = sum(socket.closed or not socket.pings for socket in crowd.sockets)
             return Sample(used, lost if side is ours else 0)
 
-    # once: memory that was used before is used again, and would look like none
     value, raw = await measured(ours), await measured(bare)
-    return Result(
-        bench=bench.name,
-        case="idle-5000",
-        value=value.value,
-        unit="KiB/socket",
+    return alone(
+        bench,
+        "idle-5000",
+        "KiB/socket",
+        [value.value],
         raw=raw.value,
         ratio=raw.value / value.value,
-        spread=0.0,
         errors=value.errors,
-        rss_mib=rss_mib(ours.pid),
-        cpu_s_per_1000=0.0,
+        pid=ours.pid,
     )
 
 

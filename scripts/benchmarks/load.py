@@ -11,7 +11,11 @@ from urllib.parse import urlsplit
 
 import orjson
 
+#: How a connection that is lost shows.
+LOST = (OSError, asyncio.IncompleteReadError)
+
 _BOUNDARY = "benchmark"
+_PATIENCE = 60.0  # seconds for a task
 
 
 @dataclass
@@ -63,12 +67,16 @@ async def _client(host: str, port: int, request: bytes, left: Iterator[int], loa
     try:
         for _ in left:
             started = time.perf_counter()
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(_length(head))
-            load.durations.append(time.perf_counter() - started)
-            if not head.startswith(b"HTTP/1.1 200"):
+            try:
+                writer.write(request)
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(_length(head))
+                load.errors += not head.startswith(b"HTTP/1.1 200")
+            except LOST:
                 load.errors += 1
+                writer.close()
+                reader, writer = await asyncio.open_connection(host, port, limit=1 << 22)
+            load.durations.append(time.perf_counter() - started)
     finally:
         writer.close()
 
@@ -94,14 +102,15 @@ class Client:
         self._writer.close()
 
     async def finished(self, method: str, path: str, body: bytes = b"") -> bool:
-        """Make a task and wait for its end; whether it ended well."""
+        """Make a task and wait for its end; whether it ended well, and within a minute."""
         _, receipt = await self.ask(method, path, body)
-        task_id = receipt["task_id"]
-        while True:
+        task_id, begun = receipt.get("task_id"), time.perf_counter()
+        while task_id and time.perf_counter() - begun < _PATIENCE:
             _, found = await self.ask("GET", f"/tasks?tasks={task_id}")
-            status = found["tasks"][task_id]["status"]
+            status = found.get("tasks", {}).get(task_id, {}).get("status", "400")
             if status >= "200":
                 return bool(status == "200")
+        return False
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
         """Status and decoded body of the answer.
@@ -112,7 +121,14 @@ class Client:
         return status, orjson.loads(content)
 
     async def fetch(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Status and body of the answer."""
+        """Status and body of the answer; if the connection is lost, 0 and what was lost."""
+        try:
+            return await self._fetched(method, path, body)
+        except LOST as error:
+            await self.open()
+            return 0, orjson.dumps({"lost": repr(error)})
+
+    async def _fetched(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{self._head}"
         if body:
             head += f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\n"

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
 
 import click
 
+from scripts.benchmarks.load import Load
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _KINDS = 10  # of errors that are told
+TURNS = 5
+"""In a round, of what takes little time."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """One run of one benchmark."""
+    """One run of one benchmark.
+
+    :ivar beside: which servers of others take part, as OpenSSH or a simulation
+    """
 
     name: str
     quick: bool
     directory: Path
+    beside: dict[str, str] = field(default_factory=dict)
 
     @property
     def rounds(self) -> int:
@@ -33,10 +43,26 @@ class Bench:
         """A number of repetitions, a tenth of it in a quick run."""
         return max(1, count // 10) if self.quick else count
 
+    def within(self, name: str) -> Bench:
+        """The same in a directory of its own."""
+        directory = self.directory / name
+        directory.mkdir(parents=True)
+        return replace(self, directory=directory)
+
+    def uses(self, part: str, which: str) -> None:
+        """Note which server plays a part, for whoever reads the figures."""
+        if self.beside.get(part) != which:
+            self.beside[part] = which
+            self.remark(f"{part}: {which}")
+
+    def remark(self, text: str) -> None:
+        """Say something on standard error."""
+        click.echo(f"# {self.name}: {text}", err=True)
+
     def tell(self, case: str, errors: Counter[str]) -> None:
-        """Say on standard error which errors there were, the most frequent ones first."""
+        """Say which errors there were, the most frequent ones first."""
         for reason, count in errors.most_common(_KINDS):
-            click.echo(f"# {self.name} {case}: {count} x {reason}", err=True)
+            self.remark(f"{case}: {count} x {reason}")
 
 
 @dataclass(frozen=True)
@@ -50,7 +76,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Result:
-    """What is printed; ``ratio`` is 1.0 at the raw limit, higher is better."""
+    """What is printed; ``ratio`` is 1.0 at the raw limit, higher is better.
+
+    :param spread: (largest - smallest) / median of the rounds' ratios, or of their values where
+        there is no ratio; None if there was one round
+    :param quick: whether rounds were short
+    :param revision: what was measured, at that ``date``
+    :param machine: where
+    :param beside: servers of others that took part
+    """
 
     bench: str
     case: str
@@ -58,23 +92,29 @@ class Result:
     unit: str
     raw: float
     ratio: float
-    spread: float
+    spread: float | None
     errors: int
     rss_mib: float
     cpu_s_per_1000: float
+    quick: bool = False
+    revision: str = ""
+    date: str = ""
+    machine: str = ""
+    beside: str = ""
 
 
 HEADING = (
-    f"{'case':24}{'value':>12} {'unit':18}{'raw':>12}{'ratio':>8}{'spread':>8}"
+    f"{'case':28}{'value':>12} {'unit':18}{'raw':>12}{'ratio':>8}{'spread':>8}"
     f"{'errors':>8}{'MiB':>8}{'cpu s/1000':>12}"
 )
 
 
 def row(result: Result) -> str:
     """One line of the table."""
+    spread = "–" if result.spread is None else f"{result.spread:.2f}"
     return (
-        f"{result.bench + ' ' + result.case:24}{result.value:12.2f} {result.unit:18}"
-        f"{result.raw:12.2f}{result.ratio:8.2f}{result.spread:8.2f}{result.errors:8d}"
+        f"{result.bench + ' ' + result.case:28}{result.value:12.2f} {result.unit:18}"
+        f"{result.raw:12.2f}{result.ratio:8.2f}{spread:>8}{result.errors:8d}"
         f"{result.rss_mib:8.1f}{result.cpu_s_per_1000:12.3f}"
     )
 
@@ -107,19 +147,117 @@ async def compare(
     ratios = [
         a.value / b.value if more_is_better else b.value / a.value for a, b in pairs if a.value
     ]
-    middle = median(ratios)
     return Result(
         bench=bench.name,
         case=case,
         value=median(a.value for a, _ in pairs),
         unit=unit,
         raw=median(b.value for _, b in pairs),
-        ratio=middle,
-        spread=(max(ratios) - min(ratios)) / middle,
+        ratio=median(ratios),
+        spread=spread(ratios),
         errors=sum(a.errors for a, _ in pairs),
         rss_mib=rss_mib(pid) if pid else 0.0,
         cpu_s_per_1000=median(a.cpu_s_per_1000 for a, _ in pairs),
     )
+
+
+def alone(
+    bench: Bench,
+    case: str,
+    unit: str,
+    values: Sequence[float],
+    *,
+    pid: int | None,
+    raw: float = 0.0,
+    ratio: float = 0.0,
+    errors: int = 0,
+    cpu_s_per_1000: float = 0.0,
+) -> Result:
+    """Summarise the figures of rounds that are not compared with others, or of a single one."""
+    return Result(
+        bench=bench.name,
+        case=case,
+        value=median(values),
+        unit=unit,
+        raw=raw,
+        ratio=ratio,
+        spread=spread(values),
+        errors=errors,
+        rss_mib=rss_mib(pid) if pid else 0.0,
+        cpu_s_per_1000=cpu_s_per_1000,
+    )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same work by the gateway and by the raw limit.
+
+    :param ours: has so many clients make so many calls in all
+    :param raw: one call; the number is that of its client
+    """
+
+    bench: Bench
+    pid: int
+    ours: Callable[[int, int], Awaitable[Load]]
+    raw: Callable[[int], Awaitable[None]]
+
+    async def latency(self, case: str, count: int) -> Result:
+        """Of one client: median milliseconds of a call.
+
+        :param count: calls in a round
+        """
+        return await self._compared(case, "ms", 1, count, TURNS)
+
+    async def throughput(
+        self, case: str, unit: str, clients: int, count: int, *, turns: int = 1
+    ) -> Result:
+        """Of so many clients: calls per second."""
+        return await self._compared(case, unit, clients, count, turns)
+
+    async def _compared(self, case: str, unit: str, clients: int, count: int, turns: int) -> Result:
+        total = max(clients, self.bench.scaled(count) // turns)
+
+        def figure(load: Load) -> float:
+            return 1000 * median(load.durations) if clients == 1 else total / load.elapsed
+
+        async def through() -> Sample:
+            before = cpu_seconds(self.pid)
+            load = await self.ours(clients, total)
+            used = 1000 * (cpu_seconds(self.pid) - before) / total
+            return Sample(figure(load), load.errors, used)
+
+        async def bare() -> Sample:
+            load, left = Load(), iter(range(total))
+
+            async def client(number: int) -> None:
+                for _ in left:
+                    started = time.perf_counter()
+                    await self.raw(number)
+                    load.durations.append(time.perf_counter() - started)
+
+            started = time.perf_counter()
+            await asyncio.gather(*map(client, range(clients)))
+            load.elapsed = time.perf_counter() - started
+            return Sample(figure(load))
+
+        await self.ours(clients, clients)  # connections, and what is learned of a directory
+        return await compare(
+            self.bench,
+            case,
+            unit,
+            ours=through,
+            raw=bare,
+            pid=self.pid,
+            more_is_better=clients > 1,
+            turns=turns,
+        )
+
+
+def spread(figures: Sequence[float]) -> float | None:
+    """How far they are apart, in medians."""
+    if len(figures) < 2:
+        return None
+    return (max(figures) - min(figures)) / (median(figures) or 1.0)
 
 
 def _middle(samples: list[Sample]) -> Sample:

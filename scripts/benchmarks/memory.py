@@ -14,11 +14,10 @@ import random
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from statistics import median
 
 from scripts.benchmarks.crowd import SCRIPT, all_done, crowd
 from scripts.benchmarks.load import Client
-from scripts.benchmarks.measure import Bench, Result, cpu_seconds, rss_mib
+from scripts.benchmarks.measure import Bench, Result, alone, cpu_seconds, rss_mib
 from scripts.benchmarks.servers import USER, surroundings
 
 _USERS = 100
@@ -41,7 +40,7 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
 
 async def _idle(bench: Bench) -> Result:
     figures = []
-    async with surroundings(bench.directory) as around:
+    async with surroundings(bench.within("idle")) as around:
         headers = {"Authorization": f"Bearer {around.minter.token(USER)}"}
         for _ in range(bench.rounds):
             async with around.started() as running:
@@ -51,19 +50,7 @@ async def _idle(bench: Bench) -> Result:
                 client.close()
                 await asyncio.sleep(_SETTLED)
                 figures.append(rss_mib(running.pid))
-    middle = median(figures)
-    return Result(
-        bench=bench.name,
-        case="idle",
-        value=middle,
-        unit="MiB",
-        raw=0.0,
-        ratio=0.0,
-        spread=(max(figures) - min(figures)) / middle,
-        errors=0,
-        rss_mib=middle,
-        cpu_s_per_1000=0.0,
-    )
+    return alone(bench, "idle", "MiB", figures, pid=None)
 
 
 @dataclass
@@ -132,16 +119,14 @@ async def _soak(bench: Bench) -> Result:
         after = rss_mib(people.pid)
         errors = sum((caller.errors for caller in callers), Counter[str]())
         bench.tell("soak", errors)
-        return Result(
-            bench=bench.name,
-            case="soak",
-            value=100 * (after - before) / before,
-            unit="% of memory",
+        return alone(
+            bench,
+            "soak",
+            "% of memory",
+            [100 * (after - before) / before],
             raw=before,
-            ratio=0.0,
-            spread=0.0,
             errors=errors.total(),
-            rss_mib=after,
+            pid=people.pid,
             cpu_s_per_1000=1000 * (cpu_seconds(people.pid) - used) / requests,
         )
 

@@ -28,22 +28,24 @@ _FIRST_PERSON = 1000
 _LAST_PERSON = 60_000
 
 
-def person() -> str | None:
-    """A user of this machine as whom OpenSSH would let somebody in, if it can be started."""
+def people() -> list[str]:
+    """Users of this machine as whom OpenSSH would let somebody in, if it can be started."""
     if os.geteuid() != 0 or not SSHD.exists():
-        return None
+        return []
     rows = [line.split(":") for line in Path("/etc/shadow").read_text().splitlines()]
     open_to_keys = {name for name, secret, *_ in rows if not secret.startswith("!")}
-    return next(
-        (
-            user.pw_name
-            for user in pwd.getpwall()
-            if _FIRST_PERSON <= user.pw_uid < _LAST_PERSON
-            and user.pw_name in open_to_keys
-            and not user.pw_shell.endswith(("nologin", "false"))
-        ),
-        None,
-    )
+    return [
+        user.pw_name
+        for user in pwd.getpwall()
+        if _FIRST_PERSON <= user.pw_uid < _LAST_PERSON
+        and user.pw_name in open_to_keys
+        and not user.pw_shell.endswith(("nologin", "false"))
+    ]
+
+
+def person() -> str | None:
+    """The first of them."""
+    return next(iter(people()), None)
 
 
 def crowd(count: int) -> list[str] | None:

@@ -14,11 +14,13 @@ class Reach:
     :param ratio: the least ratio, None if the value counts
     :param value: the greatest value, None if it does not matter
     :param flawless: whether there may be no errors
+    :param allowance: whether the ratio leaves something out, so that it cannot show every change
     """
 
     ratio: float | None = None
     value: float | None = None
     flawless: bool = True
+    allowance: bool = False
 
     def met(self, result: Result) -> bool:
         """Whether a result is as good."""
@@ -59,8 +61,8 @@ REACH = {
     ("events", "idle-5000"): Reach(value=40),
     ("events", "watchers-1000"): Reach(value=1.1),
     ("events", "fanout"): Reach(),
-    ("transfer", "up-256MiB"): Reach(ratio=0.77),
-    ("transfer", "down-256MiB"): Reach(ratio=0.77),
+    ("transfer", "up-256MiB"): Reach(ratio=0.77, allowance=True),
+    ("transfer", "down-256MiB"): Reach(ratio=0.77, allowance=True),
     ("transfer", "uploads-20"): Reach(value=5),
     ("fairness", "tasks-polls"): Reach(ratio=0.50),
     ("fairness", "ls-polls"): Reach(ratio=0.50),
@@ -73,10 +75,15 @@ REACH = {
 
 
 def goodness(result: Result) -> float:
-    """The figure that counts, turned so that more is better: ratio, rate, or 1 / value."""
+    """The figure that counts, turned so that more is better: ratio, rate, or 1 / value.
+
+    Of what may reach a value, less than a tenth of that is as good as nothing.
+    """
     goal = REACH.get((result.bench, result.case), Reach())
+    if goal.allowance:
+        return result.raw / result.value
     if goal.ratio is not None or (goal.value is None and result.ratio):
         return result.ratio
     if result.unit.endswith(("/s", "/CPU-s")):
         return result.value
-    return 1 / result.value if result.value > 0 else float("inf")
+    return 1 / max(result.value, (goal.value or 1.0) / 10)

@@ -8,7 +8,7 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import asyncssh
 
 from firecrest.ssh.certificates import CertificateAuthority
 from scripts.benchmarks import openssh
+from scripts.benchmarks.measure import Bench
 from scripts.embedded import redis
 from scripts.embedded.identity import Keys, Minter
 
@@ -105,17 +106,20 @@ def as_another_machine() -> list[str]:
 
 
 @contextmanager
-def going_first() -> Iterator[None]:
+def going_first() -> Iterator[bool]:
     """This process and what it starts meanwhile get a processor before "other machines" do.
 
     A low priority of those does not do it: Linux puts each session in a group of its own and
     compares groups, so that 64 logins get as much as 64 others would. Real-time processes are
-    outside of that. They are root's privilege; without it the others disturb.
+    outside of that. They are root's privilege: false if the others disturb.
     """
-    with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     try:
-        yield
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield True
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
@@ -144,7 +148,7 @@ class Surroundings:
 
 @asynccontextmanager
 async def gateway(
-    directory: Path,
+    bench: Bench,
     changed: Mapping[str, object] | None = None,
     *,
     person: str | None = None,
@@ -156,10 +160,10 @@ async def gateway(
     :param person: a user of this machine, to be let in by OpenSSH instead of the demo's server
     :param prefix: words before the command that starts the login node
     """
-    around = surroundings(directory, changed, person=person, prefix=prefix)
+    around = surroundings(bench, changed, person=person, prefix=prefix)
     async with around as found, found.started() as running:
         yield Gateway(
-            directory,
+            bench.directory,
             found.url,
             running.pid,
             found.redis_port,
@@ -171,7 +175,7 @@ async def gateway(
 
 @asynccontextmanager
 async def surroundings(
-    directory: Path,
+    bench: Bench,
     changed: Mapping[str, object] | None = None,
     *,
     person: str | None = None,
@@ -184,6 +188,7 @@ async def surroundings(
     :param users: whom the login node lets in
     :param programs: a directory of programs that it finds before all others
     """
+    directory = bench.directory
     port, redis_port, ssh_port = free_port(), free_port(), free_port()
     keys = Keys(directory)
     minter = keys.make(ssh_port)
@@ -217,7 +222,9 @@ async def surroundings(
         node += ["--env", f"PATH={programs}:{os.defpath}"]
     if person:
         node = openssh.argv(directory, ssh_port, keys.host, keys.ca_public, programs)
+    bench.uses("login node", "OpenSSH" if person else "the demo's SSH server")
     store = redis.server(redis_port, directory)
+    bench.uses("Redis", store.name)
     async with (
         process(store.argv, directory / "redis.log", redis_port),
         process([*prefix, *node], directory / "ssh.log", ssh_port),

@@ -27,7 +27,7 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
     """Case ``cold``."""
     for package in (firecrest, scripts):  # pip does, with what it installs
         compileall.compile_dir(Path(package.__file__ or "").parent, quiet=2)
-    async with surroundings(bench.directory) as around:
+    async with surroundings(bench) as around:
         redis = aioredis.Redis(port=around.redis_port)
         await redis.set(bare.KEY, b"{}")
         await redis.aclose()

@@ -1,12 +1,9 @@
-"""Results as a table for people, in the terminal's or in a page's form."""
+"""Results as a table of a page."""
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from scripts.benchmarks.measure import Result
@@ -14,35 +11,42 @@ from scripts.benchmarks.reach import REACH
 
 _BEGIN = "<!-- results: written by scripts/bench, do not edit -->"
 _END = "<!-- end of results -->"
-_COLUMNS = ("case", "value", "unit", "raw limit", "ratio", "spread", "errors", "MiB", "reach", "")
-_LEFT = {0, 2, 8, 9}
+_COLUMNS = (
+    *("case", "value", "unit", "raw limit", "ratio", "spread", "errors", "CPU s/1000", "MiB"),
+    *("reach", ""),
+)
+_LEFT = {0, 2, 9, 10}
+_NAME = re.compile(r"^\| (\w+ `[^`]+`) \|", re.MULTILINE)
 
 
-def markdown(results: Sequence[Result], *, quick: bool) -> str:
-    """The table, and where it was made."""
+def markdown(results: Sequence[Result]) -> str:
+    """The table, and where and of what it was made."""
     rules = (":--" if column in _LEFT else "--:" for column in range(len(_COLUMNS)))
     lines = [_line(*_COLUMNS), _line(*rules)]
     lines += [_line(*_cells(result)) for result in results]
-    rounds = "short rounds (`--quick`)" if quick else "full rounds"
-    load = os.getloadavg()[1]
-    made = (
-        f"{datetime.now(UTC):%Y-%m-%d}, revision {_revision()}, {os.cpu_count()} cores,"
-        f" {platform.system()} {platform.release()}, Python {platform.python_version()},"
-        f" {rounds}; load of the last five minutes at the end {load:.1f}."
-    )
-    return "\n".join([made, "", *lines])
+    rounds = {True: "short rounds (`--quick`)", False: "full rounds"}
+    made = [
+        f"{_each(result.date for result in results)}",
+        f"revision {_each(result.revision for result in results)}",
+        _each(result.machine for result in results),
+        _each(rounds[result.quick] for result in results),
+    ]
+    parts = dict.fromkeys(part for result in results for part in result.beside.split(", "))
+    return "\n".join([f"{', '.join(made)}. {'; '.join(filter(None, parts))}.", "", *lines])
 
 
-def write(page: Path, text: str) -> None:
+def write(page: Path, results: Sequence[Result]) -> None:
     """Put the table between the marks of a page.
 
-    :raises ValueError: it has no such marks
+    :raises ValueError: it has no such marks, or rows that would be lost
     """
-    whole = page.read_text()
+    whole, text = page.read_text(), markdown(results)
     head, begin, rest = whole.partition(_BEGIN)
-    _, end, tail = rest.partition(_END)
+    former, end, tail = rest.partition(_END)
     if not (begin and end):
         raise ValueError(f"{page} has no place for results")
+    if lost := set(_NAME.findall(former)) - set(_NAME.findall(text)):
+        raise ValueError(f"{page} has rows that were not measured: {', '.join(sorted(lost))}")
     page.write_text(f"{head}{_BEGIN}\n\n{text}\n\n{_END}{tail}")
 
 
@@ -54,12 +58,17 @@ def _cells(result: Result) -> tuple[str, ...]:
         result.unit,
         _figure(result.raw) if result.raw else "–",
         f"{result.ratio:.2f}" if result.ratio else "–",
-        f"{result.spread:.2f}",
+        "–" if result.spread is None else f"{result.spread:.2f}",
         str(result.errors),
+        f"{result.cpu_s_per_1000:.2g}" if result.cpu_s_per_1000 else "–",
         f"{result.rss_mib:.0f}" if result.rss_mib else "–",
         str(goal) if goal else "",
         "" if goal is None else ("yes" if goal.met(result) else "**no**"),
     )
+
+
+def _each(words: Iterable[str]) -> str:
+    return " and ".join(dict.fromkeys(words))
 
 
 def _figure(value: float) -> str:
@@ -68,10 +77,3 @@ def _figure(value: float) -> str:
 
 def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _revision() -> str:
-    """The commit that was measured."""
-    asked = ("git", "describe", "--always", "--dirty")
-    found = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
-    return found.stdout.strip() or "unknown"

@@ -2,9 +2,10 @@
 
 The raw limit of ``get-64`` is a bare aiohttp handler that answers the same JSON from one
 Redis GET, per CPU-second of the serving process. That of ``list-1000`` is one Redis round
-trip for the same bytes and their encoding as JSON. ``memory-per-task`` is Redis's memory for a
-finished job submission with all its keys, the events of its life included; the raw limit is
-the JSON of the task alone. ``burst-10000`` is in ``burst``.
+trip for the same bytes and their encoding as JSON; between two requests one of the thousand
+changes, since the gateway keeps a list that has not: ``list-1000-again``. ``memory-per-task``
+is Redis's memory for a finished job submission with all its keys, the events of its life
+included; the raw limit is the JSON of the task alone. ``burst-10000`` is in ``burst``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import itertools
 import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -24,26 +26,29 @@ from firecrest.config.services import Events, Tasks
 from firecrest.model.tasks import Kind, Status
 from firecrest.tasks.store import TaskStore, new_id
 from scripts.benchmarks import bare, burst, load
-from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds
+from scripts.benchmarks.load import Client
+from scripts.benchmarks.measure import TURNS, Bench, Result, Sample, compare, cpu_seconds
 from scripts.benchmarks.servers import Gateway, free_port, gateway, process
 
 _USER = "demo"
 _LIST_USER = "lister"
 _CLIENTS = 64
 _TASKS = 1000
+_OK = 200
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
-    """Cases ``get-64``, ``list-1000``, ``memory-per-task`` and ``burst-10000``."""
-    async with gateway(bench.directory) as served:
+    """Cases ``get-64``, ``list-1000*``, ``memory-per-task`` and ``burst-10000``."""
+    async with gateway(bench) as served:
         redis = aioredis.Redis(port=served.redis_port)
         store = TaskStore(redis, Tasks(), Events())
         try:
             task_id = await _finished_task(store, _USER)
             yield await _get(bench, served, redis, task_id)
-            for _ in range(_TASKS):
+            for _ in range(_TASKS - 1):
                 await _finished_task(store, _LIST_USER)
-            yield await _list(bench, served, redis)
+            async for result in _lists(bench, served, store, redis):
+                yield result
             yield await _memory(bench, served, store, redis)
         finally:
             await redis.aclose()
@@ -93,22 +98,31 @@ async def _get(bench: Bench, served: Gateway, redis: aioredis.Redis, task_id: st
         )
 
 
-async def _list(bench: Bench, served: Gateway, redis: aioredis.Redis) -> Result:
-    headers = {"Authorization": f"Bearer {served.minter.token(_LIST_USER)}"}
-    times = bench.scaled(100)
-    url = f"{served.url}/tasks"
-    answer = await _body(url, headers)
+async def _lists(
+    bench: Bench, served: Gateway, store: TaskStore, redis: aioredis.Redis
+) -> AsyncIterator[Result]:
+    moving = await store.create(new_id(), Kind.SUBMIT, user=_LIST_USER, system="cluster", spec={})
+    client = Client(served.port, served.headers(_LIST_USER))
+    await client.open()
+    _, answer = await client.fetch("GET", "/tasks")
     await redis.set(bare.KEY, answer)
+    decoded, times = orjson.loads(answer), max(1, bench.scaled(100) // TURNS)
 
-    async def ours() -> Sample:
-        before = cpu_seconds(served.pid)
-        sent = await load.burst(url, headers, clients=1, total=times)
+    async def ours(*, change: bool) -> Sample:
+        nonlocal moving
+        durations, errors, before = [], 0, cpu_seconds(served.pid)
+        for number in range(times):
+            if change:
+                moving = await store.show(moving, f"Step {number}")
+            started = time.perf_counter()
+            status, _ = await client.fetch("GET", "/tasks")
+            durations.append(time.perf_counter() - started)
+            errors += status != _OK
         used = cpu_seconds(served.pid) - before
-        return Sample(1000 * median(sent.durations), sent.errors, 1000 * used / times)
+        return Sample(1000 * median(durations), errors, 1000 * used / times)
 
     async def raw() -> Sample:
         durations = []
-        decoded = orjson.loads(answer)
         for _ in range(times):
             started = time.perf_counter()
             await redis.get(bare.KEY)
@@ -116,9 +130,20 @@ async def _list(bench: Bench, served: Gateway, redis: aioredis.Redis) -> Result:
             durations.append(time.perf_counter() - started)
         return Sample(1000 * median(durations))
 
-    return await compare(
-        bench, "list-1000", "ms", ours=ours, raw=raw, pid=served.pid, more_is_better=False
-    )
+    try:
+        for case, change in (("list-1000", True), ("list-1000-again", False)):
+            yield await compare(
+                bench,
+                case,
+                "ms",
+                ours=partial(ours, change=change),
+                raw=raw,
+                pid=served.pid,
+                more_is_better=False,
+                turns=TURNS,
+            )
+    finally:
+        client.close()
 
 
 async def _memory(bench: Bench, served: Gateway, store: TaskStore, redis: aioredis.Redis) -> Result:

@@ -18,17 +18,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import aiohttp
-import click
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
 from scripts.benchmarks import openssh
-from scripts.benchmarks.measure import Bench, Result, cpu_seconds, rss_mib
+from scripts.benchmarks.measure import Bench, Result, alone, cpu_seconds, rss_mib, spread
 from scripts.benchmarks.servers import USER, Gateway, free_port, gateway, process
 
 _MIB = 1 << 20
@@ -129,10 +129,8 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
     """Cases ``up-256MiB``, ``down-256MiB``, ``uploads-20``, ``up-parts`` and ``down-parts``."""
     user = openssh.person()
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(_store(bench.directory))
-        served = await stack.enter_async_context(
-            gateway(bench.directory, store.settings, person=user)
-        )
+        store = await stack.enter_async_context(_store(bench))
+        served = await stack.enter_async_context(gateway(bench, store.settings, person=user))
         side = await stack.enter_async_context(_side(bench, served, store, user or USER))
         yield await _up(side)
         yield await _down(side)
@@ -213,7 +211,7 @@ async def _against(
         unit="s",
         raw=median(raw for _, raw in pairs),
         ratio=median(ratios),
-        spread=(max(ratios) - min(ratios)) / median(ratios),
+        spread=spread(ratios),
         errors=0,
         rss_mib=rss_mib(side.served.pid),
         cpu_s_per_1000=1000 * used / len(pairs),
@@ -223,10 +221,10 @@ async def _against(
 async def _uploads(side: Side) -> list[Result]:
     """Twenty at once: the gateway's share of a core, and how much its memory grows."""
     source, into = side.bench.directory / f"{_EACH}MiB", side.root / "into"
-    shares, growths, seconds, errors = [], [], [], 0
+    shares, seconds, errors = [], [], 0
+    floor = peak = rss_mib(side.served.pid)
     for _ in range(1 if side.bench.quick else 3):
-        before, peak = cpu_seconds(side.served.pid), rss_mib(side.served.pid)
-        floor, started = peak, time.perf_counter()
+        before, started = cpu_seconds(side.served.pid), time.perf_counter()
 
         async def upload(number: int) -> None:
             form = {"sourcePath": str(source), "targetPath": str(into / str(number))}
@@ -237,31 +235,17 @@ async def _uploads(side: Side) -> list[Result]:
             await asyncio.wait({moving}, timeout=0.1)
             peak = max(peak, rss_mib(side.served.pid))
         for failed in [ended for ended in await moving if ended is not None]:
-            click.echo(f"# {failed!r}", err=True)
+            side.bench.remark(f"{failed!r}")
             errors += 1
         elapsed = time.perf_counter() - started
         seconds.append(elapsed)
         shares.append(100 * (cpu_seconds(side.served.pid) - before) / elapsed)
-        growths.append(peak - floor)
-    click.echo(f"# {_MANY} uploads took {median(seconds):.1f} s", err=True)
+    side.bench.remark(f"{_MANY} uploads took {median(seconds):.1f} s")
 
-    def plain(case: str, unit: str, values: list[float], errors: int = 0) -> Result:
-        return Result(
-            bench=side.bench.name,
-            case=case,
-            value=median(values),
-            unit=unit,
-            raw=0.0,
-            ratio=0.0,
-            spread=(max(values) - min(values)) / (median(values) or 1.0),
-            errors=errors,
-            rss_mib=rss_mib(side.served.pid),
-            cpu_s_per_1000=0.0,
-        )
-
+    summed = partial(alone, side.bench, pid=side.served.pid)
     return [
-        plain(f"uploads-{_MANY}", "% of a core", shares, errors),
-        plain(f"uploads-{_MANY}-memory", "MiB growth", growths),
+        summed(f"uploads-{_MANY}", "% of a core", shares, errors=errors),
+        summed(f"uploads-{_MANY}-memory", "MiB growth", [peak - floor]),
     ]
 
 
@@ -308,19 +292,19 @@ async def _empty(client: Any, bucket: str) -> None:
 
 
 @asynccontextmanager
-async def _store(directory: Path) -> AsyncIterator[Store]:
+async def _store(bench: Bench) -> AsyncIterator[Store]:
     """The testbed's object store if there is one, else the demo's."""
     if url := os.environ.get("TESTBED_S3_URL"):
-        click.echo("# object store: the testbed's", err=True)
+        bench.uses("object store", "the testbed's")
         keys = (os.environ[f"TESTBED_S3_{word}_KEY"] for word in ("ACCESS", "SECRET"))
         yield Store(url, *keys)
         return
-    click.echo("# object store: the demo's (embedded)", err=True)
+    bench.uses("object store", "the demo's")
     port, store = free_port(), Store("", "bench:bench", "benchmark")
     argv = ["env", f"S3_ACCESS_KEY={store.access_key}", f"S3_SECRET_KEY={store.secret_key}"]
     argv += [sys.executable, "-P", "-m", "scripts.embedded.swift"]
-    argv += ["--port", str(port), "--dir", str(directory / "store")]
-    async with process(argv, directory / "store.log", port):
+    argv += ["--port", str(port), "--dir", str(bench.directory / "store")]
+    async with process(argv, bench.directory / "store.log", port):
         yield Store(f"http://127.0.0.1:{port}", store.access_key, store.secret_key)
 
 
@@ -337,11 +321,10 @@ def _belong(user: str, directory: Path, *files: Path) -> None:
 @asynccontextmanager
 async def _whole(side: Side, store: Store, person: str | None) -> AsyncIterator[Side]:
     """The same by a gateway that moves every file in one piece."""
-    directory, user = side.bench.directory / "whole", person or USER
-    directory.mkdir()
+    bench, user = side.bench.within("whole"), person or USER
     settings = {**store.settings, "storage.part_size_mb": 5120}
-    async with gateway(directory, settings, person=person) as served:
-        _belong(user, directory)
+    async with gateway(bench, settings, person=person) as served:
+        _belong(user, bench.directory)
         async with _session(served, user) as session:
             yield replace(side, served=served, session=session)
 

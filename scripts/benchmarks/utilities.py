@@ -15,25 +15,37 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import quantiles
 from urllib.parse import urlencode
 
 import aiohttp
 import asyncssh
-import click
 from yarl import URL
 
 from scripts.benchmarks import openssh
-from scripts.benchmarks.load import Load, burst
-from scripts.benchmarks.measure import Bench, Result, Sample, compare, cpu_seconds, rss_mib
+from scripts.benchmarks.load import Client, Load, burst
+from scripts.benchmarks.measure import (
+    Bench,
+    Pair,
+    Result,
+    Sample,
+    alone,
+    compare,
+    cpu_seconds,
+    rss_mib,
+)
 from scripts.benchmarks.servers import USER, Gateway, gateway
 
 _SIZE = 256 << 20
-_TURNS = 5  # in a round, of what one client does
 _CONNECTIONS = 4  # of the raw side: OpenSSH allows ten sessions on each
 _CHUNK = 1 << 20
 _ATTEMPTS = 20
+_RATE = "calls/s"
+_PACE = 0.02  # seconds between two calls
+_SERVICES = "/status/services"
+_OK = 200
 
 
 @dataclass(frozen=True)
@@ -60,14 +72,17 @@ class Side:
         """Address of a call."""
         return str(URL(f"{self.served.url}/utilities/{word}").with_query(query))
 
-    async def load(self, call: Call | str, clients: int, total: int) -> tuple[Load, float]:
-        """A burst of requests, and the gateway's CPU seconds per 1,000 of them.
+    def beside(self, call: Call | str, raw: Callable[[], Awaitable[None]]) -> Pair:
+        """A call beside the raw limit of the same work.
 
         :param call: an address alone is for GET
         """
+        return Pair(self.bench, self.served.pid, partial(self.load, call), lambda _: raw())
+
+    async def load(self, call: Call | str, clients: int, total: int) -> Load:
+        """So many calls by so many clients."""
         call = Call(call) if isinstance(call, str) else call
-        before = cpu_seconds(self.served.pid)
-        load = await burst(
+        return await burst(
             call.url,
             self.headers,
             clients=clients,
@@ -75,16 +90,14 @@ class Side:
             method=call.method,
             form=call.form,
         )
-        return load, 1000 * (cpu_seconds(self.served.pid) - before) / total
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
     """Cases ``ls-*``, ``stat*``, ``chmod*``, ``loop``, ``upload-256MiB``, ``download-256MiB``."""
     user = openssh.person()
-    click.echo(f"# SSH server: {'OpenSSH' if user else 'the demo (embedded)'}", err=True)
     settings = {"utilities.max_file_size_mb": 300, "utilities.timeout": 60}
     async with (
-        gateway(bench.directory, settings, person=user) as served,
+        gateway(bench, settings, person=user) as served,
         _prepared(bench, served, user or USER) as side,
     ):
         listing, many = side.root / "20", side.root / "5000"
@@ -93,41 +106,42 @@ async def run(bench: Bench) -> AsyncIterator[Result]:
         async def look() -> None:
             await side.sftp.readdir(str(listing))
 
-        yield await _median(side, "ls-20", url, look, 400)
-        yield await _rate(side, "ls-20-c32", url, look, 2000)
-        yield await _alone(side, "ls-20-c128", url, 128, 2000)
-        yield await _median(side, "ls-5000", large, _printing(side, many), 40)
-        yield await _rate(side, "ls-5000-c32", large, _printing(side, many), 200)
-        async for result in _stat(side, listing / "file00"):
-            yield result
-        async for result in _chmod(side, side.root / "into"):
-            yield result
-        yield await _loop(side, large)
-        for case in (_upload, _download):
-            for result in await case(side):
+        # first, for memory that was used before is used again, and would look like none
+        for moved in (_upload, _download):
+            for result in await moved(side):
                 yield result
+        few = side.beside(url, look)
+        yield await few.latency("ls-20", 400)
+        yield await few.throughput("ls-20-c32", _RATE, 32, 2000)
+        yield await _alone(side, "ls-20-c128", url, 128, 2000)
+        long = side.beside(large, _printing(side, many))
+        yield await long.latency("ls-5000", 40)
+        yield await long.throughput("ls-5000-c32", _RATE, 32, 200)
+        for pair, case in ((_stat(side), "stat"), (_chmod(side), "chmod")):
+            yield await pair.latency(case, 500)
+            yield await pair.throughput(f"{case}-c32", _RATE, 32, 3000)
+        yield await _loop(side, large)
 
 
-async def _stat(side: Side, path: Path) -> AsyncIterator[Result]:
-    url = side.url("stat", targetPath=str(path))
+def _stat(side: Side) -> Pair:
+    path = str(side.root / "20" / "file00")
 
     async def look() -> None:
-        await side.sftp.stat(str(path))
+        await side.sftp.stat(path)
 
-    yield await _median(side, "stat", url, look, 500)
-    yield await _rate(side, "stat-c32", url, look, 3000)
+    return side.beside(side.url("stat", targetPath=path), look)
 
 
-async def _chmod(side: Side, path: Path) -> AsyncIterator[Result]:
+def _chmod(side: Side) -> Pair:
     """Beside what a change needs at least: a look before, and the change."""
-    call = Call(side.url("chmod"), "PUT", urlencode({"targetPath": str(path), "mode": "700"}))
+    path = str(side.root / "into")
+    call = Call(side.url("chmod"), "PUT", urlencode({"targetPath": path, "mode": "700"}))
 
     async def change() -> None:
-        await side.sftp.stat(str(path))
-        await side.sftp.chmod(str(path), 0o700)
+        await side.sftp.stat(path)
+        await side.sftp.chmod(path, 0o700)
 
-    yield await _median(side, "chmod", call, change, 500)
-    yield await _rate(side, "chmod-c32", call, change, 3000)
+    return side.beside(call, change)
 
 
 def _printing(side: Side, path: Path) -> Callable[[], Awaitable[None]]:
@@ -154,112 +168,47 @@ async def _run(connection: asyncssh.SSHClientConnection, line: str) -> None:
     raise RuntimeError("no room for another command")
 
 
-async def _median(
-    side: Side, case: str, url: Call | str, raw: Callable[[], Awaitable[None]], count: int
-) -> Result:
-    """One client: median milliseconds of a call."""
-    total = max(1, side.bench.scaled(count) // _TURNS)
-
-    async def ours() -> Sample:
-        load, used = await side.load(url, 1, total)
-        return Sample(1000 * median(load.durations), load.errors, used)
-
-    async def bare() -> Sample:
-        durations = []
-        for _ in range(total):
-            started = time.perf_counter()
-            await raw()
-            durations.append(time.perf_counter() - started)
-        return Sample(1000 * median(durations))
-
-    await ours()  # connections, and what is learned of the directory
-    return await compare(
-        *(side.bench, case, "ms"),
-        ours=ours,
-        raw=bare,
-        pid=side.served.pid,
-        more_is_better=False,
-    )
-
-
-async def _rate(
-    side: Side, case: str, url: Call | str, raw: Callable[[], Awaitable[None]], count: int
-) -> Result:
-    """32 clients: calls per second."""
-    total = side.bench.scaled(count)
-
-    async def ours() -> Sample:
-        load, used = await side.load(url, 32, total)
-        return Sample(total / load.elapsed, load.errors, used)
-
-    async def bare() -> Sample:
-        left = iter(range(total))
-
-        async def client() -> None:
-            for _ in left:
-                await raw()
-
-        started = time.perf_counter()
-        await asyncio.gather(*(client() for _ in range(32)))
-        return Sample(total / (time.perf_counter() - started))
-
-    await ours()
-    return await compare(
-        *(side.bench, case, "calls/s"),
-        ours=ours,
-        raw=bare,
-        pid=side.served.pid,
-        more_is_better=True,
-    )
-
-
 async def _alone(side: Side, case: str, url: str, clients: int, count: int) -> Result:
     """So many clients, with no raw limit: calls per second, and errors."""
     total = side.bench.scaled(count)
-    loads = [await side.load(url, clients, total) for _ in range(side.bench.rounds)]
-    return _plain(
-        side,
+    bench, pid = side.bench, side.served.pid
+    before = cpu_seconds(pid)
+    loads = [await side.load(url, clients, total) for _ in range(bench.rounds)]
+    return alone(
+        bench,
         case,
-        "calls/s",
-        [total / load.elapsed for load, _ in loads],
-        sum(load.errors for load, _ in loads),
-        median(used for _, used in loads),
+        _RATE,
+        [total / load.elapsed for load in loads],
+        errors=sum(load.errors for load in loads),
+        pid=pid,
+        cpu_s_per_1000=1000 * (cpu_seconds(pid) - before) / total / bench.rounds,
     )
 
 
 async def _loop(side: Side, url: str) -> Result:
-    """95th percentile of a call without SSH while 16 clients list 5,000 entries."""
+    """95th percentile of a call without SSH while 16 clients list 5,000 entries.
+
+    It is made at a fixed pace and counts from when it was due: while the gateway stalls nobody
+    else waits for its answer either.
+    """
     figures, errors = [], 0
-    services = f"{side.served.url}/status/services"
-    await side.load(services, 1, 1)  # the store, which is not there, is asked once
+    client = Client(side.served.port, side.headers)
+    await client.open()
+    await client.fetch("GET", _SERVICES)  # the store, which is not there, is asked once
     for _ in range(side.bench.rounds):
         listings = asyncio.create_task(side.load(url, 16, side.bench.scaled(200)))
-        durations: list[float] = []
+        durations, due = [], time.perf_counter()
         while not listings.done():
-            load, _used = await side.load(services, 1, 5)
-            durations += load.durations
-            errors += load.errors
-        errors += (await listings)[0].errors
+            due += _PACE
+            await asyncio.sleep(due - time.perf_counter())
+            status, _answer = await client.fetch("GET", _SERVICES)
+            durations.append(time.perf_counter() - due)
+            errors += status != _OK
+        errors += (await listings).errors
         figures.append(1000 * quantiles(durations, n=20)[-1])
-    return _plain(side, "loop", "ms (p95)", figures, errors)
-
-
-def _plain(
-    side: Side, case: str, unit: str, values: list[float], errors: int = 0, used: float = 0.0
-) -> Result:
-    middle = median(values)
-    return Result(
-        bench=side.bench.name,
-        case=case,
-        value=middle,
-        unit=unit,
-        raw=0.0,
-        ratio=0.0,
-        spread=(max(values) - min(values)) / middle if middle else 0.0,
-        errors=errors,
-        rss_mib=rss_mib(side.served.pid),
-        cpu_s_per_1000=used,
-    )
+    client.close()
+    pid = side.served.pid
+    return alone(side.bench, "loop", "ms (p95)", figures, pid=pid, errors=errors)
 
 
 async def _upload(side: Side) -> list[Result]:
@@ -303,10 +252,10 @@ async def _moved(
     raw: Callable[[], Awaitable[None]],
 ) -> list[Result]:
     """MB per second, and how much the gateway's memory grows meanwhile."""
-    growths = []
+    peak = floor = rss_mib(side.served.pid)
 
     async def through() -> Sample:
-        before = peak = rss_mib(side.served.pid)
+        nonlocal peak
         started = time.perf_counter()
         async with aiohttp.ClientSession(headers=side.headers) as session:
             moving = asyncio.ensure_future(ours(session))
@@ -314,10 +263,9 @@ async def _moved(
                 await asyncio.wait({moving}, timeout=0.05)
                 peak = max(peak, rss_mib(side.served.pid))
             await moving
-        growths.append(peak - before)
         return Sample(_SIZE / 1e6 / (time.perf_counter() - started))
 
-    async def alone() -> Sample:
+    async def bare() -> Sample:
         started = time.perf_counter()
         await raw()
         return Sample(_SIZE / 1e6 / (time.perf_counter() - started))
@@ -325,11 +273,12 @@ async def _moved(
     result = await compare(
         *(side.bench, case, "MB/s"),
         ours=through,
-        raw=alone,
+        raw=bare,
         pid=side.served.pid,
         more_is_better=True,
     )
-    return [result, _plain(side, f"{case.partition('-')[0]}-memory", "MiB growth", growths)]
+    name = f"{case.partition('-')[0]}-memory"
+    return [result, alone(side.bench, name, "MiB growth", [peak - floor], pid=side.served.pid)]
 
 
 @asynccontextmanager
