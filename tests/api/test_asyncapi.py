@@ -141,6 +141,8 @@ def test_the_check_of_messages_can_fail() -> None:
     with pytest.raises(ValidationError):
         check_told({"event": "subscribed", "ref": []})
     with pytest.raises(ValidationError):
+        check_told({"event": "subscribed", "ref": "x" * 257})
+    with pytest.raises(ValidationError):
         check_told({"event": "output", "system": "cluster", "jobid": "7", "stream": "stdin"})
     with pytest.raises(AssertionError, match="not described"):
         check_told({"event": "unknown"})

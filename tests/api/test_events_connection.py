@@ -133,6 +133,17 @@ async def test_a_ref_in_use_is_refused_and_the_former_subscription_stays(
         assert {event["task"]["hash_id"] for event in seen} == {task_id}
 
 
+@pytest.mark.parametrize("action", ["subscribe", "unsubscribe", "token"])
+async def test_a_long_ref_is_refused_and_not_sent_back(alice: Client, action: str) -> None:
+    async with alice.events() as events:
+        await subscribe(events, [], ref="é" * 256)
+        await events.send(action=action, ref="é" * 257, tasks=[])
+        error = "'ref' must have at most 256 characters"
+        assert await events.next() == {"event": "error", "ref": None, "error": error}
+        await events.send(action="unsubscribe", ref="é" * 256)
+        assert await events.next() == {"event": "unsubscribed", "ref": "é" * 256}
+
+
 @pytest.mark.parametrize(
     "asked", [{}, {"unknown": "*"}, {"tasks": "*", "unknown": 1, "tasks ": 2}, {"Tasks": "*"}]
 )

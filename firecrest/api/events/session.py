@@ -15,7 +15,13 @@ from firecrest.api.events.jobs import open_jobs
 from firecrest.api.events.messages import Message, error, gap, hello, logged, message, moment
 from firecrest.api.events.output import open_output
 from firecrest.api.events.tasks import open_tasks
-from firecrest.api.events.told import JobMessage, OutputMessage, Renewed, TaskMessage
+from firecrest.api.events.told import (
+    LONGEST_REF,
+    JobMessage,
+    OutputMessage,
+    Renewed,
+    TaskMessage,
+)
 from firecrest.api.http.counting import EVENTS_PATH
 from firecrest.api.http.parts import Parts
 from firecrest.errors import Unauthenticated
@@ -135,9 +141,12 @@ class Session:
                 raise BadAction("not JSON") from None
             if not isinstance(action, dict):
                 raise BadAction("a message is a JSON object")
-            if isinstance(action.get("ref"), (dict, list)):
+            named = action.get("ref")
+            if isinstance(named, (dict, list)):
                 raise BadAction("'ref' must be a scalar")
-            ref = action.get("ref")
+            if isinstance(named, str) and len(named) > LONGEST_REF:
+                raise BadAction(f"'ref' must have at most {LONGEST_REF} characters")
+            ref = named
             if self.parts.rates.refusal(self.user, EVENTS_PATH) is not None:
                 raise BadAction("API rate limit exceeded")
             match action.get("action"):

@@ -27,9 +27,13 @@ EventId = Annotated[
         description="Grows strictly per user; a listener that comes back names the last one.",
     ),
 ]
+#: Characters of a ``ref``.
+LONGEST_REF = 256
 Ref = Annotated[
     str | int | float | bool | None,
-    such_as(1, description="The action's own name for itself: any JSON scalar."),
+    such_as(
+        1, maxLength=LONGEST_REF, description="The action's own name for itself: any JSON scalar."
+    ),
 ]
 #: A time with its zone.
 Expiry = Annotated[
