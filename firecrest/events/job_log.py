@@ -31,6 +31,9 @@ from firecrest.events.log import APPEND, JobEvent, bell, log_key, marks_key
 #: State of a job that neither the queue nor the accounting knows.
 UNKNOWN = "UNKNOWN"
 
+#: Jobs looked up in one call: meanwhile Redis serves nobody else.
+_AT_ONCE = 1000
+
 
 class Fenced(Exception):
     """The writer's lease has passed to another one, whose writes count from now on."""
@@ -116,10 +119,13 @@ class JobLog:
     async def _rows(
         self, user: str, system: str, job_ids: list[str], writer: Sequence[str | int]
     ) -> dict[str, Known]:
-        async with guarded():
-            rows = await self._look(
-                keys=_keys(user, system), args=[self._settings.max_age, *writer, *job_ids]
-            )
+        rows: list[bytes | None] = []
+        for first in range(0, len(job_ids), _AT_ONCE):
+            some = job_ids[first : first + _AT_ONCE]
+            async with guarded():
+                rows += await self._look(
+                    keys=_keys(user, system), args=[self._settings.max_age, *writer, *some]
+                )
         pairs = zip(job_ids, rows, strict=True)
         return {job_id: _known(system, job_id, row) for job_id, row in pairs if row is not None}
 

@@ -23,11 +23,15 @@ from firecrest.events.job_log import Fenced, JobLog, Writer
 from firecrest.events.log import JobEvent
 from firecrest.machines import Machines
 from firecrest.scheduler.base import is_job_id
+from firecrest.watch.places import Places
 from firecrest.watch.roster import Interest, Roster, Scope
 from firecrest.watch.survey import Sighting, Survey
 
 _log = logging.getLogger(__name__)
 
+#: Jobs of one user that may be watched at a time in this process, and how often in all.
+_JOBS = 10_000
+_SHARES = 5 * _JOBS
 _GROWTH = 1.5
 _SCOPES_AT_ONCE = 16
 #: Seconds that telling the others of the end of this process may take.
@@ -37,16 +41,24 @@ _FAREWELL = 3.0
 class Watched:
     """Jobs that are watched until :meth:`close`."""
 
-    def __init__(self, watch: JobWatch, scope: Scope, interests: Collection[Interest]) -> None:
+    def __init__(
+        self,
+        watch: JobWatch,
+        scope: Scope,
+        interests: Collection[Interest],
+        counted: contextlib.ExitStack,
+    ) -> None:
         self._watch = watch
         self._scope = scope
         self._interests = interests
+        self._counted = counted
 
     async def close(self) -> None:
         """End the interest; Redis may be away, then it ends by itself."""
+        self._counted.close()
         interests, self._interests = self._interests, ()
         if interests:
-            await self._watch.drop(self._scope, interests)
+            await self._watch.settle_quietly(self._scope, interests)
 
 
 class _Group:
@@ -81,6 +93,7 @@ class JobWatch:
         self._lease = settings.tasks.lease
         self._accounts: dict[str, str] = {}
         self.reload(settings)
+        self._places = Places[tuple[str, str]](_JOBS, _SHARES, "too many jobs are watched")
         self._groups: dict[Scope, _Group] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._calls: set[asyncio.Task[None]] = set()
@@ -107,19 +120,23 @@ class JobWatch:
             group.counts.clear()
         try:
             async with asyncio.timeout(_FAREWELL):
-                await asyncio.gather(*(self._settle_quietly(scope) for scope in groups))
+                await asyncio.gather(*(self.settle_quietly(scope) for scope in groups))
         except TimeoutError:
             _log.warning("the interest of this process ends by itself: Redis does not answer")
         await end(*(group.watcher for group in groups.values()))
 
-    async def watch(self, user: str, system: str, job_ids: Collection[str]) -> Watched:
+    async def watch(
+        self, user: str, system: str, job_ids: Collection[str], *, limited: bool = True
+    ) -> Watched:
         """Watch jobs in the name of a user.
 
         A job that has ended is not asked for again: listen to the user's events, then ask for
         what is :meth:`known`.
 
+        :param limited: whether they count for what the user may watch; not if something else
+            limits them
         :raises UnknownSystem: no such system
-        :raises InvalidInput: something is no job id
+        :raises InvalidInput: something is no job id; the user watches too many
         :raises AccessDenied, CommandFailed: the policy does not permit it, or cannot be asked
         :raises TaskStoreUnavailable: Redis cannot be reached; nothing is watched
         """
@@ -129,19 +146,20 @@ class JobWatch:
                 raise InvalidInput(f"{job_id} is not a valid job ID")
         await machine.check_permitted()
         wanted = list(dict.fromkeys(job_ids))
-        rows = await self._job_log.known(user, system, wanted)
-        ended = {job_id for job_id, row in rows.items() if row.final}
-        interests = [(user, job_id) for job_id in wanted if job_id not in ended]
         scope = Scope(system, None if self._accounts[system] else user)
-        if interests:
-            group = self._groups.setdefault(scope, _Group())
-            group.counts.update(interests)
-            try:
-                await self._settle(scope)
-            except BaseException:
-                self._uncount(scope, interests)
-                raise
-        return Watched(self, scope, interests)
+        with contextlib.ExitStack() as counted:
+            if limited:
+                jobs = [(system, job_id) for job_id in wanted]
+                counted.enter_context(self._places.taken(user, jobs))
+            rows = await self._job_log.known(user, system, wanted)
+            ended = {job_id for job_id, row in rows.items() if row.final}
+            interests = [(user, job_id) for job_id in wanted if job_id not in ended]
+            if interests:
+                group = self._groups.setdefault(scope, _Group())
+                group.counts.update(interests)
+                counted.callback(self._uncount, scope, interests)
+                await self._settle(scope, interests)
+            return Watched(self, scope, interests, counted.pop_all())
 
     async def known(self, user: str, system: str, job_ids: Collection[str]) -> list[JobEvent]:
         """The last event of each of these jobs of which something is known.
@@ -151,24 +169,29 @@ class JobWatch:
         rows = await self._job_log.known(user, system, job_ids)
         return [rows[job_id].event for job_id in job_ids if job_id in rows]
 
-    async def drop(self, scope: Scope, interests: Collection[Interest]) -> None:
-        """See :meth:`Watched.close`."""
-        self._uncount(scope, interests)
-        await self._settle_quietly(scope)
-
     def _uncount(self, scope: Scope, interests: Collection[Interest]) -> None:
         if group := self._groups.get(scope):
-            group.counts.subtract(interests)
-            group.counts = +group.counts
+            for interest in interests:
+                group.counts[interest] -= 1
+                if group.counts[interest] <= 0:  # less than 0 where ``stop`` came first
+                    del group.counts[interest]
 
     # -- with the other replicas -----------------------------------------------------
 
-    async def _settle(self, scope: Scope, *, renew: bool = False, claim: bool = False) -> None:
+    async def _settle(
+        self,
+        scope: Scope,
+        changed: Collection[Interest] = (),
+        *,
+        renew: bool = False,
+        claim: bool = False,
+    ) -> None:
         """Tell the others what has changed in what this process wants; watch if it is to.
 
-        May be repeated at any time, and makes up for one that failed.
+        May be repeated at any time.
 
-        :param renew: tell all of it
+        :param changed: what may have come or gone
+        :param renew: tell all of it; makes up for what could not be told
         :param claim: try to become the watcher, even if there is nothing to tell
         """
         group = self._groups.get(scope)
@@ -177,7 +200,9 @@ class JobWatch:
         async with group.lock:
             if self._groups.get(scope) is not group:  # given up while this waited
                 return
-            if gone := group.told - set(group.counts):
+            if renew or not group.counts:
+                changed = group.told | group.counts.keys()
+            if gone := {one for one in changed if one in group.told and one not in group.counts}:
                 if not group.counts:  # before the lease ends
                     await end(group.watcher)
                 await self._roster.leave(scope, gone, wholly=not group.counts)
@@ -187,11 +212,13 @@ class JobWatch:
                 if not group.counts:  # nobody came meanwhile
                     del self._groups[scope]
                     return
-            news = set(group.counts) if renew else set(group.counts) - group.told
+            news = [
+                one for one in changed if one in group.counts and (renew or one not in group.told)
+            ]
             if not (news or renew or claim):
                 return
             kept = await self._roster.keep(scope, news)
-            group.told |= news
+            group.told.update(news)
             if kept.fence is None:
                 await end(group.watcher)
             else:
@@ -207,11 +234,17 @@ class JobWatch:
                 group.wake.set()
                 await self._roster.call(scope)
 
-    async def _settle_quietly(
-        self, scope: Scope, *, renew: bool = False, claim: bool = False
+    async def settle_quietly(
+        self,
+        scope: Scope,
+        changed: Collection[Interest] = (),
+        *,
+        renew: bool = False,
+        claim: bool = False,
     ) -> None:
+        """Settle; what fails is made up for when the interest is renewed."""
         try:
-            await self._settle(scope, renew=renew, claim=claim)
+            await self._settle(scope, changed, renew=renew, claim=claim)
         except FirecrestError as error:
             _log.warning("interest in %s is not up to date: %s", scope.name, error)
         except Exception:  # noqa: BLE001  without renewal the interest of all would end
@@ -221,7 +254,7 @@ class JobWatch:
         while True:
             await asyncio.sleep(self._lease / 3)
             for scopes in _batches(list(self._groups)):
-                await asyncio.gather(*(self._settle_quietly(scope, renew=True) for scope in scopes))
+                await asyncio.gather(*(self.settle_quietly(scope, renew=True) for scope in scopes))
 
     def _called(self, name: str | None) -> None:
         """Somebody came or went in a scope, or in any of them, here or elsewhere."""
@@ -230,7 +263,7 @@ class JobWatch:
                 if group.watching:
                     group.wake.set()
                 else:  # the one who watched may have gone
-                    call = asyncio.create_task(self._settle_quietly(scope, claim=True))
+                    call = asyncio.create_task(self.settle_quietly(scope, claim=True))
                     self._calls.add(call)
                     call.add_done_callback(self._calls.discard)
 

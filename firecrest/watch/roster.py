@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from importlib.resources import files
 from typing import Any
 
@@ -37,6 +37,8 @@ _RECONNECT_DELAY = 1.0
 _SILENCE = 30.0
 #: Lives of a last row that the fence outlives: a row must not meet a younger fence.
 _FENCE_LIVES = 2
+#: Interests told in one call: meanwhile Redis serves nobody else.
+_AT_ONCE = 1000
 
 Interest = tuple[str, str]
 """A user and the id of a job."""
@@ -88,21 +90,23 @@ class Roster:
 
     async def keep(self, scope: Scope, interests: Collection[Interest]) -> Kept:
         """Be interested in these, too, for a lease from now, and watch if nobody else does."""
-        lease = int(self._lease * 1000)
-        async with guarded():
-            fence, new = await self._keep(
-                keys=_keys(scope),
-                args=[self._replica, lease, _FENCE_LIVES * self._life, *self._members(interests)],
-            )
-        return Kept(fence or None, new > 0)
+        told = [self._replica, int(self._lease * 1000), _FENCE_LIVES * self._life]
+        news = 0
+        for members in self._batches(interests):
+            async with guarded():
+                fence, new = await self._keep(keys=_keys(scope), args=[*told, *members])
+            news += new
+        return Kept(fence or None, news > 0)
 
     async def leave(self, scope: Scope, interests: Collection[Interest], *, wholly: bool) -> None:
         """End an interest; ``wholly``: there is none left here, so the lease ends too."""
-        async with guarded():
-            left_behind = await self._leave(
-                keys=_keys(scope)[:2],
-                args=[self._replica, int(wholly), *self._members(interests)],
-            )
+        batches = list(self._batches(interests))
+        for members in batches:
+            last = int(wholly and members is batches[-1])
+            async with guarded():
+                left_behind = await self._leave(
+                    keys=_keys(scope)[:2], args=[self._replica, last, *members]
+                )
         if left_behind:
             await self.call(scope)
 
@@ -145,8 +149,11 @@ class Roster:
             finally:
                 await pubsub.aclose()
 
-    def _members(self, interests: Collection[Interest]) -> list[str]:
-        return [f"{self._replica} {job_id} {user}" for user, job_id in interests]
+    def _batches(self, interests: Collection[Interest]) -> Iterator[list[str]]:
+        """The members that stand for interests; one batch without any if there are none."""
+        members = [f"{self._replica} {job_id} {user}" for user, job_id in interests]
+        for first in range(0, max(1, len(members)), _AT_ONCE):
+            yield members[first : first + _AT_ONCE]
 
     def _script(self, name: str) -> Any:
         text = files(__package__).joinpath(f"{name}.lua").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,11 +14,15 @@ from firecrest.config.services import JobInterval
 from firecrest.errors import (
     InvalidInput,
     SystemUnavailable,
+    TaskStoreUnavailable,
     UnknownSystem,
 )
+from firecrest.watch import jobs as jobs_module
 from firecrest.watch.jobs import JobWatch
+from tests.harness.daemons import RedisServer
 from tests.parts.job_watch.watched import Replica, Told, check_asked_by_one
 from tests.parts.scripted import ScriptedScheduler, accounted, queued
+from tests.parts.watching import NEVER
 
 
 class TestCost:
@@ -91,6 +96,59 @@ class TestCost:
         left = [key async for key in redis.scan_iter("fc:*")]
         assert not [key for key in left if b":interest" in key or b":lease" in key]
 
+    async def test_redis_is_told_of_many_jobs_bit_by_bit(
+        self, watch: JobWatch, redis: aioredis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes: list[int] = []
+        call = redis.evalsha
+
+        def counted(*args: Any) -> Any:
+            sizes.append(len(args))
+            return call(*args)
+
+        monkeypatch.setattr(redis, "evalsha", counted)
+        job_ids = [str(n) for n in range(2500)]
+        watched = await watch.watch("alice", "cluster", job_ids)
+        (scope,) = watch._groups
+        assert await watch._roster.wanted(scope) == {"alice": set(job_ids)}
+        await redis.delete(f"fc:{scope.name}:interest")
+        await watch._settle(scope, renew=True)
+        assert await watch._roster.wanted(scope) == {"alice": set(job_ids)}
+        await watched.close()
+        assert await watch._roster.wanted(scope) == {}
+        assert max(sizes) < 1020
+        assert sum(sizes) > 4 * 2500  # looked up, told, told again, taken back
+
+    async def test_who_goes_with_many_jobs_hands_over_at_once(
+        self, replica: Replica, batch: ScriptedScheduler, told: Told
+    ) -> None:
+        one, two = replica(lease=NEVER), replica(lease=NEVER)
+        batch.held = [queued("7", "PENDING")]
+        watched = await one.watch("alice", "cluster", [str(n) for n in range(2500)])
+        await told.until("PENDING")
+        await two.watch("alice", "cluster", ["7"])
+        await watched.close()
+        batch.held = [queued("7", "RUNNING")]
+        await told.until("PENDING", "RUNNING")
+
+    async def test_one_more_costs_nothing_for_the_others(self, watch: JobWatch) -> None:
+        class Others(Counter[Any]):
+            """It may be asked about single ones."""
+
+            def looked_through(self, *_: Any) -> Any:
+                raise AssertionError("all of it is looked through")
+
+            __iter__ = keys = items = values = copy = looked_through
+
+        await watch.watch("alice", "cluster", ["7", "8"])
+        (group,) = watch._groups.values()
+        group.counts = Others(group.counts)
+        again = await watch.watch("alice", "cluster", ["8", "9"])
+        assert len(group.counts) == 3
+        await again.close()
+        assert len(group.counts) == 2
+        assert group.told == {("alice", "7"), ("alice", "8")}
+
 
 class TestServiceAccount:
     async def test_one_question_serves_all_users_and_each_is_told_the_own_jobs(
@@ -143,6 +201,57 @@ class TestServiceAccount:
 
 
 class TestRefusals:
+    async def test_a_user_may_watch_so_many_jobs(
+        self, replica: Replica, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(jobs_module, "_JOBS", 3)
+        monkeypatch.setattr(jobs_module, "_SHARES", 10)
+        watch = replica()
+        one = await watch.watch("alice", "cluster", ["7", "8"])
+        two = await watch.watch("alice", "open", ["7"])
+        for system, job_ids in (("cluster", ["9"]), ("open", ["7", "8"])):
+            with pytest.raises(InvalidInput, match=r"^too many jobs are watched$"):
+                await watch.watch("alice", system, job_ids)
+        assert {job_id for group in watch._groups.values() for _, job_id in group.counts} == {
+            "7",
+            "8",
+        }
+        await watch.watch("bob", "cluster", ["9", "10", "11"])  # others have their own
+        same = [await watch.watch("alice", "cluster", ["7"]) for _ in range(7)]
+        with pytest.raises(InvalidInput, match=r"^too many jobs are watched$"):
+            await watch.watch("alice", "cluster", ["7"])
+        for watched in (*same, one):
+            await watched.close()
+            await watched.close()
+        await watch.watch("alice", "cluster", ["9", "10"])
+        await two.close()
+
+    async def test_jobs_that_have_ended_take_places_until_nobody_asks_for_them(
+        self, replica: Replica, batch: ScriptedScheduler, told: Told, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr(jobs_module, "_JOBS", 1)
+        watch = replica()
+        batch.ended = [accounted("7", "COMPLETED")]
+        await (await watch.watch("alice", "cluster", ["7"])).close()
+        again = await watch.watch("alice", "cluster", ["7"])
+        with pytest.raises(InvalidInput):
+            await watch.watch("alice", "cluster", ["8"])
+        await again.close()
+        await watch.watch("alice", "cluster", ["8"])
+
+    async def test_what_failed_takes_no_place(
+        self, replica: Replica, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(jobs_module, "_JOBS", 1)
+        watch = replica()
+        await redis_server.stop()
+        try:
+            with pytest.raises(TaskStoreUnavailable):
+                await watch.watch("alice", "cluster", ["7"])
+        finally:
+            await redis_server.start()
+        await watch.watch("alice", "cluster", ["8"])
+
     async def test_unknown_system(self, watch: JobWatch) -> None:
         with pytest.raises(UnknownSystem):
             await watch.watch("alice", "nowhere", ["7"])
