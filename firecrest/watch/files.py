@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 BLOCK = 64 * 1024
 """Bytes read at a time."""
-#: Blocks kept of a file for those who are not quite as far as others; a user may follow thousands.
+#: Blocks kept of a file for those who are not quite as far as others.
 _BLOCKS = 2
 _SHORTEST = 0.2
 _LONGEST = 3.0

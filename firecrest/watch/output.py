@@ -36,6 +36,7 @@ from firecrest.model.jobs import JobDetails
 from firecrest.scheduler.base import is_job_id
 from firecrest.watch.files import BLOCK, GrowingFile
 from firecrest.watch.jobs import JobWatch
+from firecrest.watch.places import Places
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,10 @@ STREAMS = ("stdout", "stderr")
 #: What bounds how much is held by those who follow, for example a semaphore.
 Room = AbstractAsyncContextManager[Any]
 
+#: Outputs of one user that may be followed at a time in this process, and how often in all: as
+#: many as one connection may subscribe to, so that only several together are refused.
+_OUTPUTS = 100
+_SHARES = 10 * _OUTPUTS
 _RETRY_DELAY = 2.0
 _ATTEMPTS = 10
 
@@ -93,6 +98,9 @@ class OutputWatch:
         self._machines = machines
         self._jobs = jobs
         self._hub = hub
+        self._places = Places[tuple[str, str, str]](
+            _OUTPUTS, _SHARES, "too many outputs are followed"
+        )
         self._followed: dict[tuple[str, str, str], _Shared[_FollowedJob]] = {}
         self._files: dict[tuple[str, str, str], _Shared[GrowingFile]] = {}
 
@@ -124,9 +132,9 @@ class OutputWatch:
 
         :param room: entered before a chunk is read and left when the next one is asked for
         :raises UnknownSystem, InvalidInput: at once
-        :raises SystemUnavailable, AccessDenied, CommandFailed: while one iterates: the
-            machine has not been reached for some time; the output cannot be found or read;
-            the job's end is known to nobody
+        :raises InvalidInput, SystemUnavailable, AccessDenied, CommandFailed: while one
+            iterates: the user follows too many outputs; the machine has not been reached for
+            some time; the output cannot be found or read; the job's end is known to nobody
         """
         machine = self._machines.open(user, system)
         if not is_job_id(job_id):
@@ -140,20 +148,24 @@ class OutputWatch:
     async def _chunks(
         self, machine: Machine, job_id: str, stream: str, offset: int, room: Room
     ) -> AsyncGenerator[OutputChunk, None]:
-        key = (machine.user, machine.system.name, job_id)
-        async with _shared(
-            self._followed, key, lambda: _FollowedJob(machine, job_id, self._jobs, self._hub)
-        ) as job:
-            path = await job.path(stream)
-            remote = machine.follow(path)
-            key = (machine.user, machine.system.name, path)
-            async with _shared(self._files, key, lambda: GrowingFile(remote)) as file:
-                job.files.append(file)
-                try:
-                    async for chunk in _Follower(job, file, offset, room).chunks():
-                        yield chunk
-                finally:
-                    job.files.remove(file)
+        user, system = machine.user, machine.system.name
+        with self._places.taken(user, [(system, job_id, stream)]):
+            async with _shared(
+                self._followed,
+                (user, system, job_id),
+                lambda: _FollowedJob(machine, job_id, self._jobs, self._hub),
+            ) as job:
+                path = await job.path(stream)
+                remote = machine.follow(path)
+                async with _shared(
+                    self._files, (user, system, path), lambda: GrowingFile(remote)
+                ) as file:
+                    job.files.append(file)
+                    try:
+                        async for chunk in _Follower(job, file, offset, room).chunks():
+                            yield chunk
+                    finally:
+                        job.files.remove(file)
 
 
 class _FollowedJob:
@@ -229,8 +241,8 @@ class _FollowedJob:
         user, system = self._machine.user, self._machine.system.name
         while not self.over:
             try:
-                async with self._hub.subscribe(user) as events:
-                    watched = await self._jobs.watch(user, system, [self._job_id])
+                async with self._hub.subscribe(user, heed=self._concerns) as events:
+                    watched = await self._jobs.watch(user, system, [self._job_id], limited=False)
                     try:
                         for event in await self._jobs.known(user, system, [self._job_id]):
                             self._hear(event)
@@ -238,7 +250,7 @@ class _FollowedJob:
                             item = await events.get()
                             if isinstance(item, Gap):
                                 break  # the end may be in it: look again at what is known
-                            if item is not None:
+                            if isinstance(item, JobEvent):
                                 self._hear(item)
                     finally:
                         await watched.close()
@@ -249,14 +261,16 @@ class _FollowedJob:
                 _log.exception("job %s cannot be watched", self._job_id)
                 await asyncio.sleep(_RETRY_DELAY)
 
-    def _hear(self, event: Event) -> None:
+    def _concerns(self, event: Event) -> bool:
         mine = (self._machine.system.name, self._job_id)
-        if isinstance(event, JobEvent) and (event.system, event.job_id) == mine:
-            told = orjson.loads(event.body)
-            if told["final"]:
-                self._end = told["state"]
-                for file in self.files:
-                    file.hurry()
+        return isinstance(event, JobEvent) and (event.system, event.job_id) == mine
+
+    def _hear(self, event: JobEvent) -> None:
+        told = orjson.loads(event.body)
+        if told["final"]:
+            self._end = told["state"]
+            for file in self.files:
+                file.hurry()
 
 
 class _Follower:

@@ -10,12 +10,20 @@ from typing import Any
 
 import asyncssh
 import pytest
+from redis import asyncio as aioredis
 
+from firecrest.config.settings import Events, Tasks
+from firecrest.errors import InvalidInput
+from firecrest.events.log import TaskEvent
+from firecrest.events.subscription import Subscription
+from firecrest.tasks.store import TaskStore
 from firecrest.watch import files as files_module
+from firecrest.watch import output as output_module
 from firecrest.watch.files import BLOCK
 from firecrest.watch.output import OutputChunk, OutputWatch
 from tests.harness.waiting import eventually
-from tests.parts.output_watch.followed import Follow, append, end
+from tests.parts.listening import happen
+from tests.parts.output_watch.followed import Follow, Follower, Outputs, append, end
 from tests.parts.scripted import ScriptedScheduler
 from tests.parts.watching import NEVER
 
@@ -116,6 +124,64 @@ class TestManyFollowers:
         assert (await waiting).offset == 0
         await other.chunks.aclose()  # who goes leaves the room to others
         assert (await more).offset == BLOCK
+
+    async def test_a_user_may_follow_so_many(
+        self,
+        outputs: Outputs,
+        batch: ScriptedScheduler,
+        workdir: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(output_module, "_OUTPUTS", 2)
+        monkeypatch.setattr(output_module, "_SHARES", 3)
+        output = await outputs()
+        batch.files["8"] = batch.files["7"]
+        append(workdir / "out", b"good")
+        append(workdir / "err", b"bad")
+
+        async def first(stack: AsyncExitStack, job_id: str, stream: str) -> str:
+            chunks = output.follow("alice", "cluster", job_id, stream)
+            await stack.enter_async_context(aclosing(chunks))
+            return (await Follower(chunks).next()).data
+
+        async with AsyncExitStack() as stack:
+            async with AsyncExitStack() as gone:
+                assert await first(gone, "7", "stderr") == "bad"
+                for _ in range(2):
+                    assert await first(stack, "7", "stdout") == "good"
+                for job_id, stream in (("8", "stdout"), ("7", "stdout")):
+                    with pytest.raises(InvalidInput, match=r"^too many outputs are followed$"):
+                        await first(stack, job_id, stream)
+            assert await first(stack, "8", "stdout") == "good"
+
+    async def test_what_else_happens_wakes_no_follower(
+        self,
+        output: OutputWatch,
+        follow: Follow,
+        redis: aioredis.Redis,
+        workdir: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        append(workdir / "out", b"x")
+        heard: list[Any] = []
+        get = Subscription.get
+
+        async def counted(self: Subscription) -> Any:
+            heard.append(await get(self))
+            return heard[-1]
+
+        monkeypatch.setattr(Subscription, "get", counted)
+        await (await follow()).next()
+        store = TaskStore(redis, Tasks(storage_expiration=600), Events())
+        async with output._hub.subscribe("alice") as listener:
+            ids = await happen(store, 20)
+            seen: list[Any] = []
+            async with asyncio.timeout(30):
+                while len(seen) < len(ids):
+                    item = await get(listener)
+                    seen += [item.document.id] if isinstance(item, TaskEvent) else []
+        assert seen == ids
+        assert [item for item in heard if isinstance(item, TaskEvent)] == []
 
     async def test_nobody_following_costs_nothing(
         self, output: OutputWatch, follow: Follow, workdir: Path, counted: Counted
