@@ -252,10 +252,14 @@ class Hub:
     async def _catch_up(self, user: str, feed: _Feed, heard: float | None) -> bool:
         async with feed.lock:
             page = await self.log.page(user, feed.position, self._page)
-            events = [await self.log.event(user, entry) for entry in page.entries]
-            # one step from here on: whoever replays joins before or after it
-            for item in (page.gap, *events):
-                self._deliver(feed, item, heard)
+            # to tell an event and to note that it was told is one step: whoever replays joins
+            # before or after it
+            if page.gap is not None:
+                self._deliver(feed, page.gap, heard)
+                feed.position = page.gap.id
+            for entry in page.entries:  # one by one, for each may be large
+                self._deliver(feed, await self.log.event(user, entry), heard)
+                feed.position = entry[0].decode()
             feed.position = page.end
             return len(page.entries) == self._page
 

@@ -14,7 +14,7 @@ from firecrest.errors import TaskStoreUnavailable
 from firecrest.events import hub as hub_module
 from firecrest.events.hub import Hub
 from firecrest.events.log import Entry, Event, EventLog, Page, bell
-from firecrest.events.subscription import GoingAway, TooSlow
+from firecrest.events.subscription import GoingAway, Subscription, TooSlow
 from firecrest.model.tasks import Kind, Status
 from firecrest.redis_client.connect import connect_redis
 from firecrest.tasks.store import TaskStore, new_id
@@ -172,6 +172,46 @@ async def test_a_large_event_comes_whole(hub: Hub, store: TaskStore) -> None:
         created, done = [await next_event(subscription, PROMPTLY) for _ in range(2)]
     assert (created.previous, created.document.status) == (None, "100")
     assert (done.previous, done.document.decoded("")["data"]) == ("100", large)
+
+
+async def test_large_events_are_told_one_by_one(
+    redis: aioredis.Redis, store: TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None waits in memory for those after it; who comes meanwhile gets the rest."""
+    log = EventLog(redis)
+    hub = Hub(redis, log, 1000)
+    hub.start()
+    read = log.event
+    behind: list[str] = []
+    late: list[Subscription] = []
+
+    async def event(user: str, entry: Entry) -> Event | None:
+        behind.append(hub.position(user))
+        if len(behind) == 3:
+            late.append(await stack.enter_async_context(hub.subscribe(user)))
+        return await read(user, entry)
+
+    try:
+        async with AsyncExitStack() as stack:
+            subscription = await stack.enter_async_context(hub.subscribe("alice"))
+            await check_silent(subscription, store)
+            feed = hub._feeds["alice"]
+            async with feed.lock:  # the hub falls behind
+                begin = feed.position
+                large = {"rows": "x" * 100_000}
+                for _ in range(5):
+                    owned = await store.create(
+                        new_id(), Kind.LIST_JOBS, user="alice", system="cluster", spec=None
+                    )
+                    await store.advance(owned, Status.DONE, large)
+                monkeypatch.setattr(log, "event", event)
+            events = [await next_event(subscription, 30) for _ in range(10)]
+            ids = [one.id for one in events]
+            assert behind == [begin, *ids[:-1]]
+            assert late[0].position == ids[1]
+            assert [(await next_event(late[0], 30)).id for _ in range(8)] == ids[2:]
+    finally:
+        await hub.stop()
 
 
 async def test_one_who_goes_while_coming_leaves_nothing(
