@@ -1,25 +1,4 @@
-"""Tasks in Redis (Contract: tasks §8, §9).
-
-===========================  =======  ====================================================
-key                          type     holds
-===========================  =======  ====================================================
-``fc:{user}:tasks``          hash     task id → document: what clients see
-``fc:{user}:ends``           zset     task id → end of its life
-``fc:{user}:work:<id>``      hash     what the engine needs: ``status``, ``version``,
-                                      ``fence`` (who may write), ``kind``, ``system``,
-                                      ``spec`` (what to do), ``blob`` (script),
-                                      ``checkpoint`` (how far inside a state), ``trace``,
-                                      ``origin`` (whose request made it)
-``fc:{user}:events``         stream   every transition; entry ids are the public event ids
-``fc:{user}:marks``          hash     what outlives the log: its ``last`` id, and the last id
-                                      that was ``lost``
-``fc:{user}:idem:<digest>``  string   receipt of a request with an Idempotency-Key:
-                                      task id, digest of the request
-``fc:owner:<id>``            string   the user: tells 403 from 404
-``fc:due``                   zset     ``<user>/<id>`` → end of the lease, or next look
-``fc:bell:<db>:{user}``      channel  "there is a new event", and if it is small, which
-===========================  =======  ====================================================
-"""
+"""Tasks in Redis (Contract: tasks §8, §9)."""
 
 from __future__ import annotations
 
@@ -42,6 +21,7 @@ from firecrest.errors import (
     StaleTask,
     TaskNotFound,
     TaskStoreUnavailable,
+    TooManyTasks,
 )
 from firecrest.events.log import (
     APPEND,
@@ -60,6 +40,12 @@ from firecrest.tasks.origin import Origin
 from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
 from firecrest.telemetry.trace import TRACE, Trace, parse
+
+#: Bytes of documents and scripts that are kept for a user. Beyond it finished tasks go before
+#: their life is over, and if what is unfinished takes as much, no more is created.
+MAX_KEPT = 256 * 1024 * 1024
+#: What taking a task needs of its work: not the script, which may be megabytes.
+_TAKEN = ("kind", "system", "fence", "spec", "checkpoint", "created", "trace", "origin")
 
 
 class Owned(Struct, frozen=True, kw_only=True):
@@ -143,6 +129,7 @@ class TaskStore:
         :param once: the mark of the client's request, if it is to make one task only
         :param first: to be done before, in the same turn
         :raises Repeated: a request with this key has made one before
+        :raises TooManyTasks: the user's unfinished ones take as much as may be kept
         """
         owned = Owned.created(task_id, kind, user=user, system=system, spec=spec)
         task = owned.task
@@ -164,6 +151,8 @@ class TaskStore:
             *_, earlier = await in_turn(self._redis, *calls)
             if earlier:
                 await self._redis.delete(owner_key(task_id))
+        if earlier == b"FULL":
+            raise TooManyTasks(f"tasks of yours with {MAX_KEPT >> 20} MiB")
         if earlier:
             raise Repeated(Earlier.of(earlier))
         return replace(owned, blob=blob)
@@ -178,6 +167,7 @@ class TaskStore:
         """Move a task along an edge, as its owner.
 
         :param data: the new payload; None means the description of ``to``
+        :raises CommandFailed: ``OUTPUT_LIMIT``, see :func:`firecrest.model.document.head`
         :raises IllegalTransition: no such edge, or not one of the owner's steps
         :raises StaleTask: the task is gone, or has another owner or state
         """
@@ -231,18 +221,18 @@ class TaskStore:
         """
         keys = [f"fc:{{{user}}}:work:{task_id}", documents_key(user)]
         with guarded():
-            found = await self._take(keys=keys, args=[task_id])
+            found = await self._take(keys=keys, args=[task_id, *_TAKEN])
         if not found:
             raise TaskNotFound(task_id)
-        work = dict(zip(found[1::2], found[2::2], strict=True))
+        document, kind, system, fence, spec, checkpoint, created, trace, origin = found
         return Owned(
-            task=_task(user, Document(found[0]), work),
-            fence=int(work[b"fence"]),
-            spec=orjson.loads(work.get(b"spec", b"null")),
-            checkpoint=work.get(b"checkpoint", b"").decode(),
-            since=_moment(work[b"created"]),
-            trace=parse(work.get(b"trace", b"").decode()),
-            origin=Origin.read(work.get(b"origin", b"")),
+            task=_task(user, Document(document), kind, system),
+            fence=int(fence),
+            spec=orjson.loads(spec or b"null"),
+            checkpoint=(checkpoint or b"").decode(),
+            since=_moment(created),
+            trace=parse((trace or b"").decode()),
+            origin=Origin.read(origin or b""),
         )
 
     async def blob(self, owned: Owned) -> bytes:
@@ -303,10 +293,11 @@ class TaskStore:
         """One task of the user, as its workflow sees it; errors as :meth:`read`."""
         document = await self.read(user, task_id)
         with guarded():
-            work = await self._redis.hgetall(f"fc:{{{user}}}:work:{task_id}")
-        if not work:
+            work = f"fc:{{{user}}}:work:{task_id}"
+            kind, system = await self._redis.hmget(work, "kind", "system")
+        if kind is None:
             raise TaskNotFound(task_id)
-        return _task(user, document, work)
+        return _task(user, document, kind, system)
 
     async def ping(self) -> None:
         """:raises TaskStoreUnavailable: Redis does not answer"""
@@ -344,6 +335,7 @@ class TaskStore:
             MAX_LOGGED_DOCUMENT,
             bell(self._redis, task.user),
             head(task),
+            MAX_KEPT,
         ]
 
     def _script(self, *texts: str) -> Any:
@@ -378,12 +370,12 @@ def _moment(text: bytes) -> float:
     return datetime.fromisoformat(f"{text.decode()}Z").timestamp()
 
 
-def _task(user: str, document: Document, work: dict[bytes, bytes]) -> Task:
+def _task(user: str, document: Document, kind: bytes, system: bytes) -> Task:
     return Task(
         id=document.id,
         user=user,
-        kind=Kind(work[b"kind"].decode()),
-        system=work[b"system"].decode(),
+        kind=Kind(kind.decode()),
+        system=system.decode(),
         status=document.status,
         version=document.version,
         data=document.decoded("")["data"],
