@@ -37,7 +37,7 @@ def record_keys(task: Task) -> list[str]:
         f"fc:{{{task.user}}}:ends",
         log_key(task.user),
         marks_key(task.user),
-        f"fc:{{{task.user}}}:sizes",
+        sizes_key(task.user),
         f"fc:{{{task.user}}}:ended",
     ]
 
@@ -45,6 +45,11 @@ def record_keys(task: Task) -> list[str]:
 def work_key(task: Task) -> str:
     """What its owner needs to work on it."""
     return f"fc:{{{task.user}}}:work:{task.id}"
+
+
+def sizes_key(user: str) -> str:
+    """How many bytes each of the user's tasks takes."""
+    return f"fc:{{{user}}}:sizes"
 
 
 def owner_key(task_id: str) -> str:

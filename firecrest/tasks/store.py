@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import AsyncIterator
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
@@ -34,9 +35,10 @@ from firecrest.events.log import (
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.redis_turn import Call, in_turn
-from firecrest.tasks.keys import owner_key, receipt_key, record_keys, work_key
+from firecrest.tasks.keys import owner_key, receipt_key, record_keys, sizes_key, work_key
 from firecrest.tasks.lists import Listed, Lists
 from firecrest.tasks.origin import Origin
+from firecrest.tasks.parts import AT_ONCE, TooLong, are_long, read_parts
 from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
 from firecrest.telemetry.trace import TRACE, Trace, parse
@@ -107,6 +109,7 @@ class TaskStore:
         self._create = self._script(APPEND, load_script("record"), load_script("create"))
         self._advance = self._script(APPEND, load_script("record"), load_script("advance"))
         self._take = self._script(load_script("take"))
+        self._list = self._script(load_script("list"))
         self._mark = self._script(load_script("mark"))
 
     async def create(
@@ -265,23 +268,37 @@ class TaskStore:
         raise ForeignTask(task_id)
 
     async def read_all(self, user: str) -> Listed:
-        """All living tasks of the user, in no order."""
+        """All living tasks of the user, in no order.
+
+        :raises TooLong: see :meth:`parts`
+        """
         now, mark = time.time(), Call(("HGET", marks_key(user), "last"))
         with guarded():
             if user in self._lists:
                 (last,) = await in_turn(self._redis, mark)
                 if (known := self._lists.get(user, last, now)) is not None:
                     return known
-            values = Call(("HVALS", documents_key(user)))
-            last, stored = await in_turn(self._redis, mark, values)
-        found = Listed(living(stored, now))
+            keys = [documents_key(user), sizes_key(user), marks_key(user)]
+            last, *stored = await self._list(keys=keys, args=[AT_ONCE])
+        if not stored:
+            raise TooLong
+        found = Listed(living(stored[0], now))
         self._lists.keep(user, last, found)
         return found
 
     async def read_some(self, user: str, task_ids: list[str]) -> list[Document]:
-        """Those of the tasks that exist and are the user's."""
+        """Those of the tasks that exist and are the user's.
+
+        :raises TooLong: see :meth:`parts`
+        """
+        if await are_long(self._redis, user, task_ids):
+            raise TooLong
         with guarded():
             return living(await self._redis.hmget(documents_key(user), task_ids), time.time())
+
+    def parts(self, user: str, task_ids: list[str] | None) -> AsyncIterator[list[Document]]:
+        """Those tasks, or all of the user's, so many bytes in each part as are read at once."""
+        return read_parts(self._redis, user, task_ids)
 
     async def owner(self, task_id: str) -> str | None:
         """Whose task this is, None if there is no such task."""
