@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
+from weakref import WeakValueDictionary
 
 import orjson
-from msgspec import Struct
 from msgspec.structs import replace
 from redis import asyncio as aioredis
 from redis.exceptions import ResponseError
@@ -38,60 +39,17 @@ from firecrest.redis_turn import Call, in_turn
 from firecrest.tasks.keys import owner_key, receipt_key, record_keys, sizes_key, work_key
 from firecrest.tasks.lists import Listed, Lists
 from firecrest.tasks.origin import Origin
+from firecrest.tasks.owned import Owned as Owned
 from firecrest.tasks.parts import AT_ONCE, TooLong, are_long, read_parts
 from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
-from firecrest.telemetry.trace import TRACE, Trace, parse
+from firecrest.telemetry.trace import parse
 
 #: Bytes of documents and scripts that are kept for a user. Beyond it finished tasks go before
 #: their life is over, and if what is unfinished takes as much, no more is created.
 MAX_KEPT = 256 * 1024 * 1024
 #: What taking a task needs of its work: not the script, which may be megabytes.
 _TAKEN = ("kind", "system", "fence", "spec", "checkpoint", "created", "trace", "origin")
-
-
-class Owned(Struct, frozen=True, kw_only=True):
-    """A task in the hands of its owner.
-
-    :param fence: proves ownership; a write with an older one is refused
-    :param spec: all that a process needs to do the work; never a token or private URL
-    :param checkpoint: how far inside the current state, ``""`` at its beginning
-    :param since: when the task was created, seconds since 1970
-    :param trace: what it belongs to, whoever works on it
-    :param origin: the request that made it
-    :param blob: the bytes stored with the spec, if they are at hand
-    """
-
-    task: Task
-    fence: int
-    spec: Any
-    checkpoint: str
-    since: float
-    trace: Trace | None
-    origin: Origin
-    blob: bytes | None = None
-
-    @classmethod
-    def created(cls, task_id: str, kind: Kind, *, user: str, system: str, spec: object) -> Owned:
-        """A new task in the hands of its creator."""
-        task = Task(
-            id=task_id,
-            user=user,
-            kind=kind,
-            system=system,
-            status=Status.QUEUED,
-            version=1,
-            data=Status.QUEUED.description,
-        )
-        return cls(
-            task=task,
-            fence=1,
-            spec=spec,
-            checkpoint="",
-            since=time.time(),
-            trace=TRACE.get(),
-            origin=Origin.present(user),
-        )
 
 
 class TaskStore:
@@ -106,6 +64,8 @@ class TaskStore:
         self._tasks = tasks
         self._events = events
         self._lists = Lists()
+        #: Who writes large documents, one after the other.
+        self._large = WeakValueDictionary[str, asyncio.Lock]()
         self._create = self._script(APPEND, load_script("record"), load_script("create"))
         self._advance = self._script(APPEND, load_script("record"), load_script("advance"))
         self._take = self._script(load_script("take"))
@@ -143,7 +103,7 @@ class TaskStore:
         ]
         receipt = f"{task_id} {once.request}" if once else ""
         keys = [*record_keys(task), receipt_key(user, once.key) if once else work_key(task)]
-        args = [*self._record(task), receipt, RECEIPT_LIFE, *work]
+        args = [*self._record(task, head(task)), receipt, RECEIPT_LIFE, *work]
         life = self._life(kind, task.status)
         calls = (
             *((first,) if first else ()),
@@ -322,8 +282,19 @@ class TaskStore:
             await self._redis.ping()
 
     async def _write(self, task: Task, moved: Task, fence: str) -> None:
+        text = head(moved)
+        if len(text) <= MAX_LOGGED_DOCUMENT:
+            await self._put(task, moved, fence, text)
+            return
+        del (
+            text
+        )  # of many that wait none shall hold megabytes; those of one user may have one answer
+        async with self._large.setdefault(task.user, asyncio.Lock()):
+            await self._put(task, moved, fence, head(moved))
+
+    async def _put(self, task: Task, moved: Task, fence: str, text: bytes) -> None:
         final = int(moved.status in FINAL)
-        args = [*self._record(moved), fence, task.status, moved.status, final]
+        args = [*self._record(moved, text), fence, task.status, moved.status, final]
         write = Call.of(self._advance, record_keys(moved), args)
         keep = Call(("EXPIRE", owner_key(moved.id), self._life(moved.kind, moved.status)))
         # a write that is refused may prolong that life, but must not shorten it
@@ -342,7 +313,7 @@ class TaskStore:
             return self._tasks.storage_expiration
         return self._tasks.compute_expiration
 
-    def _record(self, task: Task) -> list[str | int | bytes]:
+    def _record(self, task: Task, text: bytes) -> list[str | int | bytes]:
         """The arguments that create.lua and advance.lua share."""
         return [
             task.id,
@@ -351,7 +322,7 @@ class TaskStore:
             self._events.max_age,
             MAX_LOGGED_DOCUMENT,
             bell(self._redis, task.user),
-            head(task),
+            text,
             MAX_KEPT,
         ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +14,7 @@ from firecrest.config.services import Events, Tasks
 from firecrest.errors import TaskNotFound, TooManyTasks
 from firecrest.model import document
 from firecrest.model.tasks import Kind, Status
+from firecrest.redis_turn import Call, in_turn
 from firecrest.tasks import store as store_module
 from firecrest.tasks.due import KEY, DueList
 from firecrest.tasks.engine import Engine
@@ -176,6 +179,34 @@ async def test_a_result_that_is_too_large_is_an_error(
         await engine.stop(1)
     told = (await store.read("alice", task.id)).decoded("")["data"]
     assert told == "Command output exceeded buffer limit (50000)"
+
+
+async def test_large_results_of_one_user_are_written_one_after_the_other(
+    store: TaskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many tasks may have the same answer, and each write holds a copy of it."""
+    writing = Counter[str]()
+    at_once = Counter[str]()
+    both = asyncio.Event()
+
+    async def watched(redis: Any, *calls: Call) -> Any:
+        if not any(isinstance(word, bytes) and len(word) > 90_000 for word in calls[0].words):
+            return await in_turn(redis, *calls)
+        user = next(name for name in ("alice", "bob") if f"fc:{{{name}}}:tasks" in calls[0].words)
+        writing[user] += 1
+        at_once[user] = max(at_once[user], writing[user])
+        if len(+writing) == 2:
+            both.set()
+        async with asyncio.timeout(30):
+            await both.wait()  # nobody waits for another user's
+        answer = await in_turn(redis, *calls)
+        writing[user] -= 1
+        return answer
+
+    owned = [await create(store, user) for user in ["alice"] * 10 + ["bob"]]
+    monkeypatch.setattr(store_module, "in_turn", watched)
+    await asyncio.gather(*(store.advance(one, Status.DONE, LARGE) for one in owned))
+    assert at_once == {"alice": 1, "bob": 1}
 
 
 async def test_a_script_is_read_by_who_needs_it_only(
