@@ -157,10 +157,13 @@ class TaskStoreUnavailable(FirecrestError):
 
 
 class TooManyTasks(FirecrestError):
-    """As many tasks of the user are in work as may be at once."""
+    """As many tasks of the user are in work, or as large ones, as may be at once.
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"{limit} tasks of yours are in work; wait until one of them has ended")
+    :param limit: how many that is, in words
+    """
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"{limit} are in work; wait until one of them has ended")
 
 
 class TaskNotFound(FirecrestError):

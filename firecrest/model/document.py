@@ -13,7 +13,12 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
+from firecrest.errors import CommandFailed, Fault
 from firecrest.model.tasks import Status, Task
+
+#: Bytes of the largest document, but for its times. A list of jobs is three times as long as what
+#: the batch system prints of them, of which 5 MB are read unless the site wants more.
+MAX_DOCUMENT = 20 * 1024 * 1024
 
 # What is stored: end of life (10 digits, seconds since 1970), version (6 digits), then the
 # JSON object, which begins {"hash_id":"<32 digits>","status":"<3 digits>",
@@ -87,7 +92,11 @@ def living(stored: Iterable[bytes | None], now: float) -> list[Document]:
 
 
 def head(task: Task) -> bytes:
-    """The document up to its times, which the store adds by its own clock."""
+    """The document up to its times, which the store adds by its own clock.
+
+    :raises CommandFailed: ``OUTPUT_LIMIT``; what was found is too much to be kept
+    :raises TypeError: JSON cannot hold its data
+    """
     resource = {
         "hash_id": task.id,
         "status": task.status,
@@ -98,7 +107,11 @@ def head(task: Task) -> bytes:
         "description": task.status.description,
         "data": task.data,
     }
-    return orjson.dumps(resource)[:-1] + b","
+    text = orjson.dumps(resource)
+    if len(text) > MAX_DOCUMENT:
+        message = f"Command output exceeded buffer limit ({MAX_DOCUMENT})"
+        raise CommandFailed(Fault.OUTPUT_LIMIT, message)
+    return text[:-1] + b","
 
 
 def _with_url(stored: bytes, url: bytes) -> bytes:

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 from firecrest.background import end, repeat
 from firecrest.errors import (
+    CommandFailed,
     StaleTask,
     TaskNotFound,
     TaskStoreUnavailable,
+    TooManyTasks,
 )
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.tasks.due import DueList
@@ -98,7 +100,7 @@ class Engine:
         :raises TaskStoreUnavailable: nothing was stored; or, if ``once`` is None, it is made
             to fail
         :raises Repeated: an earlier request with the same key has made a task
-        :raises TooManyTasks: see :meth:`admit`
+        :raises TooManyTasks: see :meth:`admit` and the store's method
         """
         self.admit(user)
         with self._quota.taken(user):
@@ -120,7 +122,7 @@ class Engine:
                 # listed first: a process that dies between the two leaves nothing unlooked-for
                 first=self._due.leasing(user, task_id),
             )
-        except Repeated:
+        except (Repeated, TooManyTasks):
             await self._due.drop((user, task_id))
             raise
         except TaskStoreUnavailable:
@@ -266,6 +268,8 @@ class Engine:
         except TypeError:  # a number that is too large for JSON, or half a character
             _log.exception("what task %s has in %s cannot be stored", run.task.id, run.task.status)
             return await self._written(run, broken(run.task) or Wait(_MAX_BACKOFF))
+        except CommandFailed as error:  # there is too much of it
+            return await self._written(run, broken(run.task, str(error)) or Wait(_MAX_BACKOFF))
 
     async def _written(self, run: InWork, outcome: To | Wait) -> bool:
         if isinstance(outcome, Wait):

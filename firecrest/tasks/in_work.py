@@ -42,13 +42,16 @@ class InWork:
         return await self._store.blob(self.owned)
 
 
-def broken(task: Task) -> To | None:
-    """The end of a task with a defect, in the shape of its state; None if none leads from there."""
+def broken(task: Task, reason: str = _DEFECT) -> To | None:
+    """The end of a task that cannot go on, in its state's shape; None if none leads from there.
+
+    :param reason: what its user is told; by default that there is a defect
+    """
     edge = failure(task.kind, task.status)
     if edge is None:
         return None
     if isinstance(task.data, dict) and edge.payload is Payload.TRANSFER:
-        return To(edge.to, {**task.data, "status": edge.to, "msg": _DEFECT})
+        return To(edge.to, {**task.data, "status": edge.to, "msg": reason})
     if isinstance(task.data, dict) and edge.payload is Payload.PUSH:
-        return To(edge.to, {**task.data, "error": _DEFECT})
-    return To(edge.to, _DEFECT)
+        return To(edge.to, {**task.data, "error": reason})
+    return To(edge.to, reason)

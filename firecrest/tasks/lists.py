@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from importlib.resources import files
 from typing import Any
 
 from msgspec import Struct
@@ -12,6 +13,8 @@ from msgspec import Struct
 from firecrest.events.log import documents_key, guarded, log_key, marks_key, order
 from firecrest.model.document import Document, listing, living, members
 from firecrest.redis_turn import Call, in_turn
+from firecrest.tasks.keys import sizes_key
+from firecrest.tasks.parts import AT_ONCE, TooLong
 
 #: Shorter lists are made anew as fast as they are looked up.
 _LEAST = 50
@@ -112,12 +115,14 @@ class Lists:
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
+        self._all = redis.register_script(files(__package__).joinpath("list.lua").read_text())
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._size = 0
 
     async def read(self, user: str) -> Listed:
         """All living tasks of the user, in no order.
 
+        :raises TooLong: they are more than is read at once
         :raises TaskStoreUnavailable: Redis cannot be reached
         """
         now, mark = time.time(), Call(("HGET", marks_key(user), "last"))
@@ -129,11 +134,14 @@ class Lists:
                 if (later := await self._caught_up(user, kept, now)) is not None:
                     self._keep(user, later)
                     return later.listed
-            last, stored = await in_turn(self._redis, mark, Call(("HVALS", documents_key(user))))
-        found = Listed.of(living(stored, now))
+            keys = [documents_key(user), sizes_key(user), marks_key(user)]
+            last, *stored = await self._all(keys=keys, args=[AT_ONCE])
+        if not stored:
+            raise TooLong
+        found = Listed.of(living(stored[0], now))
         self._drop(user)
         if last is not None and len(found) >= _LEAST:
-            self._keep(user, _Kept.of(last, found, len(stored)))
+            self._keep(user, _Kept.of(last, found, len(stored[0])))
         return found
 
     async def _caught_up(self, user: str, kept: _Kept, now: float) -> _Kept | None:

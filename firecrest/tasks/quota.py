@@ -27,7 +27,7 @@ class Quota:
         :raises TooManyTasks: it would
         """
         if self._most and self._busy[user] >= self._most:
-            raise TooManyTasks(self._most)
+            raise TooManyTasks(f"{self._most} tasks of yours")
 
     @contextmanager
     def taken(self, user: str) -> Iterator[None]:

@@ -1,36 +1,17 @@
-"""Tasks in Redis (Contract: tasks §8, §9).
-
-===========================  =======  ====================================================
-key                          type     holds
-===========================  =======  ====================================================
-``fc:{user}:tasks``          hash     task id → document: what clients see
-``fc:{user}:ends``           zset     task id → end of its life
-``fc:{user}:work:<id>``      hash     what the engine needs: ``status``, ``version``,
-                                      ``fence`` (who may write), ``kind``, ``system``,
-                                      ``spec`` (what to do), ``blob`` (script),
-                                      ``checkpoint`` (how far inside a state), ``trace``,
-                                      ``origin`` (whose request made it)
-``fc:{user}:events``         stream   every transition; entry ids are the public event ids
-``fc:{user}:marks``          hash     what outlives the log: its ``last`` id, and the last id
-                                      that was ``lost``
-``fc:{user}:idem:<digest>``  string   receipt of a request with an Idempotency-Key:
-                                      task id, digest of the request
-``fc:owner:<id>``            string   the user: tells 403 from 404
-``fc:due``                   zset     ``<user>/<id>`` → end of the lease, or next look
-``fc:bell:<db>:{user}``      channel  "there is a new event", and if it is small, which
-===========================  =======  ====================================================
-"""
+"""Tasks in Redis (Contract: tasks §8, §9)."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
+from collections.abc import AsyncIterator
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
+from weakref import WeakValueDictionary
 
 import orjson
-from msgspec import Struct
 from msgspec.structs import replace
 from redis import asyncio as aioredis
 from redis.exceptions import ResponseError
@@ -42,6 +23,7 @@ from firecrest.errors import (
     StaleTask,
     TaskNotFound,
     TaskStoreUnavailable,
+    TooManyTasks,
 )
 from firecrest.events.log import (
     APPEND,
@@ -56,53 +38,17 @@ from firecrest.redis_turn import Call, in_turn
 from firecrest.tasks.keys import owner_key, receipt_key, record_keys, work_key
 from firecrest.tasks.lists import Listed, Lists
 from firecrest.tasks.origin import Origin
+from firecrest.tasks.owned import Owned as Owned
+from firecrest.tasks.parts import TooLong, are_long, read_parts
 from firecrest.tasks.receipts import RECEIPT_LIFE, Earlier, Once, Repeated
 from firecrest.tasks.states import FINAL, Cause, check
-from firecrest.telemetry.trace import TRACE, Trace, parse
+from firecrest.telemetry.trace import parse
 
-
-class Owned(Struct, frozen=True, kw_only=True):
-    """A task in the hands of its owner.
-
-    :param fence: proves ownership; a write with an older one is refused
-    :param spec: all that a process needs to do the work; never a token or private URL
-    :param checkpoint: how far inside the current state, ``""`` at its beginning
-    :param since: when the task was created, seconds since 1970
-    :param trace: what it belongs to, whoever works on it
-    :param origin: the request that made it
-    :param blob: the bytes stored with the spec, if they are at hand
-    """
-
-    task: Task
-    fence: int
-    spec: Any
-    checkpoint: str
-    since: float
-    trace: Trace | None
-    origin: Origin
-    blob: bytes | None = None
-
-    @classmethod
-    def created(cls, task_id: str, kind: Kind, *, user: str, system: str, spec: object) -> Owned:
-        """A new task in the hands of its creator."""
-        task = Task(
-            id=task_id,
-            user=user,
-            kind=kind,
-            system=system,
-            status=Status.QUEUED,
-            version=1,
-            data=Status.QUEUED.description,
-        )
-        return cls(
-            task=task,
-            fence=1,
-            spec=spec,
-            checkpoint="",
-            since=time.time(),
-            trace=TRACE.get(),
-            origin=Origin.present(user),
-        )
+#: Bytes of documents and scripts that are kept for a user. Beyond it finished tasks go before
+#: their life is over, and if what is unfinished takes as much, no more is created.
+MAX_KEPT = 256 * 1024 * 1024
+#: What taking a task needs of its work: not the script, which may be megabytes.
+_TAKEN = ("kind", "system", "fence", "spec", "checkpoint", "created", "trace", "origin")
 
 
 class TaskStore:
@@ -117,6 +63,8 @@ class TaskStore:
         self._tasks = tasks
         self._events = events
         self._lists = Lists(redis)
+        #: Who writes large documents, one after the other.
+        self._large = WeakValueDictionary[str, asyncio.Lock]()
         self._create = self._script(APPEND, load_script("record"), load_script("create"))
         self._advance = self._script(APPEND, load_script("record"), load_script("advance"))
         self._take = self._script(load_script("take"))
@@ -142,6 +90,7 @@ class TaskStore:
         :param once: the mark of the client's request, if it is to make one task only
         :param first: to be done before, in the same turn
         :raises Repeated: a request with this key has made one before
+        :raises TooManyTasks: the user's unfinished ones take as much as may be kept
         """
         owned = Owned.created(task_id, kind, user=user, system=system, spec=spec)
         task = owned.task
@@ -152,7 +101,7 @@ class TaskStore:
         ]
         receipt = f"{task_id} {once.request}" if once else ""
         keys = [*record_keys(task), receipt_key(user, once.key) if once else work_key(task)]
-        args = [*self._record(task), receipt, RECEIPT_LIFE, *work]
+        args = [*self._record(task, head(task)), receipt, RECEIPT_LIFE, *work]
         life = self._life(kind, task.status)
         calls = (
             *((first,) if first else ()),
@@ -163,6 +112,8 @@ class TaskStore:
             *_, earlier = await in_turn(self._redis, *calls)
             if earlier:
                 await self._redis.delete(owner_key(task_id))
+        if earlier == b"FULL":
+            raise TooManyTasks(f"tasks of yours with {MAX_KEPT >> 20} MiB")
         if earlier:
             raise Repeated(Earlier.of(earlier))
         return replace(owned, blob=blob)
@@ -177,6 +128,7 @@ class TaskStore:
         """Move a task along an edge, as its owner.
 
         :param data: the new payload; None means the description of ``to``
+        :raises CommandFailed: ``OUTPUT_LIMIT``, see :func:`firecrest.model.document.head`
         :raises IllegalTransition: no such edge, or not one of the owner's steps
         :raises StaleTask: the task is gone, or has another owner or state
         """
@@ -230,18 +182,18 @@ class TaskStore:
         """
         keys = [f"fc:{{{user}}}:work:{task_id}", documents_key(user)]
         with guarded():
-            found = await self._take(keys=keys, args=[task_id])
+            found = await self._take(keys=keys, args=[task_id, *_TAKEN])
         if not found:
             raise TaskNotFound(task_id)
-        work = dict(zip(found[1::2], found[2::2], strict=True))
+        document, kind, system, fence, spec, checkpoint, created, trace, origin = found
         return Owned(
-            task=_task(user, Document(found[0]), work),
-            fence=int(work[b"fence"]),
-            spec=orjson.loads(work.get(b"spec", b"null")),
-            checkpoint=work.get(b"checkpoint", b"").decode(),
-            since=_moment(work[b"created"]),
-            trace=parse(work.get(b"trace", b"").decode()),
-            origin=Origin.read(work.get(b"origin", b"")),
+            task=_task(user, Document(document), kind, system),
+            fence=int(fence),
+            spec=orjson.loads(spec or b"null"),
+            checkpoint=(checkpoint or b"").decode(),
+            since=_moment(created),
+            trace=parse((trace or b"").decode()),
+            origin=Origin.read(origin or b""),
         )
 
     async def blob(self, owned: Owned) -> bytes:
@@ -274,13 +226,25 @@ class TaskStore:
         raise ForeignTask(task_id)
 
     async def read_all(self, user: str) -> Listed:
-        """All living tasks of the user, in no order."""
+        """All living tasks of the user, in no order.
+
+        :raises TooLong: see :meth:`parts`
+        """
         return await self._lists.read(user)
 
     async def read_some(self, user: str, task_ids: list[str]) -> list[Document]:
-        """Those of the tasks that exist and are the user's."""
+        """Those of the tasks that exist and are the user's.
+
+        :raises TooLong: see :meth:`parts`
+        """
+        if await are_long(self._redis, user, task_ids):
+            raise TooLong
         with guarded():
             return living(await self._redis.hmget(documents_key(user), task_ids), time.time())
+
+    def parts(self, user: str, task_ids: list[str] | None) -> AsyncIterator[list[Document]]:
+        """Those tasks, or all of the user's, so many bytes in each part as are read at once."""
+        return read_parts(self._redis, user, task_ids)
 
     async def owner(self, task_id: str) -> str | None:
         """Whose task this is, None if there is no such task."""
@@ -292,10 +256,11 @@ class TaskStore:
         """One task of the user, as its workflow sees it; errors as :meth:`read`."""
         document = await self.read(user, task_id)
         with guarded():
-            work = await self._redis.hgetall(f"fc:{{{user}}}:work:{task_id}")
-        if not work:
+            work = f"fc:{{{user}}}:work:{task_id}"
+            kind, system = await self._redis.hmget(work, "kind", "system")
+        if kind is None:
             raise TaskNotFound(task_id)
-        return _task(user, document, work)
+        return _task(user, document, kind, system)
 
     async def ping(self) -> None:
         """:raises TaskStoreUnavailable: Redis does not answer"""
@@ -303,8 +268,19 @@ class TaskStore:
             await self._redis.ping()
 
     async def _write(self, task: Task, moved: Task, fence: str) -> None:
+        text = head(moved)
+        if len(text) <= MAX_LOGGED_DOCUMENT:
+            await self._put(task, moved, fence, text)
+            return
+        del (
+            text
+        )  # of many that wait none shall hold megabytes; those of one user may have one answer
+        async with self._large.setdefault(task.user, asyncio.Lock()):
+            await self._put(task, moved, fence, head(moved))
+
+    async def _put(self, task: Task, moved: Task, fence: str, text: bytes) -> None:
         final = int(moved.status in FINAL)
-        args = [*self._record(moved), fence, task.status, moved.status, final]
+        args = [*self._record(moved, text), fence, task.status, moved.status, final]
         write = Call.of(self._advance, record_keys(moved), args)
         keep = Call(("EXPIRE", owner_key(moved.id), self._life(moved.kind, moved.status)))
         # a write that is refused may prolong that life, but must not shorten it
@@ -323,7 +299,7 @@ class TaskStore:
             return self._tasks.storage_expiration
         return self._tasks.compute_expiration
 
-    def _record(self, task: Task) -> list[str | int | bytes]:
+    def _record(self, task: Task, text: bytes) -> list[str | int | bytes]:
         """The arguments that create.lua and advance.lua share."""
         return [
             task.id,
@@ -332,7 +308,8 @@ class TaskStore:
             self._events.max_age,
             MAX_LOGGED_DOCUMENT,
             bell(self._redis, task.user),
-            head(task),
+            text,
+            MAX_KEPT,
         ]
 
     def _script(self, *texts: str) -> Any:
@@ -367,12 +344,12 @@ def _moment(text: bytes) -> float:
     return datetime.fromisoformat(f"{text.decode()}Z").timestamp()
 
 
-def _task(user: str, document: Document, work: dict[bytes, bytes]) -> Task:
+def _task(user: str, document: Document, kind: bytes, system: bytes) -> Task:
     return Task(
         id=document.id,
         user=user,
-        kind=Kind(work[b"kind"].decode()),
-        system=work[b"system"].decode(),
+        kind=Kind(kind.decode()),
+        system=system.decode(),
         status=document.status,
         version=document.version,
         data=document.decoded("")["data"],

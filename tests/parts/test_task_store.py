@@ -341,6 +341,7 @@ async def test_a_redis_that_cannot_write_is_not_another_owner(
             store.mark(owned, "far"),
             store.seize(owned.task, Status.INVALIDATED, cause=Cause.INVALIDATION),
             create(store),
+            create(store, user="bob"),
         ):
             with pytest.raises(TaskStoreUnavailable):
                 await write

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import AsyncIterator, Iterable
+
+from aiohttp import web
+
 from firecrest.api.http.call import Call
 from firecrest.api.http.endpoint import Endpoints, Header, Reply
 from firecrest.api.http.params import OptionalText, Text
@@ -11,9 +16,13 @@ from firecrest.api.v1.errors import TASKS
 from firecrest.api.v1.failures import FOREIGN, NO_TASK
 from firecrest.api.v1.headers import PREFERENCE
 from firecrest.api.v1.held import preferred_wait, read_held
+from firecrest.errors import TaskStoreUnavailable
 from firecrest.model.document import Document, listing, members
 from firecrest.schema import Declared, item
 from firecrest.tasks.lists import Listed
+from firecrest.tasks.parts import TooLong
+
+_log = logging.getLogger(__name__)
 
 endpoints = Endpoints(TASKS)
 
@@ -78,22 +87,49 @@ async def task(call: Call, params: TaskParams) -> Reply:
     sends=PREFERENCE,
     contract="rest-v1 §9",
 )
-async def list_tasks(call: Call, params: TasksParams) -> Reply:
+async def list_tasks(call: Call, params: TasksParams) -> Reply | web.StreamResponse:
     """All tasks of the caller, or those asked for; unknown ones are left out."""
-    store, user = call.parts.tasks, call.user
+    store, user, url = call.parts.tasks, call.user, call.public_url
     wait = preferred_wait(call.request.headers.getall("Prefer", []))
-    if params.tasks is None:
-        found, applied = await read_held(call, lambda: store.read_all(user), None, wait)
-    else:
-        ids = params.tasks.split(",")
-        found, applied = await read_held(
-            call, lambda: store.read_some(user, ids), frozenset(ids), wait
-        )
-    url = call.public_url
-    if params.view == CLASSIC:
-        body = listing(b'"%b":%b' % (one.id.encode(), view(one, url, CLASSIC)) for one in found)
-    elif isinstance(found, Listed):
-        body = found.text(url)
-    else:
-        body = listing(members(found, url))
-    return Reply(200, body, applied)
+    ids = None if params.tasks is None else list(dict.fromkeys(params.tasks.split(",")))
+    try:
+        if ids is None:
+            found, applied = await read_held(call, lambda: store.read_all(user), None, wait)
+        else:
+            found, applied = await read_held(
+                call, lambda: store.read_some(user, ids), frozenset(ids), wait
+            )
+    except TooLong:
+        return await _in_parts(call, params.view, store.parts(user, ids))
+    if isinstance(found, Listed) and params.view != CLASSIC:
+        return Reply(200, found.text(url), applied)
+    return Reply(200, listing(_members(found, url, params.view)), applied)
+
+
+async def _in_parts(
+    call: Call, name: str, parts: AsyncIterator[list[Document]]
+) -> web.StreamResponse:
+    """Answer with a list of which no more than a part is held at once."""
+    response = web.StreamResponse()
+    response.content_type = "application/json"
+    await response.prepare(call.request)
+    before = b'{"tasks":{'
+    try:
+        async for part in parts:
+            if part:
+                text = b",".join(_members(part, call.public_url, name))
+                await response.write(before + text)
+                before = b","
+        await response.write(b"}}" if before == b"," else listing(()))
+    except (TaskStoreUnavailable, ConnectionError) as error:
+        # nobody takes an answer for a list that ends before its end
+        _log.warning("a list of tasks ended before its end: %s", error)
+        if call.request.transport is not None:
+            call.request.transport.abort()
+    return response
+
+
+def _members(found: Iterable[Document], url: str, name: str) -> Iterable[bytes]:
+    if name != CLASSIC:
+        return members(found, url)
+    return (b'"%b":%b' % (one.id.encode(), view(one, url, CLASSIC)) for one in found)
