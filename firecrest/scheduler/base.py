@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 _SIGNALLED = range(129, 193)  # how shells and timeout report signals 1 to 64
-_JOB_ID = re.compile(r"N(\+N|_N|_\[N-N\])?".replace("N", r"\d{1,20}"), re.ASCII)
+#: Numbers of jobs and tasks have 32 bits.
+_JOB_ID = re.compile(r"N(\+N|_N|_\[N-N\])?".replace("N", r"\d{1,10}"), re.ASCII)
 
 
 class Tool(Command[T], frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from firecrest.scheduler.base import is_job_id
 from firecrest.watch.ids import base, covers, is_cut
 
 
@@ -62,3 +63,10 @@ def test_rows_of_others(watched: str, row: str) -> None:
 def test_a_row_that_is_cut_stands_for_more_than_it_tells() -> None:
     assert is_cut("7_[3,5,1...]")
     assert not is_cut("7_[3,5,1%2]")
+
+
+@pytest.mark.parametrize("form", ["{}", "{}+1", "7+{}", "{}_1", "7_{}", "7_[1-{}]", "7_[{}-9]"])
+def test_the_numbers_of_a_job_id_are_no_longer_than_slurms(form: str) -> None:
+    assert is_job_id(form.format(2**32 - 1))
+    assert not is_job_id(form.format("1" * 11))
+    assert not is_job_id(form.format("1" * 5000))

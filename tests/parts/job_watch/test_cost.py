@@ -257,7 +257,7 @@ class TestRefusals:
             await watch.watch("alice", "nowhere", ["7"])
 
     @pytest.mark.parametrize(
-        "job_id", ["", "x", "7;id", "7 8", "-1", "7_", "７", "7" * 21, "7_" + "7" * 5000]
+        "job_id", ["", "x", "7;id", "7 8", "-1", "7_", "７", "7" * 11, "7_" + "7" * 5000]
     )
     async def test_what_is_no_job_id(
         self, watch: JobWatch, batch: ScriptedScheduler, job_id: str
