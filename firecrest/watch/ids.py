@@ -9,10 +9,23 @@ of them only: ``7_[3,5,8,1...]``.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Generic, TypeVar
+
+from firecrest.model.jobs import AccountedJob, QueuedJob
+from firecrest.turns import Pieces, each
+
+J = TypeVar("J", bound=QueuedJob | AccountedJob)
 
 _NUMBER = re.compile(r"\d+")
 _CUT = "..."
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_NO_TASKS = re.compile(r"[%:]\d+")
+
+Spans = list[tuple[int, int]]
+"""Ranges of tasks, both ends included."""
 
 
 def base(job_id: str) -> str:
@@ -21,29 +34,67 @@ def base(job_id: str) -> str:
     return found[0] if found else job_id
 
 
-def covers(watched: str, row_id: str) -> bool:
-    """Whether a row of this id is, or is part of, the watched job."""
-    if watched in (row_id, base(row_id)):
-        return True
-    if base(watched) != base(row_id) or "_" not in watched or "_" not in row_id:
-        return False
-    return any(
-        first <= last_of_row and first_of_row <= last
-        for first, last in _tasks(watched)
-        for first_of_row, last_of_row in _tasks(row_id)
-    )
-
-
 def is_cut(row_id: str) -> bool:
     """Whether a row stands for more tasks than its id tells."""
     return _CUT in row_id
 
 
-def _tasks(job_id: str) -> list[tuple[int, int]]:
-    """Ranges of the tasks that an id names, both ends included; steps are filled up."""
+class Rows(Generic[J]):
+    """Rows of one number, in which those of a watched job are found.
+
+    The rows of an array may be as many as the ids that are watched of it, so no id is compared
+    with every row: what is asked here costs hardly more for many rows than for few.
+
+    :param rows: each with the tasks that it stands for
+    """
+
+    def __init__(self, rows: Sequence[tuple[J, Spans]]) -> None:
+        self._rows = [row for row, _ in rows]
+        self._by_id = {row.job_id: row for row in reversed(self._rows)}
+        spans = [(first, last, row) for row, spans in rows for first, last in spans]
+        spans.sort(key=lambda span: span[0])
+        self._tasks = [row for _, _, row in spans]
+        self._firsts = [first for first, _, _ in spans]
+        #: The last task in each range or in one before it: the first of them that comes as far as
+        #: some task is the first range that does.
+        self._reach = list(accumulate((last for _, last, _ in spans), max))
+
+    def first(self, job_id: str) -> J | None:
+        """The first row that is the job or part of it; of an array, that with the first task."""
+        if job_id == base(job_id):
+            return self._rows[0] if self._rows else None
+        for first, last in _tasks(job_id):
+            found = bisect_left(self._reach, first)
+            if found < len(self._firsts) and self._firsts[found] <= last:
+                return self._tasks[found]
+        return self._by_id.get(job_id)
+
+    def last(self, job_id: str) -> J | None:
+        """The last such row."""
+        if job_id == base(job_id):
+            return self._rows[-1] if self._rows else None
+        for first, last in _tasks(job_id):
+            found = bisect_right(self._firsts, last) - 1
+            if found >= 0 and self._firsts[found] >= first:
+                return self._tasks[found]
+        return self.first(job_id)  # a range that begins before
+
+
+def with_tasks(rows: Sequence[J]) -> Pieces[list[tuple[J, Spans]]]:
+    """Rows, each with the tasks that it stands for."""
+    return each(rows, lambda row: (row, _tasks(row.job_id)))
+
+
+def chosen(rows: Sequence[tuple[J, Spans]], wanted: Callable[[J], bool]) -> Rows[J]:
+    """Some of the rows."""
+    return Rows([(row, spans) for row, spans in rows if wanted(row)])
+
+
+def _tasks(job_id: str) -> Spans:
+    """Ranges of the tasks that an id names; steps are filled up."""
     numbers = job_id.partition("_")[2].strip("[]")
     if is_cut(job_id):
         numbers = numbers.rpartition(",")[0]  # the last one may be the beginning of a number
     # 4 tasks at once (%4) and steps (:2) are not numbers of tasks
-    ranges = _RANGE.findall(re.sub(r"[%:]\d+", "", numbers))
+    ranges = _RANGE.findall(_NO_TASKS.sub("", numbers))
     return [(int(first), int(last or first)) for first, last in ranges]

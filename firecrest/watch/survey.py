@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
@@ -23,14 +23,15 @@ from msgspec import Struct, field
 from firecrest.background import end
 from firecrest.errors import FirecrestError
 from firecrest.events.job_log import UNKNOWN
-from firecrest.machines import Machines
+from firecrest.machines import Machine, Machines
 from firecrest.model.job_rows import accounting_row, queue_row
 from firecrest.model.jobs import AccountedJob, AccountingQuery, QueuedJob
-from firecrest.watch.ids import base, covers, is_cut
+from firecrest.turns import PIECE, Pieces
+from firecrest.watch.ids import J, Rows, Spans, base, chosen, is_cut, with_tasks
 
 _log = logging.getLogger(__name__)
 
-J = TypeVar("J", QueuedJob, AccountedJob)
+G = TypeVar("G")
 
 _SUCCESS = "COMPLETED"
 #: First words of the states in which the accounting leaves a job.
@@ -90,14 +91,14 @@ class _Trouble(Struct, frozen=True):
     until: float
 
 
-class _Accounted(Struct, frozen=True):
+class _Answer(Struct, frozen=True):
     """What the accounting says of a user's jobs.
 
-    :param rows: None if they could not be had, or not long ago
+    :param numbers: by number; None if it could not be had, or not long ago
     """
 
     job_ids: frozenset[str]
-    rows: list[AccountedJob] | None
+    numbers: Mapping[str, _Accounted] | None
 
 
 class Survey:
@@ -129,7 +130,7 @@ class Survey:
         self._missing: dict[tuple[str, str], float] = {}
         self._troubles: dict[str, _Trouble] = {}
         #: what each user's accounting is asked, until its answer is taken
-        self._lookups: dict[str, asyncio.Task[_Accounted]] = {}
+        self._lookups: dict[str, asyncio.Task[_Answer]] = {}
         self._slots = asyncio.Semaphore(_USERS_AT_ONCE)
 
     @property
@@ -151,24 +152,35 @@ class Survey:
             machine, user=None if self._everybody else self._account
         )
         look = Look()
-        held = _by_owner(queue)
+        self._missing = await machine.compute(self._sighted(wanted, queue, look))
+        return look
+
+    def _sighted(
+        self, wanted: Wanted, queue: Sequence[QueuedJob], look: Look
+    ) -> Pieces[dict[tuple[str, str], float]]:
+        """What the queue says; the result is since when it does not hold the others."""
+        held = yield from _by_owner(queue, wanted)
         still: dict[tuple[str, str], float] = {}
         for user, job_ids in wanted.items():
-            for job_id in job_ids:
-                rows = _of(job_id, held[user, base(job_id)])
-                if rows:
-                    job = _most_advanced(rows)
-                    look.sightings.append(
-                        Sighting(user=user, job_id=job_id, state=job.state, row=queue_row(job))
-                    )
-                    continue
-                look.missing[user].append(job_id)
-                look.vanished |= (user, job_id) not in self._missing
-                still[user, job_id] = self._missing.get((user, job_id), time.monotonic())
-                if any(is_cut(job.job_id) for job in held[user, base(job_id)]):
-                    still[user, job_id] = time.monotonic()  # it may well be there
-        self._missing = still
-        return look
+            try:
+                numbers = yield from _by_number(job_ids, held[user], _Held)
+                for count, job_id in enumerate(job_ids, 1):
+                    jobs = numbers[base(job_id)]
+                    if (job := jobs.most_advanced(job_id)) is not None:
+                        look.sightings.append(
+                            Sighting(user=user, job_id=job_id, state=job.state, row=queue_row(job))
+                        )
+                    else:
+                        look.missing[user].append(job_id)
+                        look.vanished |= (user, job_id) not in self._missing
+                        since = self._missing.get((user, job_id), time.monotonic())
+                        # of a list that is cut it may well be there
+                        still[user, job_id] = time.monotonic() if jobs.cut else since
+                    if count % PIECE == 0:
+                        yield
+            except Exception:  # noqa: BLE001  one user's trouble is no other's
+                _log.exception("nothing is seen of jobs of %s on %s", user, self._system)
+        return still
 
     async def look_up(self, look: Look) -> list[Sighting]:
         """Ask the accounting for the jobs that the queue did not hold.
@@ -182,77 +194,139 @@ class Survey:
                 self._lookups[user] = asyncio.create_task(self._looked_up(user, job_ids))
         if self._lookups:
             await asyncio.wait(self._lookups.values(), timeout=self._patience)
-        sightings: list[Sighting] = []
-        for user in [user for user, lookup in self._lookups.items() if lookup.done()]:
-            answer = self._lookups.pop(user).result()
-            held = _by_owner(answer.rows or ())
-            for job_id in answer.job_ids.intersection(look.missing.get(user, ())):
-                if answer.rows is None:
-                    self._missing[user, job_id] = time.monotonic()
-                    continue
-                found = self._judged(user, job_id, _of(job_id, held[user, base(job_id)]))
-                if found is not None:
-                    del self._missing[user, job_id]
-                    sightings.append(found)
-        return sightings
+        done = [user for user, lookup in self._lookups.items() if lookup.done()]
+        answers = {user: self._lookups.pop(user).result() for user in done}
+        machine = self._machines.open(self._account, self._system)
+        return await machine.compute(self._judged(look, answers))
 
-    async def _looked_up(self, user: str, job_ids: list[str]) -> _Accounted:
+    async def _looked_up(self, user: str, job_ids: list[str]) -> _Answer:
         trouble = self._troubles.get(user)
-        rows = None
+        numbers = None
         if trouble is None or time.monotonic() >= trouble.until:
             try:
+                machine = self._machines.open(user, self._system)
                 async with self._slots:
-                    rows = await self._asked(user, job_ids)
-            except FirecrestError as error:
+                    rows = await _asked(machine, job_ids)
+                numbers = await machine.compute(_read(user, job_ids, rows))
+            except Exception as error:  # noqa: BLE001  one user's trouble is no other's
                 pause = min(2 * trouble.pause, _LONGEST_PAUSE) if trouble else _FIRST_PAUSE
                 self._troubles[user] = _Trouble(pause, time.monotonic() + pause)
                 name = type(error).__name__
-                _log.warning("the accounting for %s on %s: %s: %s", user, self._system, name, error)
+                _log.warning(
+                    "the accounting for %s on %s: %s: %s",
+                    user,
+                    self._system,
+                    name,
+                    error,
+                    exc_info=not isinstance(error, FirecrestError),
+                )
             else:
                 self._troubles.pop(user, None)
-        return _Accounted(frozenset(job_ids), rows)
+        return _Answer(frozenset(job_ids), numbers)
 
-    async def _asked(self, user: str, job_ids: list[str]) -> list[AccountedJob]:
-        machine = self._machines.open(user, self._system)
-        numbers = sorted({base(job_id) for job_id in job_ids})
-        rows: list[AccountedJob] = []
-        for first in range(0, len(numbers), _IDS_AT_ONCE):
-            query = AccountingQuery(job_ids=tuple(numbers[first : first + _IDS_AT_ONCE]))
-            rows += await machine.scheduler.accounting(machine, query)
-        return rows
+    def _judged(self, look: Look, answers: Mapping[str, _Answer]) -> Pieces[list[Sighting]]:
+        """What the accounting says for certain of jobs that are not in the queue."""
+        sightings: list[Sighting] = []
+        for user, answer in answers.items():
+            asked = answer.job_ids.intersection(look.missing.get(user, ()))
+            for count, job_id in enumerate(asked, 1):
+                if answer.numbers is None:
+                    self._missing[user, job_id] = time.monotonic()
+                else:
+                    found = self._judgement(user, job_id, answer.numbers[base(job_id)])
+                    if found is not None:
+                        del self._missing[user, job_id]
+                        sightings.append(found)
+                if count % PIECE == 0:
+                    yield
+        return sightings
 
-    def _judged(self, user: str, job_id: str, rows: Sequence[AccountedJob]) -> Sighting | None:
-        """What the accounting's rows say for certain of a job that is not in the queue."""
+    def _judgement(self, user: str, job_id: str, jobs: _Accounted) -> Sighting | None:
         overdue = time.monotonic() - self._missing[user, job_id] >= self._grace
-        if not rows:
+        last = jobs.all.last(job_id)
+        if last is None:
             return _unknown(user, job_id) if overdue else None
-        if not all(_ended(job) for job in rows):
+        if jobs.going_on.first(job_id) is not None:
             self._missing[user, job_id] = time.monotonic()
             return None
-        if not all(job.partition for job in rows) and not overdue:
+        if jobs.untold.first(job_id) is not None and not overdue:
             return None  # only the end is known so far, the name and the rest come later
-        job = next((job for job in rows if job.state != _SUCCESS), rows[-1])
+        job = jobs.unsuccessful.first(job_id) or last
         row = accounting_row(job)
         return Sighting(user=user, job_id=job_id, state=job.state, row=row, final=True)
 
 
-def _by_owner(jobs: Sequence[J]) -> dict[tuple[str, str], list[J]]:
-    """Jobs by owner and number.
+async def _asked(machine: Machine, job_ids: list[str]) -> list[AccountedJob]:
+    numbers = sorted({base(job_id) for job_id in job_ids})
+    rows: list[AccountedJob] = []
+    for first in range(0, len(numbers), _IDS_AT_ONCE):
+        query = AccountingQuery(job_ids=tuple(numbers[first : first + _IDS_AT_ONCE]))
+        rows += await machine.scheduler.accounting(machine, query)
+    return rows
+
+
+class _Held:
+    """What the queue holds of one number."""
+
+    def __init__(self, rows: Sequence[tuple[QueuedJob, Spans]]) -> None:
+        self.cut = any(is_cut(job.job_id) for job, _ in rows)
+        self._all = Rows(rows)
+        self._begun = chosen(rows, lambda job: job.state != "PENDING")
+
+    def most_advanced(self, job_id: str) -> QueuedJob | None:
+        """The row of the job, or one of its rows, that has begun if there is one."""
+        return self._begun.first(job_id) or self._all.first(job_id)
+
+
+class _Accounted:
+    """What the accounting knows of one number.
+
+    :ivar untold: those of which it knows the end and no more
+    """
+
+    def __init__(self, rows: Sequence[tuple[AccountedJob, Spans]]) -> None:
+        self.all = Rows(rows)
+        self.going_on = chosen(rows, lambda job: not _ended(job))
+        self.untold = chosen(rows, lambda job: not job.partition)
+        self.unsuccessful = chosen(rows, lambda job: job.state != _SUCCESS)
+
+
+def _read(
+    user: str, job_ids: Sequence[str], rows: Sequence[AccountedJob]
+) -> Pieces[dict[str, _Accounted]]:
+    """A user's rows, by number."""
+    owned = yield from _by_owner(rows, (user,))
+    return (yield from _by_number(job_ids, owned[user], _Accounted))
+
+
+def _by_number(
+    job_ids: Collection[str],
+    rows: Mapping[str, Sequence[J]],
+    make: Callable[[Sequence[tuple[J, Spans]]], G],
+) -> Pieces[dict[str, G]]:
+    """What is made of the rows of each number among the ids."""
+    made: dict[str, G] = {}
+    for count, job_id in enumerate(job_ids, 1):
+        number = base(job_id)
+        if number not in made:
+            made[number] = make((yield from with_tasks(rows.get(number, ()))))
+        if count % PIECE == 0:
+            yield
+    return made
+
+
+def _by_owner(jobs: Sequence[J], users: Collection[str]) -> Pieces[dict[str, dict[str, list[J]]]]:
+    """Jobs of users, by number.
 
     Only here rows meet users: the accounting answers for a foreign id as well.
     """
-    found: dict[tuple[str, str], list[J]] = defaultdict(list)
-    for job in jobs:
-        found[job.user, base(job.job_id)].append(job)
+    found: dict[str, dict[str, list[J]]] = {user: defaultdict(list) for user in users}
+    for count, job in enumerate(jobs, 1):
+        if job.user in found:
+            found[job.user][base(job.job_id)].append(job)
+        if count % PIECE == 0:
+            yield
     return found
-
-
-def _of(job_id: str, rows: Sequence[J]) -> list[J]:
-    return [job for job in rows if covers(job_id, job.job_id)]
-
-
-def _most_advanced(rows: Sequence[QueuedJob]) -> QueuedJob:
-    return next((job for job in rows if job.state != "PENDING"), rows[0])
 
 
 def _ended(job: AccountedJob) -> bool:
