@@ -224,7 +224,8 @@ class Direct(Struct, frozen=True):
         :raises SchedulerRefused: the only id asked for is not among them
         """
         known = await on.run(Jobs(None))
-        jobs = [job for job in known.jobs if not job_ids or str(job.job_id) in job_ids]
+        wanted = set(job_ids)
+        jobs = [job for job in known.jobs if not wanted or str(job.job_id) in wanted]
         if len(job_ids) == 1 and not jobs:
             raise SchedulerRefused(INVALID_JOB_ID)
         if user not in (None, known.user):

@@ -21,6 +21,10 @@ def test_a_number_beyond_every_list_stays_beyond_it() -> None:
     assert (load(JobsParams, {"pageNumber": "9" * 25}).page_number or 0) > 2**50
 
 
+def test_a_job_that_is_named_twice_is_asked_for_once() -> None:
+    assert load(JobsParams, {"jobs": "8,7_1,8,7,7_1"}).jobs == ("8", "7_1", "7")
+
+
 @pytest.mark.parametrize("path", [".", "..", "/", "a/", "/data/..", "/data/."])
 def test_a_source_needs_a_name(path: str) -> None:
     with pytest.raises(SchemaError) as raised:

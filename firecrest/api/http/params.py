@@ -180,7 +180,7 @@ class JobIds(fields.Field[tuple[str, ...]]):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> tuple[str, ...]:
         if value == "" and self._empty is not None:
             return self._empty
-        return tuple(check_text(value).split(","))
+        return job_ids(value)
 
 
 class AccountingTime(fields.Field[str | None]):
@@ -203,6 +203,14 @@ class AccountingTime(fields.Field[str | None]):
         return str(value)
 
 
-def first_bad_id(job_ids: tuple[str, ...]) -> str | None:
+def job_ids(text: str) -> tuple[str, ...]:
+    """The ids in a text that joins them by commas, each of them once.
+
+    :raises ValidationError: it breaks the rule for texts
+    """
+    return tuple(dict.fromkeys(check_text(text).split(",")))
+
+
+def first_bad_id(ids: tuple[str, ...]) -> str | None:
     """The first of the ids that is none, if any."""
-    return next((job_id for job_id in job_ids if not is_job_id(job_id)), None)
+    return next((job_id for job_id in ids if not is_job_id(job_id)), None)

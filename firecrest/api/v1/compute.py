@@ -21,6 +21,7 @@ from firecrest.api.http.params import (
     Unchecked,
     check_text,
     first_bad_id,
+    job_ids,
 )
 from firecrest.api.v1.errors import COMPUTE, probe_headers
 from firecrest.api.v1.failures import ACCOUNT, ENVIRONMENT, JOB_IDS, NO_SCRIPT, PROBED_PATH
@@ -234,15 +235,15 @@ async def cancel(call: Call, _: None) -> dict[str, Any]:
     """End one job, or several joined by commas."""
     text = call.request.match_info["jobid"]
     try:
-        job_ids = tuple(check_text(text).split(","))
+        ids = job_ids(text)
     except ValidationError as wrong:
         body = {"description": _CANCEL_FAILED, "error": f"'jobid' {wrong.messages[0]}"}
         raise Refusal(400, body) from wrong
-    if (bad := first_bad_id(job_ids)) is not None:
+    if (bad := first_bad_id(ids)) is not None:
         error = f"{bad} is not a valid job ID"
         raise Refusal(400, {"description": _CANCEL_FAILED, "error": error})
     await check_reachable(call.machine, _JOBS_FAILED)
-    return await ask(call, Kind.CANCEL, CancelSpec(job_ids=job_ids))
+    return await ask(call, Kind.CANCEL, CancelSpec(job_ids=ids))
 
 
 async def ask(call: Call, kind: Kind, spec: Any) -> dict[str, Any]:
@@ -323,10 +324,10 @@ def _script_name(form: Form) -> str:
     return name
 
 
-def _check_ids(job_ids: tuple[str, ...], description: str) -> None:
-    if "" in job_ids:
+def _check_ids(ids: tuple[str, ...], description: str) -> None:
+    if "" in ids:
         error = "Jobs list wrong format"
-    elif (bad := first_bad_id(job_ids)) is not None:
+    elif (bad := first_bad_id(ids)) is not None:
         error = f"{bad} is not a valid job ID"
     else:
         return

@@ -200,6 +200,13 @@ class TestForms:
         (queued,) = await Direct().queue(on, user=None)
         assert queued.time_left == "0:00"
 
+    @pytest.mark.timeout(60)
+    async def test_many_ids_are_not_compared_with_every_job(self) -> None:
+        on = Canned(report("1", *(str(number) for number in range(100_000, 200_000))))
+        wanted = ("1", *(str(number) for number in range(200_000, 300_000)))
+        (queued,) = await Direct().queue(on, user=None, job_ids=wanted)
+        assert queued.job_id == "1"
+
     async def test_order_is_that_of_the_numbers(self) -> None:
         snapshot = Jobs().parse(report("10", "2"))
         assert [job.job_id for job in snapshot.jobs] == [2, 10]
