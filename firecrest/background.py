@@ -1,13 +1,16 @@
-"""Asyncio tasks of this process: loops that go on, and ending them."""
+"""Asyncio tasks of this process: loops that go on, few for much work, and ending them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
+from typing import Any, TypeVar
 
 from firecrest.errors import FirecrestError
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -50,3 +53,21 @@ async def end(*tasks: asyncio.Task[Any] | None) -> None:
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=_PATIENCE)
+
+
+async def few_at_once(
+    work: Callable[[T], Awaitable[None]], items: Iterable[T], at_once: int
+) -> None:
+    """Do some work for each item, for so many at a time; the first failure ends all of it."""
+    left = iter(items)
+
+    async def worker(item: T) -> None:
+        await work(item)
+        for following in left:
+            await work(following)
+
+    workers = [asyncio.create_task(worker(item)) for item in islice(left, at_once)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        await end(*workers)

@@ -25,6 +25,7 @@ from firecrest.model.jobs import (
     QueuedJob,
     Submission,
 )
+from firecrest.turns import Pieces
 
 T = TypeVar("T")
 
@@ -73,6 +74,9 @@ class Runner(Protocol):
     def user(self) -> str: ...
 
     async def run(self, command: Command[T]) -> T: ...
+
+    async def compute(self, work: Pieces[T]) -> T:
+        """Compute what takes long, in turns with what others begin."""
 
     def asked(self, program: str, operand: str) -> AbstractAsyncContextManager[None]:
         """Ask another way, as long as the context lasts: that is written down.

@@ -7,6 +7,9 @@ not know a part.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -16,10 +19,12 @@ _THROUGH = re.compile(rf"\A/.*?/attempt-\d+/{re.escape(_UP)}", re.DOTALL)
 _PART = re.compile(r"%(\d*)([AajuxJ%])")
 #: Slurm's longest padding of a number.
 _MAX_WIDTH = 10
+#: Tasks that wait, of ``1,3-5,7-99:2``.
+_TASKS = re.compile(r"(\d+)(?:-(\d+))?(?::(\d+))?")
 #: Names that a list of ranges may stand for.
 _MANY = 100_000
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
-_RANGES = re.compile(r"([^\[\]]*)\[([^\[\]%]*)(?:%\d+)?\]([^\[\]]*)")
+_RANGES = re.compile(r"([^\[\]]*)\[([^\[\]]*)\]([^\[\]]*)")
 
 
 class FileNames(Struct, frozen=True, kw_only=True):
@@ -77,37 +82,59 @@ def base(job_id: str) -> str:
     return re.split(r"[_+]", job_id, maxsplit=1)[0]
 
 
-def is_part(job_id: str, wanted: str) -> bool:
-    """Whether a row of a listing belongs to an id: a task to its array, or to those that wait."""
-    if base(job_id) != base(wanted):
-        return False
-    if wanted == base(wanted) or "[" in wanted or job_id == wanted:
-        return True
-    waiting, task = _RANGES.fullmatch(job_id), wanted.partition("_")[2]
-    if waiting is None or not _RANGE.fullmatch(task) or not task.isdigit():
-        return False
-    return any(int(task) in numbers for numbers, _ in _numbers(waiting[2]) or ())
+class Asked:
+    """Ids that are asked for: to which of them a row of a listing belongs.
 
-
-def expand_hosts(names: str) -> list[str]:
-    """``n1,m[2-3,7]`` as single names; what is none stays as it is.
-
-    A limit of tasks at once (``[1-9%2]``) is no part of the names.
+    A task belongs to its array, which is meant by an id of several tasks, too; those that wait, in
+    one row, to the id of each.
     """
-    found: list[str] = []
+
+    def __init__(self, job_ids: Iterable[str]) -> None:
+        self._ids = {self.meant(job_id) for job_id in job_ids}
+        self.numbers = {base(job_id) for job_id in self._ids}
+        self._tasks: dict[str, list[int]] = defaultdict(list)
+        for job_id in self._ids:
+            number, _, task = job_id.partition("_")
+            if task.isdecimal():
+                self._tasks[number].append(int(task))
+        for tasks in self._tasks.values():
+            tasks.sort()
+
+    @staticmethod
+    def meant(job_id: str) -> str:
+        """The id under which what is asked for by this one is found."""
+        return base(job_id) if "[" in job_id else job_id
+
+    def of(self, row_id: str) -> set[str]:
+        """Ids of those that are asked for, as :meth:`meant`."""
+        number = base(row_id)
+        if number not in self.numbers:
+            return set()
+        found = {number, row_id}
+        tasks = self._tasks.get(number, ())
+        if tasks and "[" in row_id:
+            for part in _TASKS.finditer(row_id.partition("[")[2].partition("%")[0]):
+                first, last, step = (int(one) if one else 0 for one in part.groups())
+                among = tasks[bisect_left(tasks, first) : bisect_right(tasks, last or first)]
+                found |= {f"{number}_{task}" for task in among if not (task - first) % (step or 1)}
+        return found & self._ids
+
+
+def expand_hosts(names: str) -> Iterator[str]:
+    """``n1,m[2-3,7]`` as single names; what is none, or too many, stays as it is."""
+    count = 0
     for name in re.split(r",(?![^\[]*\])", names):
         match = _RANGES.fullmatch(name)
         ranges = _numbers(match[2]) if match else None
-        count = sum(len(numbers) for numbers, _ in ranges or ())
-        if match is None or ranges is None or len(found) + count > _MANY:
-            found.append(name)
+        more = sum(len(numbers) for numbers, _ in ranges or ())
+        if match is None or ranges is None or count + more > _MANY:
+            count += 1
+            yield name
             continue
-        found += [
-            f"{match[1]}{number:0{width}}{match[3]}"
-            for numbers, width in ranges
-            for number in numbers
-        ]
-    return found
+        count += more
+        for numbers, width in ranges:
+            for number in numbers:
+                yield f"{match[1]}{number:0{width}}{match[3]}"
 
 
 def _numbers(ranges: str) -> list[tuple[range, int]] | None:

@@ -15,18 +15,18 @@ Times are told in the gateway's zone, which should be the cluster's.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import jwt
-import orjson
 from msgspec import Struct
 
+from firecrest.background import few_at_once
 from firecrest.config.settings import Scheduler as SchedulerSettings
 from firecrest.errors import TIMED_OUT, CommandFailed, ConfigError, Fault, SchedulerRefused
 from firecrest.model.inventory import Node, Partition, Reservation
@@ -41,20 +41,27 @@ from firecrest.model.jobs import (
 from firecrest.scheduler import slurm_json
 from firecrest.scheduler.base import Runner
 from firecrest.scheduler.slurm import Slurm
+from firecrest.scheduler.slurm_answer import read
 from firecrest.scheduler.slurm_json import Row
-from firecrest.scheduler.slurm_names import base, expand_hosts, is_part
+from firecrest.scheduler.slurm_names import Asked, base, expand_hosts
+from firecrest.streams import whole
 from firecrest.telemetry.trace import outgoing
+from firecrest.turns import PIECE, Pieces, at_once, each
 
-J = TypeVar("J", QueuedJob, JobDetails)
+T = TypeVar("T")
 
 _SECONDS = 10.0
 #: Connections that are kept; slurmrestd has some twenty threads for all who ask it.
 _CONNECTIONS = 16
+#: Jobs that one request cancels at a time, and tasks of each: half of the connections at most.
+_JOBS_AT_ONCE, _TASKS_AT_ONCE = 4, 2
+#: Bytes of the longest answer that is read: the list of some 30,000 jobs.
+_MOST = 128 * 1024 * 1024
+#: Bytes of an answer that is read in pieces.
+_MUCH = 1 << 15
 _INVALID = "Invalid job id specified"
 #: How the list of an array's tasks ends if it goes on.
 _CUT = "..."
-#: Its error, "Unspecified error", where the question did not get through.
-_NO_ANSWER = -1
 _OVER = "Job/step already completing or completed"
 #: The states of a job that was cancelled a moment ago.
 _BEING_ENDED = ("CANCELLED", "COMPLETING")
@@ -85,11 +92,11 @@ class Daemon(Struct):
         claims = {"sun": user, "iat": now, "exp": now + int(self.lifetime)}
         return jwt.encode(claims, self.key, algorithm="HS256")
 
-    async def ask(self, user: str, path: str, method: str = "GET") -> dict[str, Any]:
-        """The answer to a request.
+    async def ask(self, user: str, path: str, method: str = "GET") -> tuple[int, bytes]:
+        """Status and content of the answer to a request.
 
-        :raises SchedulerRefused: in the daemon's words
-        :raises CommandFailed: ``TIMEOUT``
+        :raises SchedulerRefused: the daemon cannot be reached
+        :raises CommandFailed: ``TIMEOUT``, ``OUTPUT_LIMIT``
         """
         headers = {
             "X-SLURM-USER-NAME": user,
@@ -100,12 +107,14 @@ class Daemon(Struct):
             async with self._kept().request(
                 method, f"{self.url}{path}", headers=headers, allow_redirects=False
             ) as response:
-                content = await response.read()
+                return response.status, await whole(response.content, _MOST)
         except TimeoutError as error:
             raise CommandFailed(Fault.TIMEOUT, TIMED_OUT) from error
         except aiohttp.ClientError as error:
             raise SchedulerRefused("Slurm's REST daemon cannot be reached") from error
-        return _answer(response.status, content)
+        except ValueError as error:
+            words = f"Command output exceeded buffer limit ({_MOST})"
+            raise CommandFailed(Fault.OUTPUT_LIMIT, words) from error
 
     async def aclose(self) -> None:
         """Let go of the connections; who asks after that opens new ones."""
@@ -149,9 +158,8 @@ class SlurmRest(Struct, frozen=True):
         self, on: Runner, *, user: str | None, job_ids: tuple[str, ...] = ()
     ) -> list[QueuedJob]:
         """The jobs Slurm holds; see :meth:`firecrest.scheduler.slurm.Slurm.queue`."""
-        rows = await self._rows(on, "/jobs", "jobs")
-        jobs = [slurm_json.queued_job(row) for row in rows]
-        wanted = _those(jobs, job_ids) if job_ids else jobs
+        jobs = await self._rows(on, "/jobs", "jobs", slurm_json.queued_job)
+        wanted = await on.compute(_those(jobs, job_ids)) if job_ids else jobs
         if len(job_ids) == 1 and not wanted:
             raise SchedulerRefused(INVALID_JOB_ID)
         return [
@@ -174,33 +182,53 @@ class SlurmRest(Struct, frozen=True):
 
     async def cancel(self, on: Runner, job_ids: tuple[str, ...]) -> str:
         """End jobs, in the words of scancel (Contract: rest-v1 §7.5)."""
-        answers = await asyncio.gather(
-            *(self._cancel(on, job_id) for job_id in job_ids), return_exceptions=True
-        )
-        problems = []
-        for job_id, answer in zip(job_ids, answers, strict=True):
-            if isinstance(answer, SchedulerRefused):
-                problems.append(f"Kill job error on job id {job_id}: {answer.message}")
-            elif isinstance(answer, BaseException):
-                raise answer
+        numbers: dict[str, list[str]] = defaultdict(list)
+        for job_id in dict.fromkeys(job_ids):
+            numbers[base(job_id)].append(job_id)
+        problems: dict[str, str] = {}
+
+        async def those(job_ids: list[str]) -> None:
+            try:
+                found = await self._jobs(on, job_ids)
+            except SchedulerRefused as refusal:
+                problems.update(dict.fromkeys(job_ids, refusal.message))
+                return
+
+            async def one(job_id: str) -> None:
+                try:
+                    await self._cancel(on, job_id, found[job_id])
+                except SchedulerRefused as refusal:
+                    problems[job_id] = refusal.message
+
+            await few_at_once(one, job_ids, _TASKS_AT_ONCE)
+
+        await few_at_once(those, numbers.values(), _JOBS_AT_ONCE)
         if problems:
-            raise SchedulerRefused(" ".join(problems))
+            told = (job_id for job_id in job_ids if job_id in problems)
+            raise SchedulerRefused(
+                " ".join(f"Kill job error on job id {one}: {problems[one]}" for one in told)
+            )
         return " ".join(f"scancel: Terminating job {job_id}" for job_id in job_ids)
 
     async def nodes(self, on: Runner, names: str) -> list[Node]:
         """The nodes of these names, which may be hostlists (Contract: rest-v1 §7.7)."""
-        nodes = [slurm_json.node(row) for row in await self._rows(on, "/nodes", "nodes")]
+        nodes = await self._rows(on, "/nodes", "nodes", slurm_json.node)
         if not names:
             return nodes
         known = {node.name: node for node in nodes}
-        wanted = expand_hosts(names)
-        if missing := next((name for name in wanted if name not in known), None):
-            raise SchedulerRefused(f"Node {missing} not found")
-        return [known[name] for name in wanted]
+        wanted: dict[str, Node] = {}
+
+        def take(name: str) -> None:
+            if name not in known:
+                raise SchedulerRefused(f"Node {name} not found")
+            wanted[name] = known[name]
+
+        await on.compute(each(expand_hosts(names), take))
+        return list(wanted.values())
 
     async def partitions(self, on: Runner) -> list[Partition]:
         """All partitions (Contract: rest-v1 §7.7)."""
-        rows = await self._rows(on, "/partitions", "partitions")
+        rows: list[Row] = await self._rows(on, "/partitions", "partitions", dict)
         if any("flags" not in row for row in rows):
             # v0.0.39 to v0.0.44: which one is the default is not told
             return await self.commands.partitions(on)
@@ -208,32 +236,33 @@ class SlurmRest(Struct, frozen=True):
 
     async def reservations(self, on: Runner) -> list[Reservation]:
         """All reservations (Contract: rest-v1 §7.7)."""
-        rows = await self._rows(on, "/reservations", "reservations")
-        return [slurm_json.reservation(row) for row in rows]
+        return await self._rows(on, "/reservations", "reservations", slurm_json.reservation)
 
     async def aclose(self) -> None:
         """Let go of the connections to the daemon."""
         await self.daemon.aclose()
 
-    async def _rows(self, on: Runner, path: str, key: str) -> Sequence[Row]:
-        rows: Sequence[Row] = (await self._ask(on, path)).get(key) or ()
-        return rows
+    async def _jobs(self, on: Runner, job_ids: Sequence[str]) -> dict[str, list[JobDetails]]:
+        """What there is of each of these jobs, all of one number; nothing of those not known."""
+        path = f"/job/{base(job_ids[0])}"
+        rows = await self._rows(on, path, "jobs", slurm_json.job_details)
+        return await on.compute(_by_id(rows, job_ids))
 
     async def _job(self, on: Runner, job_id: str) -> list[JobDetails]:
         """What there is of a job: of an array, a row for each task that has begun."""
-        rows = await self._rows(on, f"/job/{base(job_id)}", "jobs")
-        found = _those([slurm_json.job_details(row) for row in rows], (job_id,))
+        found = (await self._jobs(on, (job_id,)))[job_id]
         if not found:
             raise SchedulerRefused(_INVALID)
         return found
 
-    async def _cancel(self, on: Runner, job_id: str) -> None:
-        found = await self._job(on, job_id)
+    async def _cancel(self, on: Runner, job_id: str, found: Sequence[JobDetails]) -> None:
+        if not found:
+            raise SchedulerRefused(_INVALID)
         if not any(slurm_json.is_queued(details.state) for details in found):
             # slurmctld would not say so to everybody
             raise SchedulerRefused(_OVER)
         try:
-            await self._ask(on, f"/job/{quote(job_id)}", "DELETE")
+            await self._rows(on, f"/job/{quote(job_id)}", "", dict, "DELETE")
         except SchedulerRefused as refusal:
             if refusal.message != _OVER:
                 raise
@@ -242,16 +271,39 @@ class SlurmRest(Struct, frozen=True):
             if any(details.state not in _BEING_ENDED for details in found):
                 raise
 
-    async def _ask(self, on: Runner, path: str, method: str = "GET") -> dict[str, Any]:
+    async def _rows(
+        self, on: Runner, path: str, key: str, make: Callable[[Row], T], method: str = "GET"
+    ) -> list[T]:
+        """What is made of each row under a key of the answer."""
         async with on.asked("slurmrestd", f"{method} {path}"):
-            return await self.daemon.ask(on.user, path, method)
+            status, content = await self.daemon.ask(on.user, path, method)
+            work = read(status, content, key, make)
+            return at_once(work) if len(content) < _MUCH else await on.compute(work)
 
 
-def _those(jobs: list[J], job_ids: tuple[str, ...]) -> list[J]:
+def _those(jobs: Sequence[QueuedJob], job_ids: Sequence[str]) -> Pieces[list[QueuedJob]]:
     """The jobs of these ids; or else the arrays whose lists are too long to tell."""
-    found = [job for job in jobs if any(is_part(job.job_id, one) for one in job_ids)]
-    numbers = {base(job_id) for job_id in job_ids}
-    return found or [job for job in jobs if _CUT in job.job_id and base(job.job_id) in numbers]
+    asked = Asked(job_ids)
+    belongs = yield from each(jobs, lambda job: bool(asked.of(job.job_id)))
+    found = [job for job, does in zip(jobs, belongs, strict=True) if does]
+    return found or [
+        job for job in jobs if _CUT in job.job_id and base(job.job_id) in asked.numbers
+    ]
+
+
+def _by_id(
+    rows: Sequence[JobDetails], job_ids: Sequence[str]
+) -> Pieces[dict[str, list[JobDetails]]]:
+    """Rows of one number by the ids that are asked for; or else those whose lists are too long."""
+    asked = Asked(job_ids)
+    found: dict[str, list[JobDetails]] = defaultdict(list)
+    for count, row in enumerate(rows, 1):
+        for one in asked.of(row.job_id):
+            found[one].append(row)
+        if count % PIECE == 0:
+            yield
+    cut = [row for row in rows if _CUT in row.job_id]
+    return {job_id: found[asked.meant(job_id)] or cut for job_id in job_ids}
 
 
 def create(settings: SchedulerSettings) -> SlurmRest:
@@ -275,25 +327,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError([f"scheduler.rest.key_path: {error}"]) from error
-
-
-def _answer(status: int, content: bytes) -> dict[str, Any]:
-    """The answer, or what is wrong in its own words."""
-    try:
-        # a job's name is any bytes, and one user's must not cost the others their list
-        answer = orjson.loads(content.decode("utf-8", "replace"))
-        errors = answer.get("errors") or []
-    except (ValueError, AttributeError) as error:
-        words = "Slurm's REST daemon gave no answer that could be read"
-        raise SchedulerRefused(f"{words} (status {status})") from error
-    if errors:
-        first = errors[0]
-        code = first.get("error_number", first.get("errno"))
-        words = first.get("error") or first.get("description") or f"error {code}"
-        if code == _NO_ANSWER:
-            words = f"Slurm's REST daemon got no answer from slurmctld ({words})"
-        raise SchedulerRefused(words)
-    if status != 200:
-        raise SchedulerRefused(f"Slurm's REST daemon answered with status {status}")
-    found: dict[str, Any] = answer
-    return found

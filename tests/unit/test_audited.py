@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -14,8 +15,8 @@ from tests.unit.test_slurm_rest import JOB
 class Willing(Daemon):
     """Has one job, and does what it is asked to."""
 
-    async def ask(self, user: str, path: str, method: str = "GET") -> dict[str, Any]:
-        return {"jobs": [JOB]}
+    async def ask(self, user: str, path: str, method: str = "GET") -> tuple[int, bytes]:
+        return 200, json.dumps({"jobs": [JOB]}).encode()
 
 
 class Seen(Unseen):

@@ -1,4 +1,4 @@
-"""Ending tasks whose cancellation somebody else has taken for its own."""
+"""Tasks of this process: ended though their cancellation is swallowed, and few for much work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from firecrest.background import end, heed_cancellation
+from firecrest.background import end, few_at_once, heed_cancellation
 
 
 async def deaf(times: int) -> None:
@@ -40,3 +40,35 @@ async def test_a_task_is_cancelled_until_it_has_ended(monkeypatch: pytest.Monkey
     await asyncio.sleep(0)
     await end(task)
     assert task.done()
+
+
+class TestFewAtOnce:
+    async def test_however_much_there_is_to_do(self) -> None:
+        before, most = len(asyncio.all_tasks()), 0
+        done: list[int] = []
+
+        async def work(item: int) -> None:
+            nonlocal most
+            most = max(most, len(asyncio.all_tasks()) - before)
+            await asyncio.sleep(0)
+            done.append(item)
+
+        await few_at_once(work, range(1000), 3)
+        assert done == list(range(1000))
+        assert most == 3
+        await few_at_once(work, [], 3)
+
+    async def test_the_first_failure_ends_all_of_it(self) -> None:
+        begun: list[int] = []
+
+        async def work(item: int) -> None:
+            begun.append(item)
+            if item == 2:
+                raise ValueError("a failure")
+            await asyncio.Event().wait()
+
+        before = asyncio.all_tasks()
+        with pytest.raises(ValueError, match="a failure"):
+            await few_at_once(work, range(1000), 3)
+        assert begun == [0, 1, 2]
+        assert asyncio.all_tasks() == before

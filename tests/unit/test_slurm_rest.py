@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jwt
 import pytest
@@ -14,14 +16,16 @@ from aiohttp import web
 
 from firecrest.commands.base import Command
 from firecrest.config.settings import Scheduler as Settings
-from firecrest.errors import ConfigError, SchedulerRefused
+from firecrest.errors import CommandFailed, ConfigError, Fault, SchedulerRefused
 from firecrest.model.inventory import Partition
 from firecrest.scheduler import slurm_json
 from firecrest.scheduler.slurm import Slurm
-from firecrest.scheduler.slurm_names import base, expand_hosts, is_part
+from firecrest.scheduler.slurm_answer import read
+from firecrest.scheduler.slurm_names import Asked, base, expand_hosts
 from firecrest.scheduler.slurm_rest import Daemon, SlurmRest, create
 from firecrest.scheduler.slurm_scontrol import ScontrolShowPartitions
 from firecrest.schema import load
+from firecrest.turns import Pieces, at_once
 from tests.harness.unseen import Unseen
 
 T = TypeVar("T")
@@ -134,28 +138,47 @@ class TestNames:
             ("n1", ["n1"]),
             ("n1,m[2-3,7]", ["n1", "m2", "m3", "m7"]),
             ("n[08-10]x,y", ["n08x", "n09x", "n10x", "y"]),
-            ("31_[8-9%1]", ["31_8", "31_9"]),
             ("n[1-999999999]", ["n[1-999999999]"]),
             ("n[0-99999,0-9],m1", ["n[0-99999,0-9]", "m1"]),
             (f"n[{'9' * 5000}]", [f"n[{'9' * 5000}]"]),
             ("n[1-2-3]", ["n[1-2-3]"]),
             ("n[3-1]", []),
+            (f"n[1-{'9' * 5000}]", [f"n[1-{'9' * 5000}]"]),
             ("n[", ["n["]),
         ],
     )
     def test_hosts(self, names: str, expected: list[str]) -> None:
-        assert expand_hosts(names) == expected
+        assert list(expand_hosts(names)) == expected
 
     def test_parts(self) -> None:
         assert [base(text) for text in ("31", "31_7", "31_[8-9]", "31+1")] == ["31"] * 4
-        assert is_part("31_7", "31")
-        assert is_part("31_[7-9]", "31_8")
-        assert is_part("31_7", "31_[7-9]")
-        assert not is_part("31_7", "31_8")
-        assert is_part("31_[1,7-9%2]", "31_8")
-        assert not is_part("31_[7-9]", "31_6")
-        assert not is_part("31_[7-9]", "31_x")
-        assert not is_part("3", "31")
+
+    @pytest.mark.parametrize(
+        ("asked", "row", "found"),
+        [
+            ("31", "31", {"31"}),
+            ("31", "31_7", {"31"}),
+            ("31", "31+1", {"31"}),
+            ("31", "31_[7-9%2]", {"31"}),
+            ("31_7", "31_7", {"31_7"}),
+            ("31_8", "31_[7-9]", {"31_8"}),
+            ("31_8", "31_[1,8-9%1]", {"31_8"}),
+            ("31_x", "31_[7-9]", set()),
+            ("31_8", "31_[2-9:3]", {"31_8"}),
+            ("31_[7-9]", "31_7", {"31"}),
+            ("31+1", "31+1", {"31+1"}),
+            ("31_8", "31_7", set()),
+            ("31_6", "31_[7-9]", set()),
+            ("31_2", "31_[7-9%2]", set()),
+            ("31_7", "31_[2-9:3]", set()),
+            ("31+1", "31+0", set()),
+            ("31", "3", set()),
+            ("3", "31_3", set()),
+        ],
+    )
+    def test_which_of_the_ids_a_row_belongs_to(self, asked: str, row: str, found: set[str]) -> None:
+        assert Asked([asked, "4", "5_7"]).of(row) == found
+        assert not found or Asked.meant(asked) in found
 
 
 class Answering:
@@ -209,12 +232,17 @@ async def reach() -> AsyncIterator[Reach]:
         yield make
 
 
+async def ask(daemon: Daemon, user: str = "alice") -> list[dict[str, Any]]:
+    """Its rows of ``/jobs``."""
+    return at_once(read(*await daemon.ask(user, "/jobs"), "jobs", dict))
+
+
 class TestDaemon:
     async def test_it_is_asked_in_the_name_of_the_user(
         self, answering: Answering, reach: Reach
     ) -> None:
         daemon = reach(f"{answering.url}/slurm/v0.0.38")
-        assert await daemon.ask("alice", "/jobs") == {"jobs": []}
+        assert await ask(daemon) == []
         (request,) = answering.asked
         assert request.path == "/slurm/v0.0.38/jobs"
         assert request.headers["X-SLURM-USER-NAME"] == "alice"
@@ -242,7 +270,10 @@ class TestDaemon:
                 "<html>",
                 "Slurm's REST daemon gave no answer that could be read (status 400)",
             ),
-            (200, "[]", "Slurm's REST daemon gave no answer that could be read (status 200)"),
+            *(
+                (200, text, "Slurm's REST daemon gave no answer that could be read (status 200)")
+                for text in ("", "[]", "{", '{"jobs": [', '{"jobs": [{}}', '{"jobs": [{} {}]}')
+            ),
         ],
     )
     async def test_what_it_refuses_is_told(
@@ -250,19 +281,39 @@ class TestDaemon:
     ) -> None:
         answering.answer = web.Response(status=status, text=body)
         with pytest.raises(SchedulerRefused) as raised:
-            await reach(answering.url).ask("alice", "/jobs")
+            await ask(reach(answering.url))
         assert raised.value.message == words
 
     async def test_a_name_that_is_no_text_spoils_no_list(
         self, answering: Answering, reach: Reach
     ) -> None:
         answering.answer = web.Response(body=b'{"jobs": [{"name": "caf\xe9"}]}')
-        answer = await reach(answering.url).ask("alice", "/jobs")
-        assert answer == {"jobs": [{"name": "caf\N{REPLACEMENT CHARACTER}"}]}
+        assert await ask(reach(answering.url)) == [{"name": "caf\N{REPLACEMENT CHARACTER}"}]
+
+    async def test_what_surrounds_the_rows_is_passed_over(
+        self, answering: Answering, reach: Reach
+    ) -> None:
+        rows = [{"name": "ü,]}", "n": [1, {"jobs": [2]}]}, {"name": '"jobs": ['}]
+        meta = {"jobs": [3], "errors": ["none"]}
+        answering.answer = web.json_response(
+            {"meta": meta, "errors": [], "jobs": rows, "last": None},
+            dumps=lambda answer: json.dumps(answer, ensure_ascii=False, indent=1),
+        )
+        assert await ask(reach(answering.url)) == rows
+
+    async def test_an_endless_answer_is_not_read_to_its_end(
+        self, answering: Answering, reach: Reach, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("firecrest.scheduler.slurm_rest._MOST", 1000)
+        answering.answer = web.Response(text=" " * 1001)
+        with pytest.raises(CommandFailed) as raised:
+            await ask(reach(answering.url))
+        assert raised.value.fault is Fault.OUTPUT_LIMIT
+        assert raised.value.message == "Command output exceeded buffer limit (1000)"
 
     async def test_one_that_is_not_there_is_told(self, reach: Reach) -> None:
         with pytest.raises(SchedulerRefused, match="cannot be reached"):
-            await reach("http://127.0.0.1:1").ask("alice", "/jobs")
+            await ask(reach("http://127.0.0.1:1"))
 
     async def test_users_share_connections_but_no_name(
         self, answering: Answering, reach: Reach
@@ -270,7 +321,7 @@ class TestDaemon:
         answering.answer.set_cookie("session", "alice's")
         daemon = reach(answering.url)
         for user in ("alice", "bob", "alice"):
-            await daemon.ask(user, "/jobs")
+            await ask(daemon, user)
             answering.answer = web.json_response({"jobs": []})
         assert [request.headers["X-SLURM-USER-NAME"] for request in answering.asked] == [
             *("alice", "bob", "alice")
@@ -283,7 +334,7 @@ class TestDaemon:
     ) -> None:
         daemon = reach(answering.url)
         for _ in range(2):
-            assert await daemon.ask("alice", "/jobs") == {"jobs": []}
+            assert await ask(daemon) == []
             await daemon.aclose()
             answering.answer = web.json_response({"jobs": []})
         assert len(answering.peers) == 2
@@ -291,7 +342,7 @@ class TestDaemon:
     async def test_a_token_follows_no_redirection(self, answering: Answering, reach: Reach) -> None:
         answering.answer = web.Response(status=302, headers={"Location": f"{answering.url}/other"})
         with pytest.raises(SchedulerRefused):
-            await reach(answering.url).ask("alice", "/jobs")
+            await ask(reach(answering.url))
         assert len(answering.asked) == 1
 
 
@@ -302,6 +353,19 @@ class Asking(Unseen):
 
     def __init__(self) -> None:
         self.ran: list[type] = []
+        self.pieces = 0
+
+    async def compute(self, work: Pieces[T]) -> T:
+        def counted() -> Pieces[T]:
+            while True:
+                try:
+                    next(work)
+                except StopIteration as end:
+                    return cast(T, end.value)
+                self.pieces += 1
+                yield
+
+        return at_once(counted())
 
     async def run(self, command: Command[T]) -> T:
         self.ran.append(type(command))
@@ -347,6 +411,90 @@ class TestPartitions:
         on = Asking()
         assert await rest.partitions(on) == [self.expected]
         assert on.ran == [ScontrolShowPartitions]
+
+
+#: Tasks of an array. To compare each with each id that is asked for takes many minutes.
+MANY = 10_000
+
+
+def array(tasks: int, state: str = "RUNNING") -> list[dict[str, Any]]:
+    """Rows of the tasks of job 31."""
+    row = {**JOB, "array_job_id": 31, "job_state": state}
+    return [{**row, "array_task_id": task} for task in range(tasks)]
+
+
+@pytest.mark.timeout(60)
+class TestManyIds:
+    """However many are asked for, each row is looked at once, and the loop goes on meanwhile."""
+
+    async def test_of_a_list(self, answering: Answering, rest: SlurmRest) -> None:
+        waiting = {**JOB, "array_job_id": 31, "array_task_string": f"{MANY}-{2 * MANY}"}
+        answering.answer = web.json_response({"jobs": [*array(MANY), {**JOB}, waiting]})
+        on = Asking()
+        wanted = tuple(f"31_{task}" for task in range(1, 2 * MANY, 2))
+        jobs = await rest.queue(on, user="alice", job_ids=wanted)
+        assert [job.job_id for job in jobs] == [
+            *(f"31_{task}" for task in range(1, MANY, 2)),
+            f"31_[{MANY}-{2 * MANY}]",
+        ]
+        assert on.pieces > MANY
+
+    async def test_of_a_list_that_repeats_them(self, answering: Answering, rest: SlurmRest) -> None:
+        answering.answer = web.json_response({"jobs": array(MANY)})
+        assert await rest.queue(Asking(), user="alice", job_ids=("30", "1") * MANY) == []
+
+    async def test_of_nodes(self, answering: Answering, rest: SlurmRest) -> None:
+        answering.answer = web.json_response({"nodes": [{"name": "n1", "state": "IDLE"}]})
+        nodes = await rest.nodes(Asking(), ",".join(["n[1-1]"] * 1000))
+        assert [node.name for node in nodes] == ["n1"]
+        answering.answer = web.json_response({"nodes": [{"name": "n1", "state": "IDLE"}]})
+        with pytest.raises(SchedulerRefused, match="Node n2 not found"):
+            await rest.nodes(Asking(), ",".join(["n[1-100000]"] * 1000))
+
+    async def test_that_are_cancelled(self, answering: Answering, rest: SlurmRest) -> None:
+        """Few requests at a time, for the connections are everybody's."""
+        at_once, most = 0, 0
+
+        async def respond(request: web.Request) -> web.Response:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            await asyncio.sleep(0)
+            at_once -= 1
+            rows = array(100) if request.path == "/job/31" else [{**JOB}]
+            number = request.path.rpartition("/")[2]
+            if "_" not in number and number != "31":
+                rows[0]["job_id"] = int(number)
+            return web.json_response({"jobs": rows})
+
+        answering.respond = respond
+        job_ids = (*(str(number) for number in range(100, 200)), *(f"31_{n}" for n in range(100)))
+        said = await rest.cancel(Asking(), (*job_ids, *job_ids))
+        assert said.split("scancel: Terminating job ")[1:3] == ["100 ", "101 "]
+        asked = [(request.method, request.path) for request in answering.asked]
+        assert sorted(path for method, path in asked if method == "DELETE") == sorted(
+            f"/job/{job_id}" for job_id in job_ids
+        )
+        assert sum(method == "GET" for method, _ in asked) == 101
+        assert 1 < most <= 8
+
+    async def test_of_which_some_cannot_be_cancelled(
+        self, answering: Answering, rest: SlurmRest
+    ) -> None:
+        async def respond(request: web.Request) -> web.Response:
+            rows = array(3)
+            rows[1]["job_state"] = "COMPLETED"
+            return web.json_response({"jobs": rows})
+
+        answering.respond = respond
+        with pytest.raises(SchedulerRefused) as raised:
+            await rest.cancel(Asking(), ("31_1", "31_2", "9", "31_7"))
+        assert raised.value.message == (
+            "Kill job error on job id 31_1: Job/step already completing or completed"
+            " Kill job error on job id 9: Invalid job id specified"
+            " Kill job error on job id 31_7: Invalid job id specified"
+        )
+        assert [r.path for r in answering.asked if r.method == "DELETE"] == ["/job/31_2"]
 
 
 class TestCancelling:
