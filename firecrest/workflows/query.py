@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from marshmallow import fields
 
-from firecrest.background import end
+from firecrest.background import few_at_once
 from firecrest.config.settings import Compute, Settings
 from firecrest.errors import TIMED_OUT, InvalidInput
 from firecrest.machines import Machine, Machines
@@ -107,36 +108,28 @@ class ListJobsWorkflow:
     ) -> list[dict[str, str]]:
         """The file keys of jobs; those for which time runs out say so."""
         tail = self._settings.tail_bytes
-        slots = asyncio.Semaphore(_FILES_AT_ONCE)
+        told: dict[int, dict[str, str]] = {}
 
-        async def of(job: QueuedJob) -> dict[str, str]:
-            async with slots:
-                if job.details is not None:
-                    return await known_files(machine, job.details, tail_bytes=tail)
-                return await job_files(machine, job.job_id, tail_bytes=tail, pause=self._pause)
+        async def ask(number: int) -> None:
+            job = jobs[number]
+            if job.details is not None:
+                told[number] = await known_files(machine, job.details, tail_bytes=tail)
+            else:
+                told[number] = await job_files(
+                    machine, job.job_id, tail_bytes=tail, pause=self._pause
+                )
 
         # most of a long list waits, and of those there is nothing to be asked
-        asked = {
-            number: asyncio.create_task(of(job))
-            for number, job in enumerate(jobs)
-            if job.details is None or (tail and has_output(job.details))
-        }
-        try:
-            if asked:
-                left = finish_by - asyncio.get_running_loop().time()
-                await asyncio.wait(asked.values(), timeout=left)
-            return [
-                quiet_files(job.details)
-                if job.details is not None and number not in asked
-                else _told(asked[number])
-                for number, job in enumerate(jobs)
-            ]
-        finally:
-            await end(*asked.values())
-
-
-def _told(asked: asyncio.Task[dict[str, str]]) -> dict[str, str]:
-    return asked.result() if asked.done() else no_files(TIMED_OUT)
+        asked = []
+        for number, job in enumerate(jobs):
+            if job.details is None or (tail and has_output(job.details)):
+                asked.append(number)
+            else:
+                told[number] = quiet_files(job.details)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(finish_by):
+                await few_at_once(ask, asked, _FILES_AT_ONCE)
+        return [told.get(number) or no_files(TIMED_OUT) for number in range(len(jobs))]
 
 
 class AccountingWorkflow:
