@@ -1,4 +1,7 @@
-"""What the installed Slurm can do, found out once per system.
+"""What the installed Slurm can do, found out once per system and user.
+
+The programs that are asked are those of whoever asks, who may have others of these names in the
+way: what they say is believed for that user only.
 
 Nearly all that is asked here is older than any Slurm in use: ``squeue --format`` and
 ``scontrol -o`` always were, ``sacct --parsable2 --delimiter`` is of Slurm 2, and ``workdir`` of
@@ -12,7 +15,7 @@ import re
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from firecrest.commands.base import Argv
 from firecrest.errors import CommandFailed, Fault, FirecrestError
@@ -22,6 +25,8 @@ from firecrest.scheduler.base import Runner, Tool
 _HOLDS = 3600.0
 #: Seconds for which others go by the old answer while one asks again.
 _ASKING = 60.0
+#: Users whose answers are kept; a further one takes the place of who asked longest ago.
+_USERS = 1000
 #: A package's name and its version.
 _VERSION = re.compile(r"^slurm\S*\s+(\d+)\.(\d+)", re.MULTILINE)
 _SUFFIXES = (20, 2)
@@ -58,21 +63,17 @@ class SlurmVersion(Tool[Version | None], frozen=True):
         return None if found is None else (int(found[1]), int(found[2]))
 
 
-class Detected(Struct):
-    """The features of one system; what nobody could tell is taken for current.
+class _Told(Struct):
+    """What one user was told.
 
-    Until there is a first answer everybody asks: what troubles one user holds up no other.
+    Until there is a first answer each question of that user asks.
     """
 
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float]
     _known: Features | None = None
     _until: float = 0.0
 
     async def of(self, on: Runner) -> Features:
-        """What is known, or what a question says.
-
-        :raises FirecrestError: nothing is known, and the machine cannot be asked for anything
-        """
         if self._known is not None and self.clock() < self._until:
             return self._known
         self._until = self.clock() + _ASKING
@@ -88,13 +89,36 @@ class Detected(Struct):
         self._until = self.clock() + _HOLDS
         return self._known
 
+    async def anew(self, on: Runner) -> Features | None:
+        """Ask again. None: it is the same."""
+        before, self._known = self._known, None
+        now = await self.of(on)
+        return None if now == before else now
+
+
+class Detected(Struct):
+    """The features of one system; what nobody could tell is taken for current."""
+
+    clock: Callable[[], float] = time.monotonic
+    _told: dict[str, _Told] = field(default_factory=dict)
+
+    async def of(self, on: Runner) -> Features:
+        """What this user was told within the hour, or what a question says.
+
+        :raises FirecrestError: nothing is known, and the machine cannot be asked for anything
+        """
+        return await self._by(on.user).of(on)
+
     async def after(self, refusal: str, on: Runner) -> Features | None:
         """What to try instead, if a tool's words say that it is another one than was thought.
 
         None: it is the same, or they say something else.
         """
-        if not _NOT_KNOWN.search(refusal):
-            return None
-        before, self._known = self._known, None
-        now = await self.of(on)
-        return None if now == before else now
+        return await self._by(on.user).anew(on) if _NOT_KNOWN.search(refusal) else None
+
+    def _by(self, user: str) -> _Told:
+        told = self._told.pop(user) if user in self._told else _Told(self.clock)
+        self._told[user] = told
+        if len(self._told) > _USERS:
+            del self._told[next(iter(self._told))]
+        return told

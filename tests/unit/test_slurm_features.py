@@ -1,4 +1,4 @@
-"""What the installed Slurm can do is found out once, and again when there is reason to."""
+"""What the installed Slurm can do is found out once by each user, and again for a reason."""
 
 from __future__ import annotations
 
@@ -28,9 +28,13 @@ NOT_KNOWN = "squeue: error: Invalid job format specification: JobArrayID"
 class Machine(Unseen):
     """One whose tools say of themselves what a test wants, and refuse what it wants."""
 
-    user = "alice"
-
-    def __init__(self, version: str = "slurm 22.05.8", trouble: FirecrestError | None = None):
+    def __init__(
+        self,
+        version: str = "slurm 22.05.8",
+        trouble: FirecrestError | None = None,
+        user: str = "alice",
+    ) -> None:
+        self.user = user
         self.version = version
         self.trouble = trouble
         self.refused: set[type] = set()
@@ -99,6 +103,28 @@ async def test_systems_do_not_share_it() -> None:
     await Slurm().queue(old, user="alice")
     await Slurm().queue(new, user="alice")
     assert old.ran + new.ran == [SqueueByLetters, Squeue]
+
+
+async def test_a_user_whose_tools_say_something_else_decides_for_nobody_else() -> None:
+    slurm, mallory, bob = Slurm(), Machine("slurm 1.0", user="mallory"), Machine(user="bob")
+    for _ in range(2):
+        for machine in (mallory, bob):
+            await slurm.queue(machine, user=machine.user)
+    mallory.refused = {SqueueByLetters}
+    await slurm.queue(bob, user="bob")
+    assert bob.ran == [Squeue] * 3
+    assert mallory.versions_asked == bob.versions_asked == 1
+
+
+async def test_users_who_have_not_asked_for_long_make_room() -> None:
+    detected = Detected()
+    often, once = Machine(user="often"), Machine(user="once")
+    await detected.of(once)
+    for number in range(5000):
+        await detected.of(Machine(user=str(number)))
+        await detected.of(often)
+    await detected.of(once)
+    assert (often.versions_asked, once.versions_asked) == (1, 2)
 
 
 async def test_an_upgrade_is_noticed_in_time() -> None:
