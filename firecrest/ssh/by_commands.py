@@ -30,8 +30,9 @@ from firecrest.commands.placing import (
 from firecrest.errors import CommandFailed, Fault, FirecrestError
 from firecrest.model.files import Excerpt, Extent
 from firecrest.ssh.commands import RemoteCommands
+from firecrest.ssh.destination import There, Told, destination
 from firecrest.ssh.excerpt import Held, Readable, gathered
-from firecrest.ssh.files import There, temporary_name
+from firecrest.ssh.files import temporary_name
 from firecrest.ssh.writing import blocks
 
 _log = logging.getLogger(__name__)
@@ -41,8 +42,6 @@ T = TypeVar("T")
 #: A file of so many bytes is read at once.
 _SMALL = 1 << 20
 _WRITABLE = 0o200
-#: Links the kernel follows on one path.
-_MOST_LINKS = 40
 _NO_SUCH_FILE = ("No such file", "Not a directory", "Too many levels of symbolic links")
 _DENIED = ("Permission denied", "not permitted")
 _OWN_WORDS = {Fault.TIMEOUT, Fault.WRAPPER_REFUSED, Fault.OUTPUT_LIMIT}
@@ -59,7 +58,7 @@ class ByCommands:
 
     async def write_into(self, directory: str, name: str, content: AsyncIterator[bytes]) -> None:
         with _faults(directory):
-            there = await self._destination(posixpath.join(directory, name))
+            there = await destination(self, posixpath.join(directory, name))
             place, temporary = posixpath.dirname(there.path), temporary_name()
             path = posixpath.join(place, temporary)
             try:
@@ -86,11 +85,11 @@ class ByCommands:
 
     async def destination(self, target: str) -> str:
         with _faults(target):
-            return (await self._destination(target)).path
+            return (await destination(self, target)).path
 
     async def begin(self, target: str, place: str) -> None:
         with _faults(target):
-            there = await self._destination(target)
+            there = await destination(self, target)
             await self.run(MakePrivate(place))
             await self.run(await self._new(there, "data", place=place, always=_WRITABLE))
 
@@ -186,42 +185,33 @@ class ByCommands:
     async def _no_directory(self, path: str) -> Found:
         found = await self.run(Look(path))
         if found.is_directory:
-            raise _Told(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
+            raise Told(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
         return found
 
     async def _regular(self, path: str) -> Found:
         found = await self._no_directory(path)
         if not found.is_file:
-            raise _Told(Fault.OTHER, f"{path} is not a regular file", path)
+            raise Told(Fault.OTHER, f"{path} is not a regular file", path)
         return found
 
     async def _require_directory(self, path: str) -> None:
         if not (await self.run(Look(path))).is_directory:
-            raise _Told(Fault.NOT_A_DIRECTORY, f"{path} is not a directory", path)
+            raise Told(Fault.NOT_A_DIRECTORY, f"{path} is not a directory", path)
 
-    async def _destination(self, target: str) -> There:
-        """Where a file of that path really goes, and what is known of the one there now."""
-        path = target
-        for _ in range(_MOST_LINKS):
-            found = await self._if_any(path, follow=False)
-            if found is None:
-                place = posixpath.dirname(path) or "."
-                leads_somewhere = path == target or await self._if_any(place)
-                return There(path if leads_somewhere else target)
-            if found.is_directory:
-                raise _Told(Fault.IS_A_DIRECTORY, f"{path} is a directory", path)
-            if not found.is_link:
-                return There(path, found.mode & 0o777, found.owner)
-            path = posixpath.join(posixpath.dirname(path), await self.run(LinkTarget(path)))
-        return There(target)
-
-    async def _if_any(self, path: str, *, follow: bool = True) -> Found | None:
+    async def look(self, path: str, *, follow: bool) -> Found | None:
+        """See :class:`firecrest.ssh.destination.Guide`, for this and the next two."""
         try:
             return await self.run(Look(path, follow=follow))
         except CommandFailed as error:
             if _fault(error, path).fault is Fault.INVALID_PATH:
                 return None
             raise
+
+    async def leads_to(self, link: str) -> str:
+        return await self.run(LinkTarget(link))
+
+    async def user(self, _directory: str) -> int:
+        return await self.run(UserId())
 
     async def _create(
         self, directory: str, there: There, name: str, *, content: bytes = b"", always: int = 0
@@ -300,18 +290,14 @@ def _faults(path: str) -> Iterator[None]:
 
 
 def _fault(error: CommandFailed, path: str) -> CommandFailed:
-    if isinstance(error, _Told):
+    if isinstance(error, Told):
         return error
     if error.fault in _OWN_WORDS:
-        return _Told(error.fault, error.message, path)
+        return Told(error.fault, error.message, path)
     # a name may read like an error
     said = without_names(error.message, path, error.operand or path)
     if any(words in said for words in _NO_SUCH_FILE):
-        return _Told(Fault.INVALID_PATH, f"{path}: No such file or directory", path)
+        return Told(Fault.INVALID_PATH, f"{path}: No such file or directory", path)
     if any(words in said for words in _DENIED):
-        return _Told(Fault.PERMISSION, f"{path}: Permission denied", path)
-    return _Told(Fault.OTHER, f"{path}: {said.rpartition(': ')[2]}", path)
-
-
-class _Told(CommandFailed):
-    """A failure that has its final words."""
+        return Told(Fault.PERMISSION, f"{path}: Permission denied", path)
+    return Told(Fault.OTHER, f"{path}: {said.rpartition(': ')[2]}", path)

@@ -111,9 +111,9 @@ class BySftp(RemoteContent, RemoteListings, RemotePlaces):
         except CommandFailed:
             # what fails may be no more than a look at "."
             return await self._commands.run(listing)
-        zone = self._directories.zone(self._system.name)
+        zone = self._directories.zone(self._user, self._system.name)
         directory = await self.learn(printed, zone)
         self._directories.keep(directory, *key)
         if directory:
-            self._directories.keep_zone(self._system.name, directory.zone)
+            self._directories.keep_zone(directory.zone, self._user, self._system.name)
         return await self._commands.compute(without_dots(printed, hidden=listing.hidden))

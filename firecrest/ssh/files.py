@@ -14,11 +14,12 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 
 import asyncssh
-from msgspec import Struct
 
+from firecrest.commands.placing import Found
 from firecrest.config.settings import System
 from firecrest.errors import TIMED_OUT, CommandFailed, Fault, FirecrestError
 from firecrest.ssh.connecting import translate
+from firecrest.ssh.destination import There, destination
 from firecrest.ssh.link import Link
 from firecrest.ssh.pool import Pool
 from firecrest.ssh.writing import write_all
@@ -57,7 +58,7 @@ class RemoteFiles:
 
         async def begin(sftp: asyncssh.SFTPClient) -> _New:
             await _require_directory(sftp, directory)
-            there = await _destination(sftp, posixpath.join(directory, name))
+            there = await destination(_Guide(sftp), posixpath.join(directory, name))
             temporary = posixpath.join(posixpath.dirname(there.path), temporary_name())
             return there, temporary, await _create(sftp, temporary, there)
 
@@ -75,10 +76,10 @@ class RemoteFiles:
     async def destination(self, target: str) -> str:
         """The file to be replaced: ``target``, or where a symbolic link of that name leads."""
 
-        async def destination(sftp: asyncssh.SFTPClient) -> str:
-            return (await _destination(sftp, target)).path
+        async def follow(sftp: asyncssh.SFTPClient) -> str:
+            return (await destination(_Guide(sftp), target)).path
 
-        return await self._do(target, destination)
+        return await self._do(target, follow)
 
     async def begin(self, target: str, place: str) -> None:
         """Make a directory, and in it an empty file ``data`` to be filled and renamed.
@@ -91,7 +92,7 @@ class RemoteFiles:
         """
 
         async def begin(sftp: asyncssh.SFTPClient) -> None:
-            there = await _destination(sftp, target)
+            there = await destination(_Guide(sftp), target)
             await sftp.mkdir(place, asyncssh.SFTPAttrs(permissions=0o700))
             data = posixpath.join(place, "data")
             file = await _create(sftp, data, there, always=stat.S_IWUSR)
@@ -259,29 +260,39 @@ def _is_directory(attributes: asyncssh.SFTPAttrs) -> bool:
     return stat.S_ISDIR(attributes.permissions or 0)
 
 
-class There(Struct, frozen=True):
-    """Where a file really goes, and what is known of the one that is there now, if one is."""
-
-    path: str
-    mode: int | None = None
-    owner: int | None = None
-
-
 #: What a new file is to replace, its temporary name, and the file.
 _New = tuple[There, str, asyncssh.SFTPClientFile]
 
 
-async def _destination(sftp: asyncssh.SFTPClient, target: str) -> There:
-    try:
-        found = await sftp.lstat(target)
-        if stat.S_ISLNK(found.permissions or 0):
-            target = str(await sftp.realpath(target))
-            found = await sftp.stat(target)
-    except _NOT_FOUND:
-        return There(target)
-    if _is_directory(found):
-        raise CommandFailed(Fault.IS_A_DIRECTORY, f"{target} is a directory", target)
-    return There(target, (found.permissions or 0) & 0o777, found.uid)
+class _Guide:
+    """See :class:`firecrest.ssh.destination.Guide`."""
+
+    def __init__(self, sftp: asyncssh.SFTPClient) -> None:
+        self._sftp = sftp
+
+    async def look(self, path: str, *, follow: bool) -> Found | None:
+        try:
+            found = await (self._sftp.stat(path) if follow else self._sftp.lstat(path))
+        except _NOT_FOUND:
+            return None
+        owner, size, modified = found.uid or 0, found.size or 0, int(found.mtime or 0)
+        return Found(found.permissions or 0, owner, size, modified)
+
+    async def leads_to(self, link: str) -> str:
+        return str(await self._sftp.readlink(link))
+
+    async def user(self, directory: str) -> int:
+        """That of a new file; SFTP tells no other."""
+        # shielded, so that one who goes away leaves no probe
+        return await asyncio.shield(self._owner_of_new(directory))
+
+    async def _owner_of_new(self, directory: str) -> int:
+        probe = posixpath.join(directory, temporary_name())
+        async with self._sftp.open(probe, "xb") as file:
+            try:
+                return (await file.stat()).uid or 0
+            finally:
+                await self._sftp.remove(probe)
 
 
 async def _create(

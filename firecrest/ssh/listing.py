@@ -32,10 +32,13 @@ from firecrest.ssh.files import RemoteFiles
 SMALL = 100
 _VALID = 30.0
 _REMEMBERED = 10_000
+#: Users on systems whose zone is remembered.
+_ZONES = 1000
 _DOTS = (b".", b"..")
 _LATEST = 2**31  # SFTP has 32 bits for a time, and no sign
 _ZONE = "/etc/localtime"
-_LARGEST_ZONE = 1 << 16
+#: Twice what any zone's rules take.
+_LARGEST_ZONE = 1 << 13
 
 # mode, links, owner, group, size, time and name; a group may hold blanks
 _LONG = re.compile(rb"\S+ +\S+ +(\S+) +(\S.*?) +(\d+) [A-Z][a-z]{2} [ \d]\d ", re.DOTALL)
@@ -57,11 +60,14 @@ class Directory(Struct, frozen=True):
 
 
 class Directories:
-    """What listings by command have told, for a while; None where commands are to be used."""
+    """What listings by command have told, for a while; None where commands are to be used.
+
+    All of it is by user: what somebody's session says, that user's own programs may have made up.
+    """
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, ...], tuple[float, Directory | None]] = OrderedDict()
-        self._zones: dict[str, tzinfo] = {}
+        self._zones: OrderedDict[tuple[str, str], tzinfo] = OrderedDict()
 
     def knows(self, *key: str) -> bool:
         found = self._known.get(key)
@@ -76,11 +82,14 @@ class Directories:
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
-    def zone(self, system: str) -> tzinfo | None:
-        return self._zones.get(system)
+    def zone(self, user: str, system: str) -> tzinfo | None:
+        return self._zones.get((user, system))
 
-    def keep_zone(self, system: str, zone: tzinfo) -> None:
-        self._zones[system] = zone
+    def keep_zone(self, zone: tzinfo, user: str, system: str) -> None:
+        self._zones[user, system] = zone
+        self._zones.move_to_end((user, system))
+        if len(self._zones) > _ZONES:
+            self._zones.popitem(last=False)
 
 
 class RemoteListings(RemoteFiles):
@@ -132,7 +141,7 @@ class RemoteListings(RemoteFiles):
             return UTC
         try:
             return ZoneInfo.from_file(io.BytesIO(rules))
-        except ValueError:
+        except Exception:  # noqa: BLE001  no rules of a zone, in one of many ways
             return UTC
 
     async def _read(
@@ -204,9 +213,17 @@ def _entry(name: asyncssh.SFTPName, target: bytes, directory: Directory, *, nume
         user=str(attributes.uid) if numeric else user.decode("utf-8", "replace"),
         group=str(attributes.gid) if numeric else group.decode("utf-8", "replace"),
         size=0 if kind[0] in "bc" else attributes.size or 0,
-        last_modified=datetime.fromtimestamp(modified, directory.zone).isoformat()[:19],
+        last_modified=_local(modified, directory.zone),
         link_target=_text(target),
     )
+
+
+def _local(moment: int, zone: tzinfo) -> str:
+    """A moment in local time, without its offset."""
+    try:
+        return datetime.fromtimestamp(moment, zone).isoformat()[:19]
+    except Exception as error:  # what the rules say is impossible
+        raise _Untold from error
 
 
 def _explains(zone: tzinfo, printed: str) -> bool:
@@ -217,7 +234,10 @@ def _explains(zone: tzinfo, printed: str) -> bool:
         return False
     if not 0 <= moment.timestamp() < _LATEST:
         return False
-    return moment.astimezone(zone).utcoffset() == moment.utcoffset()
+    try:
+        return moment.astimezone(zone).utcoffset() == moment.utcoffset()
+    except Exception:  # noqa: BLE001  what the rules say is impossible
+        return False
 
 
 def _raw(text: str | bytes) -> bytes:

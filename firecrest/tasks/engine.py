@@ -17,6 +17,7 @@ from firecrest.errors import (
     TooManyTasks,
 )
 from firecrest.model.tasks import Kind, Status, Task
+from firecrest.room import Room
 from firecrest.tasks.due import DueList
 from firecrest.tasks.in_work import InWork, broken
 from firecrest.tasks.quota import Quota
@@ -72,6 +73,7 @@ class Engine:
         self.reload(workflows)
         self._lease = lease
         self._quota = Quota(most)
+        self._room = Room()
         self._working: dict[str, tuple[InWork, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._clearing: set[asyncio.Task[None]] = set()
@@ -223,7 +225,7 @@ class Engine:
     # -- work ----------------------------------------------------------------------
 
     def _start(self, owned: Owned) -> None:
-        run = InWork(self._store, owned)
+        run = InWork(self._store, owned, self._room)
         work = asyncio.create_task(self._work(run), name=f"task {owned.task.id}")
         task_id = owned.task.id
         self._working[task_id] = (run, work)
@@ -301,6 +303,8 @@ class Engine:
         except Exception:  # noqa: BLE001  a defect in a step must not end the loop
             _log.exception("task %s failed unexpectedly in %s", task_id, run.task.status)
             return broken(run.task) or Wait(_MAX_BACKOFF)
+        finally:
+            run.make_room()
         return outcome
 
     def _entered(self, owned: Owned, previous: str) -> None:

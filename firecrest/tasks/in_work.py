@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from firecrest.model.tasks import Task
+from firecrest.room import Room
 from firecrest.tasks.states import Payload, failure
 from firecrest.tasks.store import Owned, TaskStore
 from firecrest.tasks.workflow import To
@@ -13,9 +15,14 @@ _DEFECT = "Internal error"
 
 
 class InWork:
-    """A task in work (see :class:`firecrest.tasks.workflow.Run`)."""
+    """A task in work (see :class:`firecrest.tasks.workflow.Run`).
 
-    def __init__(self, store: TaskStore, owned: Owned) -> None:
+    :param room: for bytes that are large
+    """
+
+    def __init__(self, store: TaskStore, owned: Owned, room: Room) -> None:
+        self._room = room
+        self._place: asyncio.Semaphore | None = None
         self._store = store
         self.owned = owned
         self.lost = False
@@ -34,12 +41,23 @@ class InWork:
 
     async def mark(self, checkpoint: str) -> None:
         self.owned = await self._store.mark(self.owned, checkpoint)
+        self.make_room()
 
     async def show(self, data: Any) -> None:
         self.owned = await self._store.show(self.owned, data)
 
     async def blob(self) -> bytes:
+        if self.owned.blob is None and self._place is None:
+            places = self._room.of(self.task.user)
+            await places.acquire()
+            self._place = places
         return await self._store.blob(self.owned)
+
+    def make_room(self) -> None:
+        """The bytes are needed no more: the step has come further, or is over."""
+        if self._place is not None:
+            self._place.release()
+            self._place = None
 
 
 def broken(task: Task, reason: str = _DEFECT) -> To | None:

@@ -21,7 +21,7 @@ class Owned(Struct, frozen=True, kw_only=True):
     :param since: when the task was created, seconds since 1970
     :param trace: what it belongs to, whoever works on it
     :param origin: the request that made it
-    :param blob: the bytes stored with the spec, if they are at hand
+    :param blob: the bytes stored with the spec, if they are few and nothing has been done yet
     """
 
     task: Task

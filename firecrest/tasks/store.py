@@ -35,6 +35,7 @@ from firecrest.events.log import (
 from firecrest.model.document import Document, head, living
 from firecrest.model.tasks import Kind, Status, Task
 from firecrest.redis_turn import Call, in_turn
+from firecrest.room import SMALL
 from firecrest.tasks.keys import owner_key, receipt_key, record_keys, work_key
 from firecrest.tasks.lists import Listed, Lists
 from firecrest.tasks.origin import Origin
@@ -116,7 +117,7 @@ class TaskStore:
             raise TooManyTasks(f"tasks of yours with {MAX_KEPT >> 20} MiB")
         if earlier:
             raise Repeated(Earlier.of(earlier))
-        return replace(owned, blob=blob)
+        return replace(owned, blob=blob) if len(blob) <= SMALL else owned
 
     async def earlier(self, user: str, once: Once) -> Earlier | None:
         """What a request with this key has made before."""
@@ -173,7 +174,7 @@ class TaskStore:
                 await self._mark(keys=[work_key(owned.task)], args=[owned.fence, checkpoint])
             except ResponseError as error:
                 raise _refused(error) from error
-        return replace(owned, checkpoint=checkpoint)
+        return replace(owned, checkpoint=checkpoint, blob=None)
 
     async def take(self, user: str, task_id: str) -> Owned:
         """Become the owner: every earlier owner's writes are refused from now on.

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
 
 from tests.conftest import Connect, Gateways
 from tests.harness.client import Client
-from tests.harness.gateway import Config
+from tests.harness.figures import figures
+from tests.harness.gateway import Config, Gateway
 from tests.harness.producer import Producer, producer_for
 from tests.harness.testbed import Testbed, emptied_database
+from tests.harness.tokens import TokenMint
+from tests.harness.waiting import eventually
 
 #: Five of them are more than is read at once.
 LARGE = {"rows": "x" * 2_000_000}
+PLACES = 8
+LIMIT = 60
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +33,13 @@ async def _lists_of_other_tests_stay_short(config: Config, testbed: Testbed) -> 
 
 
 @pytest.fixture
-async def alice(config: Config, gateways: Gateways, connect: Connect) -> Client:
-    return connect(await gateways(config))
+async def own(config: Config, gateways: Gateways) -> Gateway:
+    return await gateways(config)
+
+
+@pytest.fixture
+async def alice(own: Gateway, connect: Connect) -> Client:
+    return connect(own)
 
 
 @pytest.fixture
@@ -66,3 +79,39 @@ async def test_a_few_tasks_are_sent_as_ever(alice: Client, ids: list[str]) -> No
     answer = await alice.get("/tasks", params={"tasks": ",".join(ids[:3] * 20)})
     assert int(answer.headers["Content-Length"]) < 2.5 * len(orjson.dumps(LARGE))
     assert set(answer.json["tasks"]) == set(ids[:3])
+
+
+async def test_so_many_lists_that_nobody_takes_are_held_of_a_user(
+    *, own: Gateway, alice: Client, connect: Connect, ids: list[str], mint: TokenMint
+) -> None:
+    address = urlsplit(own.url)
+    ask = f"GET /tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {mint.token('alice')}\r\n\r\n"
+    async with AsyncExitStack() as stack:
+        slow = []
+        for _ in range(PLACES):
+            reader, writer = await asyncio.open_connection(
+                address.hostname, address.port, limit=4096
+            )
+            stack.callback(writer.close)
+            writer.write(ask.encode())
+            async with asyncio.timeout(LIMIT):
+                await reader.readuntil(b"\r\n\r\n")
+            slow.append(writer)
+        waiting = asyncio.create_task(listed(alice))
+        stack.callback(waiting.cancel)
+        anybody = await stack.enter_async_context(Client(own.url, None, None))
+
+        async def begun() -> bool:
+            # this one counts as well
+            return (await figures(anybody)).total("requests_in_progress") == PLACES + 2
+
+        await eventually(begun, "all are in work", limit=LIMIT)
+        # what is short, and what is another user's, waits for nothing
+        bob = connect(own, "bob")
+        for _ in range(50):
+            assert (await alice.task(ids[0]))["hash_id"] == ids[0]
+            assert (await bob.get("/tasks")).status == 200
+        assert not waiting.done()
+        slow[0].transport.abort()
+        async with asyncio.timeout(LIMIT):
+            assert set(await waiting) == set(ids)

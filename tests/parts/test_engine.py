@@ -286,3 +286,60 @@ async def test_a_task_that_its_client_has_moved_on_is_not_dropped_by_who_had_it(
     finally:
         await first.stop(1)
         await other.stop(1)
+
+
+class Reading(Counted):
+    """Work that has read its bytes and does not come further until it is let go."""
+
+    kind = Kind.SUBMIT
+
+    def __init__(self, *, marks: bool) -> None:
+        super().__init__()
+        self._marks = marks
+        self.read: list[bytes] = []
+        self.go = asyncio.Event()
+
+    async def _run(self, run: Run) -> To | Wait:
+        self.runs += 1
+        self.read.append(await run.blob())
+        if self._marks:
+            await run.mark("placed")
+        await self.go.wait()
+        return To(Status.DONE, {})
+
+
+@pytest.mark.parametrize(
+    ("size", "marks", "at_once"),
+    [(1 << 18, False, 12), ((1 << 18) + 1, False, 8), ((1 << 18) + 1, True, 12)],
+)
+async def test_so_many_large_scripts_of_a_user_are_in_memory_until_they_are_placed(
+    redis: aioredis.Redis, size: int, *, marks: bool, at_once: int
+) -> None:
+    store, work = TaskStore(redis, Tasks(), Events()), Reading(marks=marks)
+    engine = Engine(store, DueList(redis, 60), [work], 60)
+    blob = b"x" * size
+
+    async def create(user: str) -> None:
+        await engine.create(Kind.SUBMIT, user=user, system="c", spec={}, blob=blob)
+
+    async def read(count: int) -> None:
+        async def look() -> bool:
+            return len(work.read) == count
+
+        await eventually(look, f"{count} scripts are read", limit=40)
+
+    for _ in range(12):
+        await create("alice")
+
+    async def begun() -> bool:
+        return work.runs == 12
+
+    await eventually(begun, "all are begun", limit=40)
+    await read(at_once)
+    await create("bob")
+    await read(at_once + 1)
+    work.go.set()
+    await read(13)
+    await engine.stop(40)
+    assert set(work.read) == {blob}
+    assert {task.status for task in await store.read_all("alice")} == {Status.DONE}

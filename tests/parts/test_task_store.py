@@ -58,7 +58,9 @@ async def test_a_new_task_is_queued_and_has_all_its_keys(store: TaskStore) -> No
 async def test_what_the_work_needs_survives_until_the_end(
     store: TaskStore, redis: aioredis.Redis
 ) -> None:
-    owned = await store.mark(await create(store, Kind.SUBMIT), "far")
+    created = await create(store, Kind.SUBMIT)
+    owned = await store.mark(created, "far")
+    assert (created.blob, owned.blob) == (b"\0bytes", None)  # it has been used by then
     taken = await store.take("alice", owned.task.id)
     assert (taken.spec, taken.checkpoint) == ({"a": 1}, "far")
     assert taken.blob is None

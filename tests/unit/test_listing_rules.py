@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import struct
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from asyncssh import SFTPAttrs, SFTPName
 
 from firecrest.commands.listing import Ls, without_dots
 from firecrest.config.settings import Scheduler, Ssh, System
@@ -17,11 +19,16 @@ from firecrest.ssh.pool import Pool
 from firecrest.turns import at_once
 
 BERLIN = Path("/usr/share/zoneinfo/Europe/Berlin")
+#: Seconds since 1970 at which the impossible rules begin.
+TURN = 1_800_000_000
 SUMMER, WINTER = "2024-07-01T12:00:00+0200", "2024-01-01T12:00:00+0100"
 
 
 class Zoned(RemoteListings):
-    """Listings of a machine whose zone is known without asking it."""
+    """Listings of a machine whose zone is known without asking it, and its one file.
+
+    :ivar modified: when that was changed, seconds since 1970
+    """
 
     def __init__(self, tmp_path: Path, rules: bytes | None) -> None:
         (tmp_path / "known_hosts").touch()
@@ -33,11 +40,27 @@ class Zoned(RemoteListings):
         )
         super().__init__(Pool(ssh, {}), "alice", system, 1.0)
         self._rules = rules
+        self.modified = TURN
 
     async def read(self, path: str, offset: int, size: int) -> bytes:
         if self._rules is None:
             raise CommandFailed(Fault.INVALID_PATH, "none", path)
         return self._rules
+
+    async def _read(self, *_: object, **__: object) -> tuple[list[SFTPName], list[bytes]]:
+        """One file."""
+        longname = b"-rw-r--r--    1 alice    users    1 Jan 15 08:00 file"
+        attributes = SFTPAttrs(permissions=0o100644, uid=1, gid=1, size=1, mtime=self.modified)
+        return [SFTPName(b"file", longname, attributes)], [b""]
+
+
+def rules(hours: int) -> bytes:
+    """A zone that is universal time until :data:`TURN`, and then so many hours before it."""
+    head = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 1, 2, 8)
+    kinds = b"".join(struct.pack(">lbb", 3600 * h, 0, 4 * (h != 0)) for h in (0, hours))
+    body = struct.pack(">qb", TURN, 1) + kinds + b"UTC\0ODD\0"
+    first = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + bytes(6) + b"UTC\0"
+    return first + head + body + b"\n\n"
 
 
 def entry(name: str, modified: str, mark: str = "") -> Entry:
@@ -80,13 +103,29 @@ async def test_a_time_that_it_does_not_explain_leaves_it_to_commands(
     assert await Zoned(tmp_path, BERLIN.read_bytes()).learn(printed(*times), None) is None
 
 
-@pytest.mark.parametrize("rules", [None, b"nothing like it"])
+@pytest.mark.parametrize(
+    "content", [None, b"nothing like it", b"TZif2", rules(1)[:-30]], ids=range(4)
+)
 async def test_a_machine_without_a_zone_has_universal_time(
-    tmp_path: Path, rules: bytes | None
+    tmp_path: Path, content: bytes | None
 ) -> None:
-    found = await Zoned(tmp_path, rules).learn(printed("2024-07-01T12:00:00+0000"), None)
+    found = await Zoned(tmp_path, content).learn(printed("2024-07-01T12:00:00+0000"), None)
     assert found is not None
     assert found.zone is UTC
+
+
+async def test_impossible_rules_explain_nothing(tmp_path: Path) -> None:
+    listings = Zoned(tmp_path, rules(25))
+    before, after = "2024-07-01T12:00:00+0000", "2027-07-01T12:00:00+0000"
+    assert await listings.learn(printed(before, after), None) is None
+    # where they are impossible for what is there later only, a command tells
+    directory = await listings.learn(printed(before), None)
+    assert directory is not None
+    assert await listings.entries(Ls(path="/dir"), directory) is None
+    listings.modified = TURN - 1
+    found = await listings.entries(Ls(path="/dir"), directory)
+    assert found is not None
+    assert found[0].last_modified == "2027-01-15T07:59:59"
 
 
 async def test_marks_are_taken_only_if_they_are_all_the_same(tmp_path: Path) -> None:
@@ -122,6 +161,19 @@ def test_what_is_known_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         known.keep(None, "alice", "cluster", str(number))
     assert not known.knows("alice", "cluster", "0")
     assert known.knows("alice", "cluster", "1")
+
+
+def test_what_one_user_is_told_of_the_time_is_not_told_to_another() -> None:
+    known = Directories()
+    odd = timezone(timedelta(hours=5))
+    known.keep_zone(odd, "mallory", "cluster")
+    assert known.zone("mallory", "cluster") is odd
+    assert known.zone("alice", "cluster") is None
+    assert known.zone("mallory", "other") is None
+    for number in range(1000):
+        known.keep_zone(UTC, str(number), "cluster")
+    assert known.zone("mallory", "cluster") is None
+    assert known.zone("0", "cluster") is UTC
 
 
 def test_a_listing_without_dots_has_the_times_of_one() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 from aiohttp import web
 
 from firecrest.api.http.body import Form, first_values, read_form
 from firecrest.api.http.endpoint import Endpoint
+from firecrest.api.http.large import has_large_body
 from firecrest.api.http.origin import public_origin
 from firecrest.api.http.parts import PARTS, Parts
 from firecrest.errors import InvalidInput, NoSystem
@@ -21,14 +23,19 @@ PRINCIPAL = web.RequestKey("principal", Principal)
 
 
 class Call:
-    """A request that has passed token and routing."""
+    """A request that has passed token and routing.
 
-    def __init__(self, request: web.Request, endpoint: Endpoint) -> None:
+    :param again: whether its answer was made before, and could not be sent at once
+    """
+
+    def __init__(self, request: web.Request, endpoint: Endpoint, *, again: bool = False) -> None:
+        self.again = again
         self.request = request
         self.endpoint = endpoint
         self.parts: Parts = request.app[PARTS]
         self.principal = request[PRINCIPAL]
         self._machine: Machine | None = None
+        self._place: asyncio.Semaphore | None = None
 
     @property
     def user(self) -> str:
@@ -64,8 +71,23 @@ class Call:
         return server.public_url or public_origin(self.request, server.trusted_proxies)
 
     async def form(self) -> Form:
-        """The body, up to its file part."""
+        """The body, up to its file part; a large one is not read before there is room for it.
+
+        :raises InvalidInput, TooLarge: see :func:`read_form`
+        :raises Unauthenticated: the token was revoked meanwhile
+        """
+        if self._place is None and has_large_body(self.request):
+            places = self.parts.bodies.of(self.user)
+            await places.acquire()
+            self._place = places
+            self.parts.tokens.check_still(self.principal)
         return await read_form(self.request)
+
+    def make_room(self) -> None:
+        """The body is in memory no more, or what follows of it never will be as a whole."""
+        if self._place is not None:
+            self._place.release()
+            self._place = None
 
     async def read_params(self, cls: type[T]) -> T:
         """Query parameters (GET) or form fields (others), checked.

@@ -14,6 +14,7 @@ from firecrest.config.settings import Settings
 from firecrest.events.hub import Hub
 from firecrest.machines import Machines
 from firecrest.probes import ServiceProbes, SystemProbes
+from firecrest.room import Room
 from firecrest.staging.base import Store
 from firecrest.tasks.engine import Engine
 from firecrest.tasks.store import TaskStore
@@ -47,6 +48,9 @@ class Parts(Struct, kw_only=True):
     turns: Turns
     seen: Seen = field(default_factory=Seen)
     held: Counter[str] = field(default_factory=Counter)
+    #: For bodies that are read as a whole, and for answers until they are sent.
+    bodies: Room = field(default_factory=Room)
+    answers: Room = field(default_factory=Room)
 
 
 PARTS = web.AppKey("parts", Parts)

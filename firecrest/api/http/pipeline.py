@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 from aiohttp import hdrs, web
@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from firecrest.api.http.call import PRINCIPAL, Call
 from firecrest.api.http.counting import EVENTS_PATH, STATUS, Counted
 from firecrest.api.http.endpoint import Endpoint, Refusal, Reply
+from firecrest.api.http.large import is_large, sent
 from firecrest.api.http.origin import client_address
 from firecrest.api.http.parts import PARTS
 from firecrest.api.http.slow import progress_expected
@@ -113,27 +114,42 @@ def header_value(text: str) -> str:
 def serve(endpoint: Endpoint, dialect: Dialect) -> Responder:
     """The aiohttp handler of an endpoint: bind, call, word errors."""
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        call = Call(request, endpoint)
+    async def handle(request: web.Request, *, again: bool = False) -> web.StreamResponse:
+        call = Call(request, endpoint, again=again)
         try:
             if endpoint.family.machine != "none":
                 call.machine  # noqa: B018  a wrong machine is answered before parameters
             params = await call.read_params(endpoint.params) if endpoint.params else None
-            answer = await endpoint.handler(call, params)
+            made = _response(await endpoint.handler(call, params), endpoint)
         except Refusal as refusal:
-            return respond(refusal.reply)
+            made = respond(refusal.reply)
         except Unauthenticated:  # revoked meanwhile: no endpoint has words of its own for that
             raise
         except FirecrestError as error:
             reply = dialect(error, endpoint)
             if reply.status >= 500:
                 _log.error("request %s: %r", request[REQUEST_ID], error)
-            return respond(reply)
-        if isinstance(answer, web.StreamResponse):
-            return answer
-        return respond(answer if isinstance(answer, Reply) else Reply(endpoint.status, answer))
+            made = respond(reply)
+        finally:
+            call.make_room()
+        if again or not is_large(made):
+            return made
+        places = call.parts.answers.of(call.user)
+        if places.locked() and request.method == hdrs.METH_GET:
+            del made  # what a crowd waits with would fill the memory: it is made again in its turn
+            async with places:
+                call.parts.tokens.check_still(call.principal)
+                return await sent(request, await handle(request, again=True))
+        async with places:
+            return await sent(request, made)
 
     return handle
+
+
+def _response(answer: Any, endpoint: Endpoint) -> web.StreamResponse:
+    if isinstance(answer, web.StreamResponse):
+        return answer
+    return respond(answer if isinstance(answer, Reply) else Reply(endpoint.status, answer))
 
 
 def add_routes(app: web.Application, endpoints: Iterable[Endpoint], dialect: Dialect) -> None:

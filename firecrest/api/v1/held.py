@@ -51,7 +51,8 @@ async def read_held(
     seconds = call.parts.settings.tasks.hold if wait is None else wait
     explicit = wait is not None
     too_many = call.parts.held[user] >= call.parts.settings.events.max_connections_per_user
-    if seconds > 0 and not too_many and _depends(call, wanted, explicit=explicit):
+    may_wait = seconds > 0 and not too_many and not call.again
+    if may_wait and _depends(call, wanted, explicit=explicit):
         with _counted(call.parts.held, user):
             # heard before it is read, so that nothing falls between
             async with call.parts.hub.subscribe(user, heed=_transitions(wanted)) as events:

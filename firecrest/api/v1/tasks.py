@@ -112,20 +112,22 @@ async def _in_parts(
     """Answer with a list of which no more than a part is held at once."""
     response = web.StreamResponse()
     response.content_type = "application/json"
-    await response.prepare(call.request)
-    before = b'{"tasks":{'
-    try:
-        async for part in parts:
-            if part:
-                text = b",".join(_members(part, call.public_url, name))
-                await response.write(before + text)
-                before = b","
-        await response.write(b"}}" if before == b"," else listing(()))
-    except (TaskStoreUnavailable, ConnectionError) as error:
-        # nobody takes an answer for a list that ends before its end
-        _log.warning("a list of tasks ended before its end: %s", error)
-        if call.request.transport is not None:
-            call.request.transport.abort()
+    async with call.parts.answers.of(call.user):  # a part may be megabytes
+        call.parts.tokens.check_still(call.principal)
+        await response.prepare(call.request)
+        before = b'{"tasks":{'
+        try:
+            async for part in parts:
+                if part:
+                    text = b",".join(_members(part, call.public_url, name))
+                    await response.write(before + text)
+                    before = b","
+            await response.write(b"}}" if before == b"," else listing(()))
+        except (TaskStoreUnavailable, ConnectionError) as error:
+            # nobody takes an answer for a list that ends before its end
+            _log.warning("a list of tasks ended before its end: %s", error)
+            if call.request.transport is not None:
+                call.request.transport.abort()
     return response
 
 

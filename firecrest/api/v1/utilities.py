@@ -139,7 +139,7 @@ async def upload(call: Call, _: None) -> Any:
     form = await call.form()
     limit = call.parts.settings.utilities.max_file_size
     try:
-        content = await _content(form, limit)
+        content = await _content(call, form, limit)
         target = _target(form)
         expected = announced(call.request.headers)
         if form.file is None or content is None:
@@ -155,11 +155,12 @@ async def upload(call: Call, _: None) -> Any:
     return {"description": "File upload successful", "output": ""}
 
 
-async def _content(form: Form, limit: int) -> AsyncIterator[bytes] | None:
+async def _content(call: Call, form: Form, limit: int) -> AsyncIterator[bytes] | None:
     """The file's bytes: streamed if the target is known, else held until it is."""
     if form.file is None:
         return None
     if "targetPath" in form.fields:
+        call.make_room()
         return form.file.chunks(limit)
     return _once(await form.file.read(limit))
 

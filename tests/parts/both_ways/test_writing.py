@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from pwd import getpwnam
 
 import pytest
 
@@ -118,6 +120,54 @@ async def test_where_nothing_can_be_written(ways: Ways, workdir: Path) -> None:
         assert expected[0] != "done", path
         assert await outcome(ways.exec.begin(*begun)) == expected, path
     assert listed(workdir) == before
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "planted_by", "followed"),
+    [
+        (0o1777, "root", "bob", False),
+        (0o1777, "alice", "bob", False),
+        (0o1777, "root", "alice", True),
+        (0o1777, "root", "root", True),
+        (0o1777, "bob", "bob", True),
+        (0o777, "root", "bob", True),
+        (0o1775, "root", "bob", True),
+    ],
+)
+async def test_a_link_that_others_may_have_planted_is_not_followed(
+    ways: Ways, workdir: Path, mode: int, owner: str, planted_by: str, followed: bool
+) -> None:
+    """As the kernel does it (fs.protected_symlinks), though that is not asked here."""
+    shared, victim, place = workdir / "shared", workdir / "victim", workdir / ".begun"
+    shared.mkdir()
+    shutil.chown(shared, owner)
+    shared.chmod(mode)
+    for name, leads_to in (("link", victim), ("to-nothing", workdir / "missing")):
+        (shared / name).symlink_to(leads_to)
+        os.chown(shared / name, getpwnam(planted_by).pw_uid, -1, follow_symlinks=False)
+    (workdir / "own").symlink_to("shared/link")
+    os.chown(workdir / "own", getpwnam("alice").pw_uid, -1, follow_symlinks=False)
+    found = []
+    for machine in ways:
+        victim.write_text("old")
+        own(victim)
+        for directory, name in ((shared, "link"), (shared, "to-nothing"), (workdir, "own")):
+            link = str(directory / name)
+            said = await outcome(machine.write_into(str(directory), name, stream(b"new")))
+            begun = await outcome(machine.begin(link, str(place)))
+            shutil.rmtree(place, ignore_errors=True)
+            led = await outcome(machine.destination(link))
+            (workdir / "missing").unlink(missing_ok=True)
+            found.append((said, begun, led))
+        assert victim.read_text() == ("new" if followed else "old")
+        assert listed(shared) == ["link", "to-nothing"]
+        assert listed(workdir) == ["own", "shared", "victim"]
+    assert found[: len(found) // 2] == found[len(found) // 2 :]
+    outcomes = {one[0] for each in found for one in each}
+    assert outcomes == {"done" if followed else Fault.PERMISSION}
+    if not followed:
+        words = f"{shared}/link: Permission denied"
+        assert found[2] == ((Fault.PERMISSION, words, f"{shared}/link"),) * 3
 
 
 async def test_an_upload_that_is_cut_leaves_nothing(ways: Ways, workdir: Path) -> None:
