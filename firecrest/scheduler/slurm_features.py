@@ -23,7 +23,7 @@ _HOLDS = 3600.0
 #: Seconds for which others go by the old answer while one asks again.
 _ASKING = 60.0
 #: A package's name and its version.
-_VERSION = re.compile(r"^slurm\S*\s+(\d+)\.(\d+)", re.MULTILINE)
+_VERSION = re.compile(r"^slurm\S*\s+(\d{1,4})\.(\d{1,4})", re.MULTILINE)
 _SUFFIXES = (20, 2)
 #: How the tools say that they do not know an option or a field.
 _NOT_KNOWN = re.compile(

@@ -16,6 +16,10 @@ _THROUGH = re.compile(rf"\A/.*?/attempt-\d+/{re.escape(_UP)}", re.DOTALL)
 _PART = re.compile(r"%(\d*)([AajuxJ%])")
 #: Slurm's longest padding of a number.
 _MAX_WIDTH = 10
+#: Longer than a file's path may be.
+_LONGEST = 4096
+#: A name of a list, up to its comma; those in brackets belong to it.
+_ONE = re.compile(r"((?:[^,\[]++|\[[^\[\]]*+\]|\[)*+),")
 #: Names that a list of ranges may stand for.
 _MANY = 100_000
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
@@ -36,10 +40,16 @@ class FileNames(Struct, frozen=True, kw_only=True):
     name: str
 
     def expanded(self, pattern: str) -> str:
-        """The name Slurm gives the file; parts only a running job knows stay as they are."""
+        """The name Slurm gives the file; parts only a running job knows stay as they are.
+
+        So does what would be no path any more: a few bytes could stand for any number.
+        """
         if "\\" in pattern:
             return pattern.replace("\\", "")  # so the user asked for no expansion
-        return _PART.sub(self._part, pattern)
+        if len(pattern) > _LONGEST:
+            return pattern
+        added = sum(len(self._part(part)) for part in _PART.finditer(pattern))
+        return _PART.sub(self._part, pattern) if len(pattern) + added <= _LONGEST else pattern
 
     def _part(self, found: re.Match[str]) -> str:
         width, letter = found.groups()
@@ -95,7 +105,7 @@ def expand_hosts(names: str) -> list[str]:
     A limit of tasks at once (``[1-9%2]``) is no part of the names.
     """
     found: list[str] = []
-    for name in re.split(r",(?![^\[]*\])", names):
+    for name in _ONE.findall(f"{names},"):
         match = _RANGES.fullmatch(name)
         ranges = _numbers(match[2]) if match else None
         count = sum(len(numbers) for numbers, _ in ranges or ())
