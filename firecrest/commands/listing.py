@@ -12,13 +12,17 @@ from firecrest.errors import CommandFailed, Fault
 from firecrest.model.files import Entry
 from firecrest.turns import PIECE, Pieces, each
 
+#: A quoted character: a byte in octal digits, or itself.
+_CHARACTER = r"\\(?:[0-3][0-7]{2}|[^\d\n])"
 # A row of `ls -l`: mode, links, owner and group, size (two numbers for devices), time, names.
 # A group may hold blanks ("domain users"); where it begins is told by the first blank. Users choose
 # what stands here: each word is looked at a few times at most, whatever a row looks like.
 _PLAIN = re.compile(
-    r"^([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S[^ \n]*+(?: ++[^ \n]++)*?) ++(\d++, ++)?(\d++) (\S++) "
+    r"^([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S[^ \n]*+(?: ++[^ \n]++)*?) "
+    r"++(\d++, ++)?(\d{1,20}+) (\S++) "
     # a run of plain characters at a time, which is half the work
-    r'"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"(?: -> "([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)")?$',
+    rf'"([^"\\\n]*+(?:{_CHARACTER}[^"\\\n]*+)*+)"'
+    rf'(?: -> "([^"\\\n]*+(?:{_CHARACTER}[^"\\\n]*+)*+)")?$',
     re.MULTILINE | re.ASCII,
 )
 _ROW = re.compile(_PLAIN.pattern.encode(), re.MULTILINE)
@@ -28,10 +32,10 @@ _MOST_SHOWN = 1024  # bytes of a row that an error tells
 #: Bytes of the directories that stand before names, which a row each repeats: so many in any
 #: case, or so many times the output's.
 _PREFIXES, _TIMES = 1 << 26, 16
-_QUOTED = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
+_QUOTED = re.compile(rf'"([^"\\]*+(?:{_CHARACTER}[^"\\]*+)*+)"'.encode())
 _MOST_ROW = 1 << 16  # bytes: more than two paths, however they are quoted
 _LINE = re.compile(rb"[^\n]{1,%d}" % _MOST_ROW)
-_ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _ESCAPES = {
     b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v",
 }  # fmt: skip
