@@ -13,14 +13,20 @@ from firecrest.errors import TIMED_OUT, AccessDenied, CommandFailed, Fault, Fire
 TIMEOUT_STATUS = 124
 WRAPPER_STATUS = 118
 
+#: Bytes of what a tool prints that are looked at and told; what prints more is no ordinary tool.
+MOST_WORDS = 1 << 16
+
+# Users choose what is read here, and it is read on the event loop: no pattern looks at a line
+# more often than once.
 _NOISE = re.compile(
-    r"^(tput: No value for \$TERM and no -T specified"
+    r"^(?:tput: No value for \$TERM and no -T specified"
     r"|Could not chdir to home directory .*: No such file or directory"
-    r"|.*warning: setlocale: .*)$"
+    r"|.*warning: setlocale: .*)(?:\n|\Z)",
+    re.MULTILINE,
 )
 
 # a name as tools quote it; with several on a line all that is between them goes, too
-_QUOTED = re.compile(r"['`\"‘].*['\"’]")
+_QUOTED = re.compile(r"^([^'`\"‘\n]*+)['`\"‘].*['\"’]", re.MULTILINE)
 
 Rule = tuple[Callable[[str], bool], Fault]
 
@@ -58,24 +64,27 @@ _RULES: tuple[Rule, ...] = (
 
 
 def clean(output: bytes) -> str:
-    """One line of text for people: noise dropped, inner newlines made blanks."""
-    return " ".join(_lines(output)).strip()
+    """One line of text for people: noise dropped, inner newlines made blanks.
+
+    At most the first :data:`MOST_WORDS` bytes are told.
+    """
+    return _told(output).replace("\n", " ").strip()
 
 
 def without_names(text: str, *paths: str) -> str:
-    """What a tool says on a line without the names in it, which may read like errors.
+    """What a tool says without the names in it, which may read like errors.
 
     :param paths: that it was given, for tools that do not quote
     """
     for path in sorted(paths, key=len, reverse=True):
         if "/" in path:  # any other may be a part of any word
             text = text.replace(path, "")
-    return _QUOTED.sub("", text)
+    return _QUOTED.sub(r"\1", text)
 
 
-def _lines(output: bytes) -> list[str]:
-    text = output.decode("utf-8", "replace")
-    return [part for part in text.rstrip("\n").split("\n") if not _NOISE.match(part)]
+def _told(output: bytes) -> str:
+    """The lines that are no noise."""
+    return _NOISE.sub("", output[:MOST_WORDS].decode("utf-8", "replace").rstrip("\n"))
 
 
 def classify(
@@ -94,7 +103,7 @@ def classify(
         refused = "Command execution is not allowed in machine"
         return CommandFailed(Fault.WRAPPER_REFUSED, refused, operand)
     message = clean(output)
-    said = " ".join(without_names(line, *paths) for line in _lines(output))
+    said = without_names(_told(output), *paths)
     if "OPENSSH" in said:
         return AccessDenied(message)
     for matches, fault in _RULES:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 
 from firecrest.commands.base import Argv, Command
-from firecrest.commands.faults import clean
+from firecrest.commands.faults import MOST_WORDS, clean
 from firecrest.errors import CommandFailed, Fault
 from firecrest.model.principal import Account, Identity
 
 #: Where a process is, as Linux tells it.
 _HERE = "/proc/self/cwd"
 _ACCOUNT = re.compile(r"(\d+)(?:\(([^()]*)\))?")
-_PARTS = re.compile(r"uid=(?P<user>.*?) gid=(?P<group>.*?) groups=(?P<groups>.*?)(?: context=.*)?")
 
 
 class WhoAmI(Command[str], frozen=True):
@@ -57,11 +56,17 @@ class Id(Command[Identity], frozen=True):
         return ("id",)
 
     def parse(self, stdout: bytes) -> Identity:
-        found = _PARTS.fullmatch(clean(stdout))
-        if found is None:
+        begin, uid, rest = clean(stdout).partition("uid=")
+        user, gid, rest = rest.partition(" gid=")
+        group, others, rest = rest.partition(" groups=")
+        groups, _, _ = rest.partition(" context=")
+        if begin or not (uid and gid and others) or len(stdout) > MOST_WORDS:
             raise CommandFailed(Fault.OTHER, "id printed something else")
-        (user,), (group,) = _accounts(found["user"]), _accounts(found["group"])
-        return Identity(user=user, group=group, groups=tuple(_accounts(found["groups"])))
+        try:
+            (its_user,), (its_group,) = _accounts(user), _accounts(group)
+        except ValueError as error:
+            raise CommandFailed(Fault.OTHER, "id printed something else") from error
+        return Identity(user=its_user, group=its_group, groups=tuple(_accounts(groups)))
 
 
 def _accounts(text: str) -> list[Account]:

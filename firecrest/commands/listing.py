@@ -12,21 +12,30 @@ from firecrest.errors import CommandFailed, Fault
 from firecrest.model.files import Entry
 from firecrest.turns import PIECE, Pieces, each
 
+#: A quoted character: a byte in octal digits, or itself.
+_CHARACTER = r"\\(?:[0-3][0-7]{2}|[^\d\n])"
 # A row of `ls -l`: mode, links, owner and group, size (two numbers for devices), time, names.
-# A group may hold blanks ("domain users"); where it begins is told by the first blank.
-_ROW = re.compile(
-    rb"([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S.*?) +(\d+, +)?(\d+) (\S+) (\".*)", re.DOTALL
-)
+# A group may hold blanks ("domain users"); where it begins is told by the first blank. Users choose
+# what stands here: each word is looked at a few times at most, whatever a row looks like.
 _PLAIN = re.compile(
-    r"^([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S.*?) +(\d+, +)?(\d+) (\S+) "
+    r"^([-dlbcspD?])(\S+) +\d+ +(\S+) +(\S[^ \n]*+(?: ++[^ \n]++)*?) "
+    r"++(\d++, ++)?(\d{1,20}+) (\S++) "
     # a run of plain characters at a time, which is half the work
-    r'"([^"\\\n]*(?:\\.[^"\\\n]*)*)"(?: -> "([^"\\\n]*(?:\\.[^"\\\n]*)*)")?$',
+    rf'"([^"\\\n]*+(?:{_CHARACTER}[^"\\\n]*+)*+)"'
+    rf'(?: -> "([^"\\\n]*+(?:{_CHARACTER}[^"\\\n]*+)*+)")?$',
     re.MULTILINE | re.ASCII,
 )
+_ROW = re.compile(_PLAIN.pattern.encode(), re.MULTILINE)
 _DOTS = {".", ".."}
 _BLOCK = 4 * 1024  # bytes: about PIECE rows
-_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
+_MOST_SHOWN = 1024  # bytes of a row that an error tells
+#: Bytes of the directories that stand before names, which a row each repeats: so many in any
+#: case, or so many times the output's.
+_PREFIXES, _TIMES = 1 << 26, 16
+_QUOTED = re.compile(rf'"([^"\\]*+(?:{_CHARACTER}[^"\\]*+)*+)"'.encode())
+_MOST_ROW = 1 << 16  # bytes: more than two paths, however they are quoted
+_LINE = re.compile(rb"[^\n]{1,%d}" % _MOST_ROW)
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _ESCAPES = {
     b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v",
 }  # fmt: skip
@@ -92,13 +101,16 @@ class Ls(_Listing, Long[list[Entry]], frozen=True, kw_only=True):
         return entries
 
     def _closely(self, stdout: bytes) -> Pieces[list[Entry]]:
-        return each(_rows(stdout, self.path), self._entry)
+        found = yield from each(_rows(stdout, self.path), self._entry)
+        return [entry for entry in found if entry is not None]
 
-    def _entry(self, found: tuple[str, bytes]) -> Entry:
+    def _entry(self, found: tuple[str, bytes]) -> Entry | None:
         prefix, row = found
+        if not row:
+            return None
         match = _ROW.fullmatch(row)
         if match is None:
-            text = row.decode("utf-8", "replace")
+            text = row[:_MOST_SHOWN].decode("utf-8", "replace")
             raise CommandFailed(Fault.OTHER, f"unexpected row of ls: {text}", self.path)
         return _entry(prefix, match)
 
@@ -110,12 +122,14 @@ class LsNames(_Listing, Long[list[str]], frozen=True, kw_only=True):
         return ("ls", "-1", *self._options(), "--", self.path)
 
     def read(self, stdout: bytes) -> Pieces[list[str]]:
-        found = (
-            (prefix, name[1])
-            for prefix, row in _rows(stdout, self.path)
-            if (name := _QUOTED.fullmatch(row))
-        )
-        return each(found, lambda one: one[0] + _decode(one[1]))
+        found = yield from each(_rows(stdout, self.path), self._name)
+        return [name for name in found if name is not None]
+
+    @staticmethod
+    def _name(found: tuple[str, bytes]) -> str | None:
+        prefix, row = found
+        name = _QUOTED.fullmatch(row)
+        return None if name is None else prefix + _decode(name[1])
 
 
 class LinkTarget(Command[str], frozen=True):
@@ -131,10 +145,10 @@ class LinkTarget(Command[str], frozen=True):
         return ("ls", "-ld", "--quoting-style=c", "--time-style=+%s", "--", self.path)
 
     def parse(self, stdout: bytes) -> str:
-        names = _QUOTED.findall(stdout)
-        if len(names) != 2:  # its own and the target's
+        row = _ROW.search(stdout[:_MOST_ROW])
+        if row is None or (target := row[9]) is None:
             raise CommandFailed(Fault.OTHER, "ls printed no link", self.path)
-        return _unescaped(names[1]).decode("utf-8", "surrogateescape")
+        return _unescaped(target).decode("utf-8", "surrogateescape")
 
 
 def without_dots(entries: list[Entry], *, hidden: bool) -> Pieces[list[Entry]]:
@@ -163,6 +177,8 @@ def _blocks(stdout: bytes) -> Iterator[bytes]:
 
 def _plain(stdout: bytes) -> list[Entry] | None:
     """The rows of one directory, read at one go; None if they need a closer look."""
+    if len(stdout) > _MOST_ROW:
+        return None
     text = stdout.decode("utf-8", "replace")
     rows = text.count("\n") - text.startswith("total ")
     found = _PLAIN.findall(text)
@@ -188,31 +204,40 @@ def _unquote(text: str) -> str:
 
 
 def _rows(stdout: bytes, root: str) -> Iterator[tuple[str, bytes]]:
-    """Each row with the directory it stands in, relative to the root (``sub/`` or empty)."""
-    prefix = ""
-    for row in stdout.split(b"\n"):
-        if not row or row.startswith(b"total "):
+    """Each row with the directory it stands in, relative to the root (``sub/`` or empty).
+
+    The row is empty where there is none, but something else that takes as long to look at.
+    """
+    most = max(_PREFIXES, _TIMES * len(stdout))
+    prefix, left = "", most
+    for line in _LINE.finditer(stdout):
+        row = line[0]
+        if row.startswith(b"total "):
+            yield "", b""
             continue
         heading = _QUOTED.fullmatch(row[:-1]) if row.endswith(b":") else None
         if heading:
             inner = _decode(heading.group(1)).removeprefix(root.rstrip("/")).strip("/")
             prefix = f"{inner}/" if inner else ""
+            yield "", b""
+        elif (left := left - len(prefix)) < 0:
+            message = f"Command output exceeded buffer limit ({most})"
+            raise CommandFailed(Fault.OUTPUT_LIMIT, message, root)
         else:
             yield prefix, row
 
 
 def _entry(prefix: str, match: re.Match[bytes]) -> Entry:
-    kind, permissions, user, group, device, size, modified, rest = match.groups()
-    names = _QUOTED.findall(rest)
+    kind, permissions, user, group, device, size, modified, name, target = match.groups()
     return Entry(
-        name=prefix + _decode(names[0]),
+        name=prefix + _decode(name),
         type=kind.decode(),
         permissions=permissions.decode(),
         user=user.decode("utf-8", "replace"),
         group=group.decode("utf-8", "replace"),
         size=0 if device else int(size),
         last_modified=modified.decode(),
-        link_target=_decode(names[1]) if len(names) > 1 else "",
+        link_target=_decode(target or b""),
     )
 
 

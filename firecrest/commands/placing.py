@@ -14,6 +14,7 @@ import tarfile
 from typing import ClassVar, NamedTuple
 
 from firecrest.commands.base import Argv, Command, Completed, Silent
+from firecrest.commands.faults import MOST_WORDS
 from firecrest.errors import CommandFailed, Fault, FirecrestError
 
 _PARTING_WORDS = (b"tar: Exiting with failure", b"tar: Error is not recoverable")
@@ -137,7 +138,7 @@ class Create(Silent, frozen=True):
         return packed.getvalue()
 
     def failure(self, completed: Completed) -> FirecrestError:
-        lines = completed.stderr.split(b"\n")
+        lines = completed.stderr[:MOST_WORDS].split(b"\n")
         told = [line for line in lines if not line.startswith(_PARTING_WORDS)]
         return super().failure(Completed(completed.status, b"", b"\n".join(told)))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
-from firecrest.commands.base import Argv, Command, Completed
+from firecrest.commands.base import Argv, Command, Completed, Long
 from firecrest.commands.faults import TIMEOUT_STATUS, clean
 from firecrest.errors import TIMED_OUT, AccessDenied, CommandFailed, Fault, FirecrestError
+from firecrest.turns import Pieces, each
 
-_RULE = re.compile(r"-{3,}")
-_PREFIXES = ("timeout:", "rsvmgmt:", "Error:")
+_RULE = re.compile(r"^[^\S\n]*-{3,}[^\S\n]*$", re.MULTILINE)
+_PREFIXES = re.compile(r"(?:(?:timeout:|rsvmgmt:|Error:)\s*)*")
 #: What sudo says to who may not, and what the tool does.
 _REFUSALS = ("Permission", "SystemAdministrator")
 
@@ -24,7 +26,7 @@ class _Tool(Command[str], frozen=True):
         return tool_failure(completed)
 
 
-class ListReservations(Command[list[dict[str, str]]], frozen=True):
+class ListReservations(Long[list[dict[str, str]]], frozen=True):
     """All reservations, each as its attributes in lower case."""
 
     tool: str
@@ -32,12 +34,13 @@ class ListReservations(Command[list[dict[str, str]]], frozen=True):
     def argv(self) -> Argv:
         return (self.tool, "-l")
 
-    def parse(self, stdout: bytes) -> list[dict[str, str]]:
-        lines = stdout.decode("utf-8", "replace").splitlines()
-        rules = [number for number, text in enumerate(lines) if _RULE.fullmatch(text.strip())]
+    def read(self, stdout: bytes) -> Pieces[list[dict[str, str]]]:
+        text = stdout.decode("utf-8", "replace")
+        rules = [rule.span() for rule in islice(_RULE.finditer(text), 2)]
         if len(rules) < 2:
             return []
-        found = [_attributes(text) for text in lines[rules[0] + 1 : rules[1]]]
+        (_, begin), (end, _) = rules
+        found = yield from each(text[begin:end].splitlines(), _attributes)
         return [attributes for attributes in found if attributes]
 
     def failure(self, completed: Completed) -> FirecrestError:
@@ -95,8 +98,7 @@ def tool_failure(completed: Completed) -> FirecrestError:
     text = clean(completed.stderr or completed.stdout)
     if any(word in text for word in _REFUSALS):
         return AccessDenied(text)
-    while prefix := next((prefix for prefix in _PREFIXES if text.startswith(prefix)), None):
-        text = text.removeprefix(prefix).strip()
+    text = _PREFIXES.sub("", text, count=1)
     return CommandFailed(Fault.OTHER, text or f"exit status {completed.status}")
 
 

@@ -28,7 +28,7 @@ _ASKING = 60.0
 #: Users whose answers are kept; a further one takes the place of who asked longest ago.
 _USERS = 1000
 #: A package's name and its version.
-_VERSION = re.compile(r"^slurm\S*\s+(\d+)\.(\d+)", re.MULTILINE)
+_VERSION = re.compile(r"^slurm\S*\s+(\d{1,4})\.(\d{1,4})", re.MULTILINE)
 _SUFFIXES = (20, 2)
 #: How the tools say that they do not know an option or a field.
 _NOT_KNOWN = re.compile(

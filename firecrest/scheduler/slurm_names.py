@@ -21,6 +21,10 @@ _PART = re.compile(r"%(\d*)([AajuxJ%])")
 _MAX_WIDTH = 10
 #: Tasks that wait, of ``1,3-5,7-99:2``.
 _TASKS = re.compile(r"(\d+)(?:-(\d+))?(?::(\d+))?")
+#: Longer than a file's path may be.
+_LONGEST = 4096
+#: A name of a list, up to its comma; those in brackets belong to it.
+_ONE = re.compile(r"((?:[^,\[]++|\[[^\[\]]*+\]|\[)*+),")
 #: Names that a list of ranges may stand for.
 _MANY = 100_000
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?", re.ASCII)
@@ -41,10 +45,16 @@ class FileNames(Struct, frozen=True, kw_only=True):
     name: str
 
     def expanded(self, pattern: str) -> str:
-        """The name Slurm gives the file; parts only a running job knows stay as they are."""
+        """The name Slurm gives the file; parts only a running job knows stay as they are.
+
+        So does what would be no path any more: a few bytes could stand for any number.
+        """
         if "\\" in pattern:
             return pattern.replace("\\", "")  # so the user asked for no expansion
-        return _PART.sub(self._part, pattern)
+        if len(pattern) > _LONGEST:
+            return pattern
+        added = sum(len(self._part(part)) for part in _PART.finditer(pattern))
+        return _PART.sub(self._part, pattern) if len(pattern) + added <= _LONGEST else pattern
 
     def _part(self, found: re.Match[str]) -> str:
         width, letter = found.groups()
@@ -123,7 +133,7 @@ class Asked:
 def expand_hosts(names: str) -> Iterator[str]:
     """``n1,m[2-3,7]`` as single names; what is none, or too many, stays as it is."""
     count = 0
-    for name in re.split(r",(?![^\[]*\])", names):
+    for name in _ONE.findall(f"{names},"):
         match = _RANGES.fullmatch(name)
         ranges = _numbers(match[2]) if match else None
         more = sum(len(numbers) for numbers, _ in ranges or ())

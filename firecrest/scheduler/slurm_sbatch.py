@@ -28,12 +28,9 @@ _SUBMITTED = re.compile(r"submitted batch job (\d+)", re.IGNORECASE)
 _NO_ANSWER = re.compile(
     r"Socket timed out on send/recv|Zero Bytes were transmitted|[Mm]essage receive failure"
 )
-_RULE = r"sbatch: -{20} -{20}\n"
-#: The options in force; there are several such blocks for a heterogeneous job.
-_OPTIONS = re.compile(
-    rf"^sbatch: defined options\n{_RULE}(.*?){_RULE}sbatch: end of defined options\n",
-    re.MULTILINE | re.DOTALL,
-)
+_RULE = f"sbatch: {'-' * 20} {'-' * 20}\n"
+_BEGIN = f"\nsbatch: defined options\n{_RULE}"
+_END = f"{_RULE}sbatch: end of defined options\n"
 #: A name, padded; a value may go on in the next line.
 _OPTION = re.compile(r"^sbatch: (?=[a-z-]+ *: )([a-z -]{20}): ", re.MULTILINE)
 #: What else ``-v`` says, of plugins.
@@ -91,7 +88,7 @@ class Sbatch(Tool[Accepted], frozen=True):
 
     def _details(self, job_id: int, stderr: bytes) -> JobDetails | None:
         """Where the job's files lie; None where only scontrol tells what Slurm makes of it."""
-        blocks = _OPTIONS.findall(stderr.decode("utf-8", "replace"))
+        _, blocks = _parted(stderr.decode("utf-8", "replace"))
         if len(blocks) != 1:
             return None
         _, *words = _OPTION.split(blocks[0])
@@ -118,10 +115,28 @@ class Sbatch(Tool[Accepted], frozen=True):
 
     def failure(self, completed: Completed) -> FirecrestError:
         """In Slurm's own words, without what ``-v`` adds to them."""
-        said = _OPTIONS.sub("", completed.stderr.decode("utf-8", "surrogateescape"))
+        said, _ = _parted(completed.stderr.decode("utf-8", "surrogateescape"))
         said = _LOADED.sub("", said)
         completed = replace(completed, stderr=said.encode("utf-8", "surrogateescape"))
         failure = left_open(completed, super().failure(completed))
         if isinstance(failure, SchedulerRefused) and _NO_ANSWER.search(failure.message):
             return CommandFailed(Fault.TIMEOUT, failure.message)
         return failure
+
+
+def _parted(said: str) -> tuple[str, list[str]]:
+    """What sbatch says, and apart from it the options in force.
+
+    There are several blocks of them for a heterogeneous job.
+    """
+    rest, blocks, place = [], [], 0
+    said = f"\n{said}"
+    while (begin := said.find(_BEGIN, place)) >= 0:
+        inside = begin + len(_BEGIN)
+        if (end := said.find(_END, inside)) < 0:
+            break
+        blocks.append(said[inside:end])
+        rest.append(said[place:begin])
+        # its last newline stands for the one before its beginning
+        place = end + len(_END) - 1
+    return "".join((*rest, said[place:]))[1:], blocks

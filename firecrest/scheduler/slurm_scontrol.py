@@ -12,19 +12,23 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar, TypeVar
 
-from firecrest.commands.base import Argv
+from firecrest.commands.base import Argv, Long
 from firecrest.commands.faults import clean
 from firecrest.errors import SchedulerRefused
 from firecrest.model.inventory import Node, Partition, Reservation
 from firecrest.model.jobs import JobDetails
 from firecrest.scheduler.base import Tool
 from firecrest.scheduler.slurm_names import straight
+from firecrest.turns import Pieces, each
 
 T = TypeVar("T")
 
 # The only free text before JobState; the keys behind it always follow it.
-_JOB_NAME = re.compile(r"JobName=.*? (?=UserId=\S+\(\d+\) GroupId=)", re.DOTALL)
-_NEXT_JOB = re.compile(r"\n+JobId=\d+ ")
+_JOB_NAME = "JobName="
+_OWNER = re.compile(r" UserId=\S+\(\d+\) GroupId=")
+_NEXT_JOB = re.compile(r"\nJobId=\d+ ")
+#: Characters of a record that an error tells.
+_MOST_SHOWN = 1024
 # Those that may stand behind StdOut are of Slurm 19.05 to 26.05.
 _KEY = re.compile(
     r" (JobState|Reason|Command|SubmitLine|WorkDir|AdminComment|SystemComment|Comment|Extra"
@@ -34,7 +38,6 @@ _KEY = re.compile(
     r"|TresPer\w+|MailUser|MailType|NtasksPerTRES|Container|ContainerID|ContainerType"
     r"|SelectTypeParameters|SELinuxContext|ResvPorts)="
 )
-_NO_RESERVATIONS = "No reservations in the system"
 
 
 class Timed(Tool[T], frozen=True):
@@ -61,8 +64,8 @@ class ScontrolShowJob(Timed[JobDetails], frozen=True):
         Command stands before the comments and the outputs behind them, so that the first
         Command and the last outputs are the job's, whatever a comment pretends.
         """
-        text = stdout.decode("utf-8", "replace")
-        text = _NEXT_JOB.split(_JOB_NAME.sub("", text, count=1), maxsplit=1)[0].rstrip()
+        text = _without_name(stdout.decode("utf-8", "replace"))
+        text = _NEXT_JOB.split(text, maxsplit=1)[0].rstrip()
         _, *words = _KEY.split(text)
         values = list(zip(words[::2], words[1::2], strict=True))
         first, last = dict(reversed(values)), dict(values)
@@ -77,7 +80,7 @@ class ScontrolShowJob(Timed[JobDetails], frozen=True):
         )
 
 
-class ScontrolShowNodes(Tool[list[Node]], frozen=True):
+class ScontrolShowNodes(Tool[list[Node]], Long[list[Node]], frozen=True):
     """The nodes, hidden ones included.
 
     :param names: which, as users write them (``n1,n[2-4]``); empty: all
@@ -88,63 +91,69 @@ class ScontrolShowNodes(Tool[list[Node]], frozen=True):
     def argv(self) -> Argv:
         return ("scontrol", "-a", "-o", "show", f"nodes={self.names}" if self.names else "nodes")
 
-    def parse(self, stdout: bytes) -> list[Node]:
-        return [
-            Node(
-                name=_needed(line, "NodeName"),
-                features=_listed(line, "ActiveFeatures", ","),
-                partitions=_listed(line, "Partitions", ","),
-                state=_listed(line, "State", "+"),
-            )
-            for line in _records(stdout, "NodeName")
-        ]
+    def read(self, stdout: bytes) -> Pieces[list[Node]]:
+        return each(_records(stdout, "NodeName"), self._node)
+
+    @staticmethod
+    def _node(line: str) -> Node:
+        return Node(
+            name=_needed(line, "NodeName"),
+            features=_listed(line, "ActiveFeatures", ","),
+            partitions=_listed(line, "Partitions", ","),
+            state=_listed(line, "State", "+"),
+        )
 
 
-class ScontrolShowPartitions(Tool[list[Partition]], frozen=True):
+class ScontrolShowPartitions(Tool[list[Partition]], Long[list[Partition]], frozen=True):
     """All partitions, hidden ones included."""
 
     def argv(self) -> Argv:
         return ("scontrol", "-a", "-o", "show", "partitions")
 
-    def parse(self, stdout: bytes) -> list[Partition]:
-        return [
-            Partition(
-                name=_needed(line, "PartitionName"),
-                state=_needed(line, "State"),
-                total_cpus=_needed(line, "TotalCPUs"),
-                total_nodes=_needed(line, "TotalNodes"),
-                default=_needed(line, "Default"),
-            )
-            for line in _records(stdout, "PartitionName")
-        ]
+    def read(self, stdout: bytes) -> Pieces[list[Partition]]:
+        return each(_records(stdout, "PartitionName"), self._partition)
+
+    @staticmethod
+    def _partition(line: str) -> Partition:
+        return Partition(
+            name=_needed(line, "PartitionName"),
+            state=_needed(line, "State"),
+            total_cpus=_needed(line, "TotalCPUs"),
+            total_nodes=_needed(line, "TotalNodes"),
+            default=_needed(line, "Default"),
+        )
 
 
-class ScontrolShowReservations(Timed[list[Reservation]], frozen=True):
+class ScontrolShowReservations(Timed[list[Reservation]], Long[list[Reservation]], frozen=True):
     """All reservations."""
 
     def argv(self) -> Argv:
         return ("scontrol", "-a", "-o", "show", "reservations")
 
-    def parse(self, stdout: bytes) -> list[Reservation]:
-        if clean(stdout) == _NO_RESERVATIONS:
-            return []
-        return [
-            Reservation(
-                name=_needed(line, "ReservationName"),
-                state=_needed(line, "State"),
-                nodes=_needed(line, "Nodes"),
-                start=_needed(line, "StartTime"),
-                end=_needed(line, "EndTime"),
-                features=tuple(_needed(line, "Features").split("&")),
-            )
-            for line in _records(stdout, "ReservationName")
-        ]
+    def read(self, stdout: bytes) -> Pieces[list[Reservation]]:
+        return each(_records(stdout, "ReservationName"), self._reservation)
+
+    @staticmethod
+    def _reservation(line: str) -> Reservation:
+        return Reservation(
+            name=_needed(line, "ReservationName"),
+            state=_needed(line, "State"),
+            nodes=_needed(line, "Nodes"),
+            start=_needed(line, "StartTime"),
+            end=_needed(line, "EndTime"),
+            features=tuple(_needed(line, "Features").split("&")),
+        )
+
+
+def _without_name(text: str) -> str:
+    begin = text.find(_JOB_NAME)
+    owner = _OWNER.search(text, begin) if begin >= 0 else None
+    return text if owner is None else text[:begin] + text[owner.start() + 1 :]
 
 
 def _records(stdout: bytes, key: str) -> list[str]:
     """The lines that hold a record; free text of an administrator may hold newlines."""
-    lines = stdout.decode("utf-8", "replace").split("\n")
-    return [line for line in lines if line.startswith(f"{key}=")]
+    return re.findall(rf"^{key}=.*", stdout.decode("utf-8", "replace"), re.MULTILINE)
 
 
 def _value(line: str, key: str) -> str | None:
@@ -156,7 +165,7 @@ def _value(line: str, key: str) -> str | None:
 def _needed(line: str, key: str) -> str:
     value = _value(line, key)
     if value is None:
-        raise SchedulerRefused(f"scontrol printed no {key}: {line}")
+        raise SchedulerRefused(f"scontrol printed no {key}: {line[:_MOST_SHOWN]}")
     return value
 
 

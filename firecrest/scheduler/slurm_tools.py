@@ -17,7 +17,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from firecrest.commands.base import Argv, Completed, Long
-from firecrest.commands.faults import clean
+from firecrest.commands.faults import MOST_WORDS, clean
 from firecrest.errors import SchedulerRefused
 from firecrest.model.jobs import (
     AccountedJob,
@@ -260,7 +260,8 @@ class Scancel(Tool[str], frozen=True):
         return ("scancel", "-v", *self.job_ids)
 
     def result(self, completed: Completed) -> str:
-        said = [clean(text) for text in completed.stderr.split(b"\n") if clean(text)]
+        lines = completed.stderr[:MOST_WORDS].split(b"\n")
+        said = [text for line in lines if (text := clean(line))]
         errors = [text.partition("error: ")[2] or text for text in said if "error" in text]
         if errors:
             raise SchedulerRefused(" ".join(errors))

@@ -70,11 +70,15 @@ async def gathered(parts: AsyncIterator[bytes], pattern: bytes, limit: int) -> b
     """
     found: list[bytes] = []
     length = 0
-    rest = b""
+    rest = bytearray()  # the beginning of a line; it may come in very many parts
     async for part in parts:
         if pattern:
-            whole, end, rest = (rest + part).rpartition(b"\n")
-            part = _matching(whole + end, pattern)
+            end = part.rfind(b"\n") + 1
+            whole = bytes(rest) + part[:end] if end else b""
+            if end:
+                rest.clear()
+            rest += part[end:]
+            part = _matching(whole, pattern)
         found.append(part)
         length += len(part)
         if length > limit or len(rest) > limit:
@@ -82,7 +86,7 @@ async def gathered(parts: AsyncIterator[bytes], pattern: bytes, limit: int) -> b
                 Fault.OUTPUT_LIMIT, f"Command output exceeded buffer limit ({limit})"
             )
     if pattern and rest:
-        found.append(_matching(rest + b"\n", pattern))
+        found.append(_matching(bytes(rest) + b"\n", pattern))
     return b"".join(found)
 
 

@@ -79,6 +79,8 @@ class _Reply:
         except CommandFailed as error:
             self.completed.set_exception(error)
             return
+        if output in self._ended:  # what comes behind the end is nobody's
+            return
         self._parts[output].append(part)
         tail = self._tails[output] = (self._tails[output] + part)[-_TAIL:]
         status = tail.rpartition(self._mark)[2] if self._mark in tail else b""

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firecrest.commands.base import Command, Completed
-from firecrest.commands.listing import Ls, LsNames
+from firecrest.commands.listing import LinkTarget, Ls, LsNames
 from firecrest.errors import CommandFailed
 
 
@@ -102,10 +102,21 @@ def test_a_group_may_hold_blanks() -> None:
     assert (entry.user, entry.group, entry.size, entry.name) == ("alice", "domain users", 5, "f")
 
 
-def test_a_row_that_cannot_be_read_is_not_left_out() -> None:
-    row = b'-rw-r--r-- 1 alice users five 2024-05-02T10:00:00 "f"\n'
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [("five", "f"), ("5", r"f\777"), ("5", r"f\8"), ("5" * 5000, "f"), ("5", 'f"" -> "g')],
+    ids=lambda text: text[:8],
+)
+def test_a_row_that_cannot_be_read_is_not_left_out(size: str, name: str) -> None:
+    row = f'-rw-r--r-- 1 alice users {size} 2024-05-02T10:00:00 "{name}"\n'.encode()
     with pytest.raises(CommandFailed, match="unexpected row of ls"):
         Ls(path="/x").parse(row)
+
+
+def test_a_name_with_what_is_no_byte_is_none() -> None:
+    assert LsNames(path="/x").parse(b'"a"\n"b\\777"\n"c\\377"\n') == ["a", "c\ufffd"]
+    with pytest.raises(CommandFailed, match="no link"):
+        LinkTarget("/x").parse(b'lrwxrwxrwx 1 a b 1 1 "/x" -> "\\400"\n')
 
 
 @given(st.binary(max_size=300))

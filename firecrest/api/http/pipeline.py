@@ -104,7 +104,8 @@ def header_value(text: str) -> str:
     The rest is percent-encoded. (Latin-1 would be allowed, but the library sends UTF-8.)
     Contract: rest-v1 §4.2.
     """
-    printable = "".join(c for c in text if c.isprintable() or c == " ")
+    # none takes less room than one: of a long text no more is looked at
+    printable = "".join(c for c in text[:_MAX_HEADER] if c.isprintable() or c == " ")
     return "".join(
         c if c.isascii() else "".join(f"%{byte:02X}" for byte in c.encode("utf-8", "replace"))
         for c in printable
