@@ -84,7 +84,10 @@ async def test_the_numbers_of_anything(ways: Ways, workdir: Path) -> None:
             for dereference in (False, True):
                 command = Stat(path, dereference)
                 expected = await outcome(ways.exec.run(command))
-                assert await outcome(ways.sftp.run(command)) == expected, path
+                while (found := await outcome(ways.sftp.run(command))) != expected:
+                    before, expected = expected, await outcome(ways.exec.run(command))
+                    # other tests work in the home directory
+                    assert expected != before, (path, found)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 1 << 20, LARGE - 1, LARGE, LARGE + 1])
