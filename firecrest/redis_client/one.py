@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from hiredis import pack_command
 from redis import asyncio as aioredis
 from redis.asyncio.client import Pipeline
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from firecrest.redis_client.connections import PAUSE, OneConnects, SharedConnections
+from firecrest.redis_client.connections import OneConnects, SharedConnections
+from firecrest.redis_client.in_time import asked
+from firecrest.redis_client.together import Together
 from firecrest.telemetry.metrics import Metrics
 
-T = TypeVar("T")
+#: What reads one value.
+_READS = {"GET", "HGET"}
 
 
 class One(aioredis.Redis):
@@ -31,14 +30,20 @@ class One(aioredis.Redis):
         self._connections = pool
         self.auto_close_connection_pool = True
         self._metrics = metrics
+        self._together = Together(pool)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
+        options.pop("keys", None)  # for a cache that the library could have
+        if args[0] in _READS and not options:
+            with self._metrics.redis_call(command_name(args)):
+                return await self._together.ask(_packed(args))
+
         async def ask(connection: OneConnects) -> Any:
             await connection.send_packed_command([_packed(args)])
             return await _answer(self, connection, args[0], options)
 
         with self._metrics.redis_call(command_name(args)):
-            return await _asked(self._connections, ask)
+            return await asked(self._connections, ask)
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         made = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
@@ -57,7 +62,7 @@ class _Pipeline(Pipeline):
             if self.is_transaction or raise_on_error:
                 return await super().execute(raise_on_error)
             try:
-                return await _asked(self.connections, self._ask_all)
+                return await asked(self.connections, self._ask_all)
             finally:
                 await self.reset()  # type: ignore[no-untyped-call]
 
@@ -75,40 +80,12 @@ class _Pipeline(Pipeline):
 
 
 async def _answer(client: Any, connection: OneConnects, name: Any, options: Any) -> Any:
-    """The next answer, as the library gives it; :func:`_in_time` limits how long it takes."""
+    """The next answer, as the library gives it; :func:`asked` limits how long it takes."""
     if options:
         return await client.parse_response(connection, name, **options)
     answer = await connection.read_response(timeout=math.inf)
     made = client.response_callbacks.get(name)
     return answer if made is None else made(answer)
-
-
-async def _asked(pool: SharedConnections, ask: Callable[[OneConnects], Awaitable[T]]) -> T:
-    """What is answered on a connection of the pool, or once more on a new one if it is lost."""
-    connection = await pool.get_connection()
-    try:
-        try:
-            return await _in_time(pool, connection, ask)
-        except (RedisConnectionError, RedisTimeoutError):
-            await connection.disconnect()
-            await asyncio.sleep(PAUSE)
-            return await _in_time(pool, connection, ask)
-    finally:
-        await pool.release(connection)
-
-
-async def _in_time(
-    pool: SharedConnections, connection: OneConnects, ask: Callable[[OneConnects], Awaitable[T]]
-) -> T:
-    """What is answered within the time limit; when that is over the connection is cut.
-
-    The library limits each answer by itself, which costs as much as to read it.
-    """
-    pool.time_limit.begin(connection, connection.cut)
-    try:
-        return await ask(connection)
-    finally:
-        pool.time_limit.over(connection)
 
 
 def _packed(words: tuple[Any, ...]) -> bytes:
