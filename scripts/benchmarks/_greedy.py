@@ -1,4 +1,4 @@
-"""A user who sends as much as one can, in a process of its own, so that it delays only the server.
+"""Clients that send as much as they can, in a process that delays nothing but the server.
 
 ``python -m scripts.benchmarks._greedy CONNECTIONS``; the URL and each header are lines on the
 standard input. It says when its connections have been answered, and goes on until it is ended.

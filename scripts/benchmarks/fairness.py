@@ -11,18 +11,16 @@ the raw limit is an SFTP listing on a warm connection beside the same load.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from statistics import quantiles
 
 from scripts.benchmarks import openssh
 from scripts.benchmarks.load import Client
 from scripts.benchmarks.measure import Bench, Result, Sample, compare
-from scripts.benchmarks.servers import USER, Gateway, as_another_machine, gateway, going_first
+from scripts.benchmarks.servers import USER, Gateway, as_another_machine, busy, gateway, going_first
 
 _GREEDY = 64  # connections
 _PAUSE = 0.01
@@ -42,6 +40,11 @@ class Side:
     greedy: str
     #: Words before what runs on other machines.
     apart: list[str]
+
+    def greedily(self, path: str) -> AbstractAsyncContextManager[None]:
+        """While the greedy user asks for this."""
+        headers = self.served.headers(self.greedy)
+        return busy(f"{self.served.url}{path}", headers, _GREEDY, prefix=self.apart)
 
 
 async def run(bench: Bench) -> AsyncIterator[Result]:
@@ -95,13 +98,13 @@ async def _case(
     """
 
     async def ours() -> Sample:
-        async with _greedy(greedy, side):
+        async with side.greedily(greedy):
             return await _p95(side, modest)
 
     async def raw() -> Sample:
         if beside is None:
             return await _p95(side, modest)
-        async with _greedy(greedy, side):
+        async with side.greedily(greedy):
             return await _p95(side, beside)
 
     await _p95(side, modest)  # the first one connects
@@ -112,27 +115,6 @@ async def _case(
         pid=side.served.pid,
         more_is_better=False,
     )
-
-
-@asynccontextmanager
-async def _greedy(path: str, side: Side) -> AsyncIterator[None]:
-    """A greedy user at work."""
-    argv = [*side.apart, sys.executable, "-m", "scripts.benchmarks._greedy", str(_GREEDY)]
-    process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE)
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("the greedy user cannot be spoken to")
-    headers = side.served.headers(side.greedy).items()
-    lines = [f"{side.served.url}{path}", *(f"{name}: {value}" for name, value in headers)]
-    process.stdin.write("\n".join(lines).encode())
-    process.stdin.close()
-    try:
-        if (said := await process.stdout.readline()) != b"ready\n":
-            raise RuntimeError(f"the greedy user cannot work: {said.decode()}")
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 async def _p95(side: Side, ask: Ask) -> Sample:

@@ -6,9 +6,9 @@ import asyncio
 import os
 import socket
 import sys
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,32 @@ async def process(argv: Sequence[str], log: Path, port: int) -> AsyncIterator[Pr
     finally:
         if started.returncode is None:
             started.terminate()
+        await started.wait()
+
+
+@asynccontextmanager
+async def busy(
+    url: str, headers: Mapping[str, str], clients: int, *, prefix: Sequence[str] = ()
+) -> AsyncIterator[None]:
+    """So many clients in a process of their own, each with the next request at once.
+
+    :param prefix: words before the command that starts it
+    :raises RuntimeError: their first requests were not answered
+    """
+    argv = [*prefix, sys.executable, "-m", "scripts.benchmarks._greedy", str(clients)]
+    started = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE)
+    if started.stdin is None or started.stdout is None:
+        raise RuntimeError("they cannot be spoken to")
+    lines = [url, *(f"{name}: {value}" for name, value in headers.items())]
+    started.stdin.write("\n".join(lines).encode())
+    started.stdin.close()
+    try:
+        if (said := await started.stdout.readline()) != b"ready\n":
+            raise RuntimeError(f"they cannot work: {said.decode()}")
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            started.kill()
         await started.wait()
 
 

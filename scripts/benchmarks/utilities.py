@@ -36,7 +36,7 @@ from scripts.benchmarks.measure import (
     cpu_seconds,
     rss_mib,
 )
-from scripts.benchmarks.servers import USER, Gateway, gateway
+from scripts.benchmarks.servers import USER, Gateway, busy, gateway
 
 _SIZE = 256 << 20
 _CONNECTIONS = 4  # of the raw side: OpenSSH allows ten sessions on each
@@ -195,17 +195,16 @@ async def _loop(side: Side, url: str) -> Result:
     client = Client(side.served.port, side.headers)
     await client.open()
     await client.fetch("GET", _SERVICES)  # the store, which is not there, is asked once
-    for _ in range(side.bench.rounds):
-        listings = asyncio.create_task(side.load(url, 16, side.bench.scaled(200)))
-        durations, due = [], time.perf_counter()
-        while not listings.done():
-            due += _PACE
-            await asyncio.sleep(due - time.perf_counter())
-            status, _answer = await client.fetch("GET", _SERVICES)
-            durations.append(time.perf_counter() - due)
-            errors += status != _OK
-        errors += (await listings).errors
-        figures.append(1000 * quantiles(durations, n=20)[-1])
+    async with busy(url, side.headers, 16):
+        for _ in range(side.bench.rounds):
+            durations, due = [], time.perf_counter()
+            for _ in range(side.bench.scaled(500)):
+                due += _PACE
+                await asyncio.sleep(due - time.perf_counter())
+                status, _answer = await client.fetch("GET", _SERVICES)
+                durations.append(time.perf_counter() - due)
+                errors += status != _OK
+            figures.append(1000 * quantiles(durations, n=20)[-1])
     client.close()
     pid = side.served.pid
     return alone(side.bench, "loop", "ms (p95)", figures, pid=pid, errors=errors)
