@@ -36,7 +36,7 @@ class One(aioredis.Redis):
         options.pop("keys", None)  # for a cache that the library could have
         if args[0] in _READS and not options:
             with self._metrics.redis_call(command_name(args)):
-                return await self._together.ask(_packed(args))
+                return await self._together.ask(args[1], _packed(args))
 
         async def ask(connection: OneConnects) -> Any:
             await connection.send_packed_command([_packed(args)])
@@ -44,6 +44,10 @@ class One(aioredis.Redis):
 
         with self._metrics.redis_call(command_name(args)):
             return await asked(self._connections, ask)
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await self._together.close()
+        await super().aclose(close_connection_pool)
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         made = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)

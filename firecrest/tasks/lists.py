@@ -47,6 +47,11 @@ class Listed(Collection[Document]):
     def __iter__(self) -> Iterator[Document]:
         return iter(self._documents.values())
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Listed) and self._documents == other._documents
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __contains__(self, document: object) -> bool:
         return document in self._documents.values()
 
@@ -99,13 +104,8 @@ class _Kept(Struct, frozen=True):
 
         :param news: what they tell of tasks, oldest first
         """
-        return _Kept(
-            mark=mark,
-            until=min([self.until, *(one.expires for one in news)]),
-            count=self.count + len({one.id for one in news if not self.listed.has(one.id)}),
-            size=self.size + sum(len(one.stored) for one in news),
-            listed=self.listed.with_news(news),
-        )
+        added = {one.id for one in news if not self.listed.has(one.id)}
+        return self.of(mark, self.listed.with_news(news), self.count + len(added))
 
 
 class Lists:
@@ -128,8 +128,9 @@ class Lists:
         now, mark = time.time(), Call(("HGET", marks_key(user), "last"))
         with guarded():
             if (kept := self._known(user, now)) is not None:
-                (last,) = await in_turn(self._redis, mark)
-                if last == kept.mark:
+                # the count, too: finished tasks may be let go without an event
+                last, count = await in_turn(self._redis, mark, Call(("HLEN", documents_key(user))))
+                if last == kept.mark and count == kept.count:
                     return kept.listed
                 if (later := await self._caught_up(user, kept, now)) is not None:
                     self._keep(user, later)

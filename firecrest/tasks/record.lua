@@ -65,8 +65,11 @@ local function record(version, previous, created, final)
   local size = #stored + redis.call('HSTRLEN', KEYS[1], 'blob')
   redis.call('HSET', KEYS[2], id, stored)
   redis.call('HSET', KEYS[6], id, size)
-  if final then redis.call('ZREM', KEYS[3], id) end
-  exceeded(size - before)  -- before it can be one of those that go
+  if final then
+    redis.call('ZREM', KEYS[3], id)
+    redis.call('ZREM', KEYS[7], id)  -- so that it is not one of those that go
+  end
+  exceeded(size - before)
   -- to the microsecond, so that the oldest goes first
   redis.call('ZADD', final and KEYS[7] or KEYS[3], now + life + clock[2] / 1000000, id)
   redis.call('EXPIRE', KEYS[1], life)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -81,9 +81,9 @@ async def test_a_few_tasks_are_sent_as_ever(alice: Client, ids: list[str]) -> No
     assert set(answer.json["tasks"]) == set(ids[:3])
 
 
-async def test_so_many_lists_that_nobody_takes_are_held_of_a_user(
-    *, own: Gateway, alice: Client, connect: Connect, ids: list[str], mint: TokenMint
-) -> None:
+@asynccontextmanager
+async def slow_readers(own: Gateway, mint: TokenMint) -> AsyncIterator[list[asyncio.StreamWriter]]:
+    """Clients of alice's that take no more of their lists than the beginning."""
     address = urlsplit(own.url)
     ask = f"GET /tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {mint.token('alice')}\r\n\r\n"
     async with AsyncExitStack() as stack:
@@ -97,15 +97,27 @@ async def test_so_many_lists_that_nobody_takes_are_held_of_a_user(
             async with asyncio.timeout(LIMIT):
                 await reader.readuntil(b"\r\n\r\n")
             slow.append(writer)
-        waiting = asyncio.create_task(listed(alice))
-        stack.callback(waiting.cancel)
-        anybody = await stack.enter_async_context(Client(own.url, None, None))
+        yield slow
+
+
+async def in_work(own: Gateway, count: int) -> None:
+    """Wait until so many requests are."""
+    async with Client(own.url, None, None) as anybody:
 
         async def begun() -> bool:
             # this one counts as well
-            return (await figures(anybody)).total("requests_in_progress") == PLACES + 2
+            return (await figures(anybody)).total("requests_in_progress") == count + 1
 
         await eventually(begun, "all are in work", limit=LIMIT)
+
+
+async def test_so_many_lists_that_nobody_takes_are_held_of_a_user(
+    *, own: Gateway, alice: Client, connect: Connect, ids: list[str], mint: TokenMint
+) -> None:
+    async with slow_readers(own, mint) as slow, AsyncExitStack() as stack:
+        waiting = asyncio.create_task(listed(alice))
+        stack.callback(waiting.cancel)
+        await in_work(own, PLACES + 1)
         # what is short, and what is another user's, waits for nothing
         bob = connect(own, "bob")
         for _ in range(50):
@@ -115,3 +127,19 @@ async def test_so_many_lists_that_nobody_takes_are_held_of_a_user(
         slow[0].transport.abort()
         async with asyncio.timeout(LIMIT):
             assert set(await waiting) == set(ids)
+
+
+async def test_lists_that_have_become_long_while_they_waited_are_sent(
+    own: Gateway, alice: Client, producer: Producer, mint: TokenMint
+) -> None:
+    ids = [await producer.finished(data=LARGE) for _ in range(3)]
+    async with slow_readers(own, mint) as slow, AsyncExitStack() as stack:
+        waiting = asyncio.gather(*(alice.get("/tasks") for _ in range(PLACES)))
+        stack.callback(waiting.cancel)
+        await in_work(own, 2 * PLACES)
+        ids += [await producer.finished(data=LARGE) for _ in range(3)]
+        for one in slow:
+            one.transport.abort()
+        async with asyncio.timeout(LIMIT):
+            answers = await waiting
+    assert all(set(ids[:3]) <= set(answer.json["tasks"]) <= set(ids) for answer in answers)

@@ -75,6 +75,17 @@ async def test_a_result_that_is_invalidated_makes_room(store: TaskStore) -> None
     assert await ids(store) == {pushed.task.id, first, second, third}
 
 
+async def test_what_is_invalidated_is_not_what_goes(store: TaskStore) -> None:
+    pushed = await create(store, kind=Kind.DOWNLOAD)
+    for status in (Status.PUSHING, Status.PUSHED):
+        pushed = await store.advance(pushed, status, {})
+    for _ in range(4):  # more than may be kept, and all of it unfinished
+        await create(store, blob=SCRIPT)
+    owned = await store.seize(pushed.task, Status.INVALIDATED, "", cause=Cause.INVALIDATION)
+    assert owned.task.status is Status.INVALIDATED
+    assert (await store.read("alice", pushed.task.id)).status is Status.INVALIDATED
+
+
 async def test_scripts_that_wait_count_until_they_are_submitted(
     store: TaskStore, redis: aioredis.Redis
 ) -> None:

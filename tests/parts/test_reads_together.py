@@ -16,6 +16,7 @@ from firecrest.schema import load
 from tests.conftest import Wires
 from tests.harness.daemons import RedisServer
 from tests.harness.network import Wire
+from tests.harness.waiting import eventually
 
 MANY = 200
 
@@ -71,13 +72,34 @@ async def test_who_goes_away_takes_no_answer_from_others(redis: Any, wire: Wire)
     assert await redis.hget("hash", "7") == b"7"
 
 
+async def calls(redis: Any) -> int:
+    """How many of these reads Redis has answered so far."""
+    return int((await redis.info("commandstats"))["cmdstat_hget"]["calls"])
+
+
 async def test_what_was_lost_with_a_connection_is_asked_again(redis: Any, wire: Wire) -> None:
+    await redis.hget("hash", "0")
+    before = await calls(redis)
     wire.mute()
     found = reads(redis)
     await wire.held()
+    for one in found[::2]:
+        one.cancel()
     wire.drop()
     wire.flow()
-    assert await asyncio.gather(*found) == EVERY
+    assert await asyncio.gather(*found[1::2]) == EVERY[1::2]
+    # nobody wants the others any more
+    assert await calls(redis) - before <= MANY + MANY / 2
+
+
+async def test_reads_of_another_key_do_not_wait_behind_these(redis: Any, wire: Wire) -> None:
+    await redis.hset("another", "7", "seven")
+    before = wire.connections
+    other = asyncio.create_task(redis.hget("another", "7"))
+    found = reads(redis)[:10]
+    assert await other == b"seven"
+    assert await asyncio.gather(*found) == EVERY[:10]
+    assert wire.connections > before
 
 
 async def test_everybody_is_told_that_nothing_answers(redis: Any, wire: Wire) -> None:
@@ -91,3 +113,20 @@ async def test_everybody_is_told_that_nothing_answers(redis: Any, wire: Wire) ->
     await wire.mend()
     wire.flow()
     assert await asyncio.gather(*reads(redis)) == EVERY
+
+
+async def test_nothing_is_connected_again_once_the_client_is_closed(redis: Any, wire: Wire) -> None:
+    wire.mute()
+    found = reads(redis)
+    await wire.held()
+    for one in found:
+        one.cancel()
+    before = wire.connections
+    await redis.aclose()
+    wire.flow()
+
+    async def closed() -> bool:
+        return wire.open == 0
+
+    await eventually(closed, "no connection is open")
+    assert wire.connections == before

@@ -18,8 +18,11 @@ from firecrest.api.http.call import PRINCIPAL, Call
 from firecrest.api.http.endpoint import Endpoints, Reply
 from firecrest.api.http.parts import PARTS
 from firecrest.api.http.pipeline import add_routes
+from firecrest.api.task_view import EXTENDED
 from firecrest.api.v1.errors import TASKS, render
+from firecrest.api.v1.tasks import in_parts
 from firecrest.errors import Unauthenticated
+from firecrest.model.document import Document
 from firecrest.model.principal import Principal
 from firecrest.room import SMALL, Room
 from tests.harness.waiting import eventually
@@ -30,6 +33,10 @@ LARGE = b'"%s"' % (b"x" * (8 << 20))
 LIMIT = 40
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def no_tasks() -> AsyncIterator[list[Document]]:
+    yield []
 
 
 class Served:
@@ -46,10 +53,16 @@ class Served:
         self.endpoints.get("/large", contract="")(self._large)
         self.endpoints.add("POST", "/large", contract="")(self._large)
         self.endpoints.get("/small", contract="")(self._small)
+        self.endpoints.get("/growing", contract="")(self._growing)
 
     async def _large(self, call: Call, _: None) -> Reply:
         self.made.append(call.again)
         return Reply(200, LARGE)
+
+    async def _growing(self, call: Call, _: None) -> Reply | web.StreamResponse:
+        """A list of tasks that is too long for one answer when it is made again."""
+        self.made.append(call.again)
+        return await in_parts(call, EXTENDED, no_tasks()) if call.again else Reply(200, LARGE)
 
     async def _small(self, _call: Call, _: None) -> Reply:
         return Reply(200, LARGE[:SMALL])
@@ -165,6 +178,18 @@ async def test_who_waits_for_a_place_keeps_nothing_and_is_served_in_order(
         assert served.made[PLACES + 4 :] == [True] * (number + 1)
     for one in waiting:
         assert await one.taken() == LARGE
+
+
+async def test_what_has_grown_while_it_waited_needs_no_second_place(
+    served: Served, clients: Clients
+) -> None:
+    slow = await busy(clients, "alice")
+    waiting = [await clients.ask("alice", path="/growing") for _ in range(PLACES)]
+    await made(served, 2 * PLACES)
+    for one in slow:
+        one.leave()
+    for one in waiting:
+        assert b" 200 " in await one.begins()
 
 
 async def test_a_place_is_free_when_the_answer_has_been_taken(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable
+from contextlib import nullcontext
 
 from aiohttp import web
 
@@ -100,28 +101,31 @@ async def list_tasks(call: Call, params: TasksParams) -> Reply | web.StreamRespo
                 call, lambda: store.read_some(user, ids), frozenset(ids), wait
             )
     except TooLong:
-        return await _in_parts(call, params.view, store.parts(user, ids))
+        return await in_parts(call, params.view, store.parts(user, ids))
     if isinstance(found, Listed) and params.view != CLASSIC:
         return Reply(200, found.text(url), applied)
     return Reply(200, listing(_members(found, url, params.view)), applied)
 
 
-async def _in_parts(
+async def in_parts(
     call: Call, name: str, parts: AsyncIterator[list[Document]]
 ) -> web.StreamResponse:
     """Answer with a list of which no more than a part is held at once."""
     response = web.StreamResponse()
     response.content_type = "application/json"
-    async with call.parts.answers.of(call.user):  # a part may be megabytes
+    # a part may be megabytes; an answer that is made again has its place already
+    async with nullcontext() if call.again else call.parts.answers.of(call.user):
         call.parts.tokens.check_still(call.principal)
+        part = await anext(parts, None)  # what fails by then has an answer of its own
         await response.prepare(call.request)
         before = b'{"tasks":{'
         try:
-            async for part in parts:
+            while part is not None:
                 if part:
                     text = b",".join(_members(part, call.public_url, name))
                     await response.write(before + text)
                     before = b","
+                part = await anext(parts, None)
             await response.write(b"}}" if before == b"," else listing(()))
         except (TaskStoreUnavailable, ConnectionError) as error:
             # nobody takes an answer for a list that ends before its end
