@@ -55,14 +55,15 @@ class Listed(Collection[Document]):
     def __contains__(self, document: object) -> bool:
         return document in self._documents.values()
 
-    def has(self, task_id: str) -> bool:
-        """Whether there is such a task."""
-        return task_id in self._documents
+    def get(self, task_id: str) -> Document | None:
+        """The task with this id, if there is one."""
+        return self._documents.get(task_id)
 
-    def with_news(self, documents: Iterable[Document]) -> Listed:
-        """The same with new tasks, or new states of those it has."""
-        news = {document.id: document for document in documents}
-        made = {name: text for name, text in self._members.items() if name not in news}
+    def with_news(self, news: Mapping[str, Document]) -> Listed:
+        """The same with new tasks, or new states of those it has, by id."""
+        made = {**self._members}
+        for name in news:
+            made.pop(name, None)
         return Listed({**self._documents, **news}, self._url, made)
 
     def text(self, url: str) -> bytes:
@@ -96,16 +97,26 @@ class _Kept(Struct, frozen=True):
     def of(cls, mark: bytes, listed: Listed, count: int) -> _Kept:
         """A list that has just been read."""
         until = min(document.expires for document in listed)
-        size = sum(len(document.stored) for document in listed)
-        return cls(mark, until, count, size, listed)
+        return cls(mark, until, count, _size(listed), listed)
 
     def later(self, mark: bytes, news: list[Document]) -> _Kept:
         """The list after further events.
 
         :param news: what they tell of tasks, oldest first
         """
-        added = {one.id for one in news if not self.listed.has(one.id)}
-        return self.of(mark, self.listed.with_news(news), self.count + len(added))
+        changed = {one.id: one for one in news}
+        replaced = [old for name in changed if (old := self.listed.get(name)) is not None]
+        return _Kept(
+            mark=mark,
+            until=min([self.until, *(one.expires for one in changed.values())]),
+            count=self.count + len(changed) - len(replaced),
+            size=self.size + _size(changed.values()) - _size(replaced),
+            listed=self.listed.with_news(changed),
+        )
+
+
+def _size(documents: Iterable[Document]) -> int:
+    return sum(len(document.stored) for document in documents)
 
 
 class Lists:
@@ -125,14 +136,11 @@ class Lists:
         :raises TooLong: they are more than is read at once
         :raises TaskStoreUnavailable: Redis cannot be reached
         """
-        now, mark = time.time(), Call(("HGET", marks_key(user), "last"))
+        now = time.time()
         with guarded():
             if (kept := self._known(user, now)) is not None:
-                # the count, too: finished tasks may be let go without an event
-                last, count = await in_turn(self._redis, mark, Call(("HLEN", documents_key(user))))
-                if last == kept.mark and count == kept.count:
-                    return kept.listed
-                if (later := await self._caught_up(user, kept, now)) is not None:
+                later = await self._caught_up(user, kept, now)
+                if later is not None:
                     self._keep(user, later)
                     return later.listed
             keys = [documents_key(user), sizes_key(user), marks_key(user)]
@@ -153,13 +161,16 @@ class Lists:
             Call(("XRANGE", log_key(user), b"(" + kept.mark, "+", "COUNT", _MOST_NEWS)),
             Call(("HLEN", documents_key(user))),
         )
+        # the count, too: finished tasks may be let go without an event
+        if not entries:
+            return kept if (marks[0], count) == (kept.mark, kept.count) else None
         last, lost = (order((mark or b"0-0").decode()) for mark in marks)
-        if lost > order(kept.mark.decode()) or not entries or order(entries[-1][0].decode()) < last:
+        if lost > order(kept.mark.decode()) or order(entries[-1][0].decode()) < last:
             return None
         told = [fields for _, fields in entries if b"id" in fields]
         news = living([fields.get(b"document") for fields in told], now)
         later = kept.later(entries[-1][0], news)
-        # one that its event does not hold, is over by now, or was let go without one
+        # not if an event does not hold its document, or that one's life is over by now
         complete = len(news) == len(told) and later.count == count
         return later if complete else None
 
