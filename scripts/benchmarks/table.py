@@ -60,7 +60,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         f"{result.ratio:.2f}" if result.ratio else "–",
         "–" if result.spread is None else f"{result.spread:.2f}",
         str(result.errors),
-        f"{result.cpu_s_per_1000:.2g}" if result.cpu_s_per_1000 else "–",
+        _figure(result.cpu_s_per_1000) if result.cpu_s_per_1000 else "–",
         f"{result.rss_mib:.0f}" if result.rss_mib else "–",
         str(goal) if goal else "",
         "" if goal is None else ("yes" if goal.met(result) else "**no**"),
